@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Prove a kernel patch series in QEMU, patch by patch."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Everything that differs by architecture, as plain data."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+from harness.errors import SpecError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """One architecture of guests.
+
+    :param name: as ``uname -m`` says it.
+    :param kernel: the value of ``ARCH=`` (kernel ``Makefile``).
+    :param image: the kernel image, relative to the object tree.
+    :param image_target: the make target of the image.
+    :param fragment: the configuration fragment in ``kernel-configs/``.
+    :param qemu: the QEMU binary.
+    :param qemu_package: the Debian package that holds it.
+    :param machine: the QEMU machine type.
+    :param cpu_tcg: the ``-cpu`` model under TCG.
+    :param console: the serial console's name in the guest.
+    :param debian: Debian's name of the architecture.
+    :param virtio_net: the QEMU network device.
+    :param cmdline: kernel parameters that every guest of this architecture gets.
+    """
+
+    name: str
+    kernel: str
+    image: str
+    image_target: str
+    fragment: str
+    qemu: str
+    qemu_package: str
+    machine: str
+    cpu_tcg: str
+    console: str
+    debian: str
+    virtio_net: str
+    cmdline: tuple[str, ...] = ()
+
+
+X86_64 = Architecture(
+    name="x86_64",
+    kernel="x86",
+    image="arch/x86/boot/bzImage",
+    image_target="bzImage",
+    fragment="x86_64.config",
+    qemu="qemu-system-x86_64",
+    qemu_package="qemu-system-x86",
+    machine="q35",
+    cpu_tcg="max",
+    console="ttyS0",
+    debian="amd64",
+    virtio_net="virtio-net-pci",
+)
+
+ARCHITECTURES = {X86_64.name: X86_64}
+
+
+def architecture(name: str | None = None) -> Architecture:
+    """Return the architecture called *name*, the host's for ``None``.
+
+    :raises SpecError: when the harness has no guests of that architecture.
+    """
+    wanted = name or platform.machine()
+    try:
+        return ARCHITECTURES[wanted]
+    except KeyError:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise SpecError(
+            f"architecture {wanted!r} is not supported", hint=f"supported: {known}"
+        ) from None

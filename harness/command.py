@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run other programs.  The only module that touches :mod:`subprocess`.
+
+Every program gets a list of arguments, a deadline, ``/dev/null`` as its standard input and a
+process group of its own; whatever ends the call (success, the deadline, Ctrl-C) also ends the
+group, so nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from harness.errors import CommandError
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+Argument = str | Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A program that has ended.
+
+    :param stdout: what it printed; empty when the output went to a log file.
+    :param stderr: likewise; empty as well when the caller merged it into *stdout*.
+    :param seconds: wall clock time it took.
+    """
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Process:
+    """A program that is running, owned by the ``with`` block of :func:`spawn`."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], argv: tuple[str, ...]) -> None:
+        self._popen = popen
+        self.argv = argv
+
+    @property
+    def pid(self) -> int:
+        """The process id, also the id of its process group."""
+        return self._popen.pid
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """The writing end of its standard input, where :func:`spawn` was asked for one."""
+        return self._popen.stdin
+
+    def poll(self) -> int | None:
+        """Return the exit status, or ``None`` while it runs."""
+        return self._popen.poll()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait up to *timeout_s* seconds; return the exit status or ``None``."""
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, grace_s: float = GRACE_S) -> int:
+        """End the process group: TERM, wait *grace_s* seconds, KILL, wait."""
+        _end_group(self._popen, grace_s)
+        return self._popen.wait()
+
+
+def which(program: str) -> Path | None:
+    """Return the path of *program* on ``PATH`` (or in the system directories), else ``None``."""
+    search = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    found = shutil.which(program, path=search)
+    return Path(found) if found else None
+
+
+def run(
+    argv: Sequence[Argument],
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: bytes | None = None,  # noqa: A002 - the name subprocess gives it
+    log_file: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+    check: bool = True,
+    hint: str | None = None,
+) -> Completed:
+    """Run *argv* to its end.
+
+    :param timeout_s: seconds after which its process group is ended.
+    :param env: variables added to this process's environment.
+    :param log_file: where both streams go as they come, appended; ``Completed.stdout`` is then
+        empty.
+    :param on_line: called with every line of both streams (merged) as it comes, without its
+        newline; ``Completed.stderr`` is then empty.
+    :param check: raise on a non-zero exit status.
+    :param hint: the hint for an error raised here.
+    :raises CommandError: when it cannot be started, passes its deadline, or (with *check*) fails.
+    """
+    words = tuple(str(word) for word in argv)
+    log.debug("run %s", shlex.join(words))
+    started = time.monotonic()
+    streaming = on_line is not None
+    with contextlib.ExitStack() as stack:
+        sink: IO[bytes] | None = None
+        if log_file is not None:
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            sink = stack.enter_context(log_file.open("ab"))
+        popen = _start(
+            words,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if streaming or sink is None else sink,
+            stderr=subprocess.STDOUT if streaming or sink is not None else subprocess.PIPE,
+            hint=hint,
+        )
+        try:
+            if on_line is not None:
+                out, err = _stream(popen, on_line, sink, input, timeout_s), b""
+            else:
+                out, err = popen.communicate(input, timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(
+                f"{words[0]} did not end within {timeout_s:.0f} s: {shlex.join(words)}",
+                argv=words,
+                hint=hint,
+                log=log_file,
+            ) from error
+        finally:
+            _end_group(popen, GRACE_S)
+    done = Completed(
+        argv=words,
+        returncode=popen.returncode,
+        stdout=(out or b"").decode(errors="replace"),
+        stderr=(err or b"").decode(errors="replace"),
+        seconds=time.monotonic() - started,
+    )
+    if check and done.returncode != 0:
+        raise _failure(done, hint, log_file)
+    return done
+
+
+@contextlib.contextmanager
+def spawn(
+    argv: Sequence[Argument],
+    *,
+    log_file: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    die_with_parent: bool = True,
+    grace_s: float = GRACE_S,
+) -> Iterator[Process]:
+    """Run *argv* in the background for the length of the ``with`` block.
+
+    :param log_file: where both its streams go, appended.
+    :param pass_fds: descriptors that it inherits.
+    :param die_with_parent: have the kernel end it when this process dies for whatever reason
+        (``prctl(2)``, ``PR_SET_PDEATHSIG``), through ``setpriv`` of util-linux.
+    :param grace_s: seconds between SIGTERM and SIGKILL at the end of the block.
+    :raises CommandError: when it cannot be started.
+    """
+    words = tuple(str(word) for word in argv)
+    if which(words[0]) is None:
+        raise _not_found(words, None)
+    if die_with_parent:
+        words = ("setpriv", "--pdeathsig", "KILL", "--", *words)
+    log.debug("spawn %s", shlex.join(words))
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("ab") as sink:
+        popen = _start(
+            words,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            pass_fds=pass_fds,
+        )
+    try:
+        yield Process(popen, words)
+    finally:
+        _end_group(popen, grace_s)
+
+
+def _start(
+    words: tuple[str, ...],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    stdin: int,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+    pass_fds: Sequence[int] = (),
+    hint: str | None = None,
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**os.environ, **env} if env else None,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise CommandError(f"no such directory: {cwd}", argv=words) from error
+        raise _not_found(words, hint) from error
+    except OSError as error:
+        raise CommandError(f"cannot start {words[0]}: {error}", argv=words, hint=hint) from error
+
+
+def _not_found(words: tuple[str, ...], hint: str | None) -> CommandError:
+    return CommandError(
+        f"program not found: {words[0]}",
+        argv=words,
+        hint=hint or "'harness doctor' says what is missing and how to install it",
+    )
+
+
+def _failure(done: Completed, hint: str | None, log_file: Path | None) -> CommandError:
+    last = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()][-3:]
+    how = (
+        f"was killed by {signal.Signals(-done.returncode).name}"
+        if done.returncode < 0
+        else f"failed with exit status {done.returncode}"
+    )
+    detail = f": {' / '.join(last)}" if last else ""
+    return CommandError(
+        f"{shlex.join(done.argv[:4])}{' ...' if len(done.argv) > 4 else ''} {how}{detail}",
+        argv=done.argv,
+        returncode=done.returncode,
+        hint=hint,
+        log=log_file,
+    )
+
+
+def _stream(
+    popen: subprocess.Popen[bytes],
+    on_line: Callable[[str], None],
+    sink: IO[bytes] | None,
+    data: bytes | None,
+    timeout_s: float,
+) -> bytes:
+    """Hand out lines as they come; a timer thread stands guard over the deadline."""
+    assert popen.stdout is not None  # noqa: S101 - narrowing for the type checker
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        _end_group(popen, GRACE_S)
+
+    guard = threading.Timer(timeout_s, expire)
+    guard.daemon = True
+    guard.start()
+    collected: list[bytes] = []
+    try:
+        if popen.stdin is not None:
+            popen.stdin.write(data or b"")
+            popen.stdin.close()
+        for raw in popen.stdout:
+            if sink is not None:
+                sink.write(raw)
+                sink.flush()
+            else:
+                collected.append(raw)
+            on_line(raw.decode(errors="replace").rstrip("\r\n"))
+        popen.wait()
+    finally:
+        guard.cancel()
+        popen.stdout.close()
+    if expired.is_set():
+        raise subprocess.TimeoutExpired(popen.args, timeout_s)
+    return b"".join(collected)
+
+
+def _end_group(popen: subprocess.Popen[bytes], grace_s: float) -> None:
+    """End what is left of the process group that *popen* leads.
+
+    A leader that has been reaped may still have children in its group; its id cannot have been
+    given to somebody else while they live, and ``killpg`` says ESRCH when there are none.
+    """
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(popen.pid, sig)
+        except (ProcessLookupError, PermissionError):
+            break
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            popen.wait(grace_s)
+        if popen.returncode is not None and not _group_alive(popen.pid, grace_s):
+            break
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        popen.wait(grace_s)
+
+
+def _group_alive(pgid: int, grace_s: float) -> bool:
+    deadline = time.monotonic() + grace_s
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(pgid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        time.sleep(0.01)
+    return True

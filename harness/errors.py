@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The error tree.
+
+::
+
+    HarnessError
+    |- InputError            what the user gave is wrong; exit code 2
+    |  |- SpecError          a YAML file or an option value
+    |  |- SourceError        no kernel tree, wrong hash, unknown revision
+    |  |- SeriesError        a series that cannot be read or applied
+    |  |- KconfigError       unknown symbol, wrong type, lost symbol
+    |  |- BuildError         the compiler refused a position
+    |  `- CacheError         an entry of the cache is damaged
+    `- InfrastructureError   the host or the VM let us down; exit code 3
+       |- CommandError       a program failed or could not be started
+       |- DownloadError      a package could not be fetched
+       |- MachineError       QEMU did not start, died or does not answer
+       |- GuestError         SSH: unreachable, closed, command past its deadline
+       `- LiveUpdateError    the update did not happen as a live update
+
+A kernel that crashes is neither: :class:`KernelCrash` carries a verdict about the kernel
+under test, and only the pytest plugin and bisect turn it into one.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+
+
+class ExitCode(IntEnum):
+    """What the command line returns."""
+
+    PASSED = 0
+    TESTS_FAILED = 1
+    BAD_INPUT = 2
+    INFRASTRUCTURE = 3
+    INTERRUPTED = 130
+
+
+class HarnessError(Exception):
+    """The root of everything the harness raises on purpose.
+
+    :param message: one line that names the file, line, patch or program at fault.
+    :param hint: what to do about it, or ``None``.
+    :param log: the file that holds the details, or ``None``.
+    """
+
+    exit_code = ExitCode.INFRASTRUCTURE
+
+    def __init__(self, message: str, *, hint: str | None = None, log: Path | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.log = log
+
+
+class InputError(HarnessError):
+    """What the user gave is wrong."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class SpecError(InputError):
+    """A YAML file or an option holds something it may not."""
+
+
+class SourceError(InputError):
+    """There is no usable kernel tree where one was expected."""
+
+
+class SeriesError(InputError):
+    """A patch series cannot be read, ordered or applied.
+
+    :param patch: number and subject of the patch at fault, or ``None``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        patch: str | None = None,
+        hint: str | None = None,
+        log: Path | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, log=log)
+        self.patch = patch
+
+
+class KconfigError(InputError):
+    """A configuration cannot be had.
+
+    :param symbols: the symbols at fault, without the ``CONFIG_`` prefix.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        symbols: tuple[str, ...] = (),
+        hint: str | None = None,
+        log: Path | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, log=log)
+        self.symbols = symbols
+
+
+class BuildError(InputError):
+    """The kernel or a module does not build at this position."""
+
+
+class CacheError(InputError):
+    """An entry of the cache is damaged."""
+
+
+class InfrastructureError(HarnessError):
+    """The host or the virtual machine let us down; says nothing about the kernel."""
+
+
+class CommandError(InfrastructureError):
+    """A program failed, timed out or could not be started.
+
+    :param argv: what was run.
+    :param returncode: its exit status; ``None`` when it never started or was ended at its
+        deadline.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        argv: tuple[str, ...],
+        returncode: int | None = None,
+        hint: str | None = None,
+        log: Path | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, log=log)
+        self.argv = argv
+        self.returncode = returncode
+
+
+class DownloadError(InfrastructureError):
+    """A package could not be fetched."""
+
+
+class MachineError(InfrastructureError):
+    """QEMU could not be started, died or does not answer."""
+
+
+class GuestError(InfrastructureError):
+    """The guest cannot be reached over SSH or did not answer in time."""
+
+
+class LiveUpdateError(InfrastructureError):
+    """A live update did not take place, or was not a live update."""
+
+
+class KernelCrash(HarnessError):  # noqa: N818 - a verdict, not an error of ours
+    """The kernel under test panicked or oopsed to death.
+
+    :param splat: the console text from the first line of the splat on.
+    """
+
+    exit_code = ExitCode.TESTS_FAILED
+
+    def __init__(
+        self, message: str, *, splat: str = "", hint: str | None = None, log: Path | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, log=log)
+        self.splat = splat

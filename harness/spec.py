@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the user asks for, as frozen values: kernels, profiles, images, machines.
+
+YAML is read strictly: an unknown key, a missing one or a value of the wrong type is an error
+that names file and line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.errors import SpecError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""The checkout that holds ``kernel-configs/``, ``images/``, ``series/`` and ``tests/``."""
+
+PROFILES_FILE = PROJECT_ROOT / "kernel-configs" / "profiles.yaml"
+IMAGES_DIR = PROJECT_ROOT / "images"
+KMOD_DIR = PROJECT_ROOT / "tests" / "kmod"
+GUEST_TESTS_DIR = PROJECT_ROOT / "tests" / "guest"
+DEFAULT_SERIES = PROJECT_ROOT / "series" / "liveupdate-module-unload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageSpec:
+    """A file of a distribution's package, pinned by content.
+
+    :param name: the binary package.
+    :param version: its exact version.
+    :param filename: the name it is downloaded under.
+    :param sha256: its SHA-256 in hex.
+    :param size_bytes: its size.
+    :param pool: its path below a mirror's root.
+    """
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    size_bytes: int
+    pool: str
+
+
+DEBIAN_LINUX_7_0 = PackageSpec(
+    name="linux-source-7.0",
+    version="7.0.13-1~bpo13+1",
+    filename="linux-source-7.0_7.0.13-1~bpo13+1_all.deb",
+    sha256="9de21058e4237f2533f044ec67af0b5edc3d879db2f3c8f2a396a33467154274",
+    size_bytes=161425472,
+    pool="pool/main/l/linux/linux-source-7.0_7.0.13-1~bpo13+1_all.deb",
+)
+"""The default kernel: the last release line without the series."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelSpec:
+    """Which kernel tree to test.
+
+    Exactly one of *path* and *package* is set.
+
+    :param path: a git work tree or repository, a tarball, or a source package (``.deb``).
+    :param base: the revision to start from when *path* is a git tree; ``None`` is its ``HEAD``.
+    :param package: a pinned package to look for in the download directories and at the mirrors.
+    """
+
+    path: Path | None = None
+    base: str | None = None
+    package: PackageSpec | None = None
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.package is None):
+            raise SpecError("a kernel is either a path or a package")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileSpec:
+    """One way to configure and run the kernel.
+
+    :param fragments: configuration fragments, applied in this order.
+    :param cmdline: kernel parameters.
+    :param memory_mib: the guest's memory.
+    :param cpus: virtual CPUs.
+    :param timeout_scale: factor on every deadline; 1.0 is a small kernel under KVM.
+    """
+
+    name: str
+    description: str
+    fragments: tuple[Path, ...]
+    cmdline: tuple[str, ...]
+    memory_mib: int
+    cpus: int
+    timeout_scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """What goes into the guest's root file system.
+
+    :param path: the recipe that this was read from.
+    :param packages: Debian packages to unpack.
+    :param files: destination in the guest -> path inside the unpacked packages.
+    :param links: destination in the guest -> target of the symbolic link.
+    :param directories: directories to make.
+    :param overlay: a directory of files to lay over everything, or ``None``.
+    """
+
+    name: str
+    path: Path
+    packages: tuple[str, ...]
+    files: Mapping[str, str]
+    links: Mapping[str, str]
+    directories: tuple[str, ...]
+    overlay: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpec:
+    """One virtual machine, ready to be turned into a QEMU command line.
+
+    :param arch: the architecture's name, see :mod:`harness.arch`.
+    :param initrds: cpio archives; they are concatenated in this order.
+    :param accel: ``"kvm"`` or ``"tcg"``, already chosen.
+    :param timeout_scale: factor on every deadline, accelerator and profile taken together.
+    :param extra_args: further QEMU arguments, last on the line.
+    """
+
+    arch: str
+    kernel: Path
+    initrds: tuple[Path, ...]
+    cmdline: tuple[str, ...]
+    memory_mib: int
+    cpus: int
+    accel: str
+    timeout_scale: float
+    extra_args: tuple[str, ...] = field(default=())
+
+
+# -- reading YAML --------------------------------------------------------------------------
+
+
+class Section:
+    """A YAML mapping that knows where it came from and which of its keys were asked for.
+
+    Use as a context manager: leaving it without an error refuses keys nobody asked for.
+    """
+
+    def __init__(self, node: yaml.MappingNode, file: Path, name: str) -> None:
+        self._file = file
+        self._name = name
+        self.line: int = node.start_mark.line + 1
+        self._nodes: dict[str, tuple[int, yaml.Node]] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            text = str(key.value)
+            if text in self._nodes:
+                raise SpecError(f"{file}:{line}: key {text!r} stands twice in {name}")
+            self._nodes[text] = (line, value)
+        self._asked: set[str] = set()
+
+    def __enter__(self) -> Section:
+        return self
+
+    def __exit__(self, kind: object, value: object, trace: object) -> None:
+        if kind is None:
+            self._refuse_unknown()
+
+    def keys(self) -> tuple[str, ...]:
+        """Return all keys in their order in the file."""
+        return tuple(self._nodes)
+
+    def error(self, key: str, message: str, *, hint: str | None = None) -> SpecError:
+        """Return an error that names this file and the line of *key*."""
+        line = self._nodes[key][0] if key in self._nodes else self.line
+        return SpecError(f"{self._file}:{line}: {message}", hint=hint)
+
+    def value(self, key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
+        """Return a plain value of type *kind*; *default* when the key is absent.
+
+        :raises SpecError: when the key is required and absent, or of another type.
+        """
+        self._asked.add(key)
+        if key not in self._nodes:
+            if default is ...:
+                raise SpecError(f"{self._file}:{self.line}: {self._name} lacks the key {key!r}")
+            return default
+        line, node = self._nodes[key]
+        found = _construct(node)
+        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
+            wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise SpecError(
+                f"{self._file}:{line}: {key} in {self._name} must be {wanted}, "
+                f"not {type(found).__name__}"
+            )
+        return found
+
+    def texts(self, key: str, default: Any = ...) -> tuple[str, ...]:
+        """Return a list of strings as a tuple."""
+        found = self.value(key, list, default)
+        if found is default:
+            return tuple(default)
+        if not all(isinstance(item, str) for item in found):
+            raise self.error(key, f"{key} in {self._name} must hold strings only")
+        return tuple(found)
+
+    def mapping(self, key: str, default: Any = ...) -> dict[str, str]:
+        """Return a mapping of strings to strings."""
+        found = self.value(key, dict, default)
+        if not all(isinstance(k, str) and isinstance(v, str) for k, v in found.items()):
+            raise self.error(key, f"{key} in {self._name} must map strings to strings")
+        return dict(found)
+
+    def section(self, key: str) -> Section:
+        """Return the mapping below *key*."""
+        self.value(key, dict)
+        node = self._nodes[key][1]
+        assert isinstance(node, yaml.MappingNode)  # noqa: S101 - value() has checked it
+        return Section(node, self._file, f"{self._name}.{key}" if self._name else key)
+
+    def _refuse_unknown(self) -> None:
+        for key in self._nodes:
+            if key not in self._asked:
+                known = ", ".join(sorted(self._asked))
+                raise self.error(
+                    key, f"unknown key {key!r} in {self._name}", hint=f"known: {known}"
+                )
+
+
+def _construct(node: yaml.Node) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node, deep=True)
+    finally:
+        loader.dispose()
+
+
+def read_yaml(file: Path, name: str) -> Section:
+    """Read the mapping that *file* holds; *name* is what error messages call it.
+
+    :raises SpecError: when the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise SpecError(f"cannot read {file}: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SpecError(f"{file}:{line}: not valid YAML: {error.problem}") from error
+    if not isinstance(node, yaml.MappingNode):
+        raise SpecError(f"{file}:1: {name} must be a mapping")
+    return Section(node, file, name)
+
+
+def load_profiles(file: Path = PROFILES_FILE) -> dict[str, ProfileSpec]:
+    """Read all profiles; fragments are looked for beside the file.
+
+    :raises SpecError: on anything that is not a profile, or a fragment that does not exist.
+    """
+    profiles: dict[str, ProfileSpec] = {}
+    with read_yaml(file, "profiles") as top:
+        for name in top.keys():  # noqa: SIM118 - a Section is no dict
+            with top.section(name) as item:
+                profiles[name] = _profile(name, item, file.parent)
+    return profiles
+
+
+def load_profile(name: str, file: Path = PROFILES_FILE) -> ProfileSpec:
+    """Return the profile called *name*.
+
+    :raises SpecError: when there is none.
+    """
+    profiles = load_profiles(file)
+    try:
+        return profiles[name]
+    except KeyError:
+        raise SpecError(
+            f"no profile {name!r} in {file}", hint=f"known profiles: {', '.join(profiles)}"
+        ) from None
+
+
+def _profile(name: str, item: Section, directory: Path) -> ProfileSpec:
+    fragments = tuple(directory / text for text in item.texts("fragments"))
+    for fragment in fragments:
+        if not fragment.is_file():
+            raise item.error("fragments", f"no such fragment: {fragment}")
+    memory_mib = item.value("memory_mib", int)
+    cpus = item.value("cpus", int, 2)
+    scale = float(item.value("timeout_scale", (int, float), 1.0))
+    for key, number, least in (
+        ("memory_mib", memory_mib, 64),
+        ("cpus", cpus, 1),
+        ("timeout_scale", scale, 0.1),
+    ):
+        if number < least:
+            raise item.error(key, f"{key} must be at least {least}, not {number}")
+    return ProfileSpec(
+        name=name,
+        description=item.value("description", str),
+        fragments=fragments,
+        cmdline=item.texts("cmdline", ()),
+        memory_mib=memory_mib,
+        cpus=cpus,
+        timeout_scale=scale,
+    )
+
+
+def load_image(file: Path) -> ImageSpec:
+    """Read an image recipe; its overlay is looked for beside the file.
+
+    :raises SpecError: on anything that is not a recipe, or an overlay that does not exist.
+    """
+    with read_yaml(file, "image") as top:
+        overlay_name = top.value("overlay", str, "")
+        overlay = file.parent / overlay_name if overlay_name else None
+        if overlay is not None and not overlay.is_dir():
+            raise top.error("overlay", f"no such directory: {overlay}")
+        return ImageSpec(
+            name=top.value("name", str),
+            path=file,
+            packages=top.texts("packages"),
+            files=top.mapping("files"),
+            links=top.mapping("links", {}),
+            directories=top.texts("directories", ()),
+            overlay=overlay,
+        )
+
+
+def download_directories() -> tuple[Path, ...]:
+    """Return the directories of ``HARNESS_DOWNLOADS`` (colon-separated) that exist."""
+    configured = os.environ.get("HARNESS_DOWNLOADS", "")
+    return tuple(Path(text) for text in configured.split(":") if text and Path(text).is_dir())
