@@ -145,6 +145,9 @@ def run(
             ) from error
         finally:
             _end_group(popen, GRACE_S)
+            for pipe in (popen.stdin, popen.stdout, popen.stderr):
+                if pipe is not None:
+                    pipe.close()
     done = Completed(
         argv=words,
         returncode=popen.returncode,

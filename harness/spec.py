@@ -141,6 +141,28 @@ class MachineSpec:
     extra_args: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One unit of work: what is under test and how it is run.
+
+    :param series: where the patches come from (see :func:`harness.series.read_series`);
+        ``None`` tests the tree as it is.
+    :param position: how many patches are applied; ``None`` is all of them.
+    :param profile: the profile's name.
+    :param accel: ``"auto"``, ``"kvm"`` or ``"tcg"``.
+    :param arch: the guest's architecture, as ``uname -m`` says it.
+    :param jobs: parallel compilers; ``None`` is one for each CPU of the host.
+    """
+
+    kernel: KernelSpec
+    series: str | None
+    position: int | None
+    profile: str
+    accel: str
+    arch: str
+    jobs: int | None = None
+
+
 # -- reading YAML --------------------------------------------------------------------------
 
 

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Results as values, as JSON (``docs/results.md`` is the schema) and as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import SpecError
+
+SCHEMA = 1
+"""Version of the JSON form; grows when a reader of the old form would go wrong."""
+
+
+class Outcome(StrEnum):
+    """What became of a test.
+
+    ``ERROR`` is no verdict: the harness or the machine let us down.  ``CRASHED`` is a verdict:
+    the kernel under test died.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    CRASHED = "crashed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
+    """One test's verdict and its evidence.
+
+    :param id: the pytest node id below ``tests/guest``.
+    :param seconds: wall clock time of all its phases.
+    :param message: why it did not pass, one paragraph; empty when it did.
+    :param splats: titles of splats in the kernel log that nobody expected.
+    :param known_issues: titles of splats that are on the list of known issues.
+    :param console: the console slice, relative to the results directory; ``None`` without a VM.
+    """
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    id: str
+    outcome: Outcome
+    seconds: float
+    message: str = ""
+    splats: tuple[str, ...] = ()
+    known_issues: tuple[str, ...] = ()
+    console: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateResult:
+    """One live update that a test performed, with its proof.
+
+    :param stages: stage -> seconds (``preserve``, ``load``, ``blackout``, ``retrieve``,
+        ``verify``, ``finish``).
+    :param number: the live update number that the next kernel read from the last one.
+    """
+
+    test: str
+    from_release: str
+    to_release: str
+    from_boot_id: str
+    to_boot_id: str
+    qemu_pid: int
+    number: int
+    preserved: int
+    verified: int
+    stages: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResults:
+    """Everything one run found out."""
+
+    kernel: Mapping[str, Any]
+    series: Mapping[str, Any]
+    profile: str
+    accel: str
+    machine: Mapping[str, Any]
+    tests: tuple[TestResult, ...]
+    live_updates: tuple[UpdateResult, ...]
+    seconds: float
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tests ended with each outcome, all outcomes named."""
+        found = Counter(test.outcome for test in self.tests)
+        return {outcome.value: found[outcome] for outcome in Outcome} | {"total": len(self.tests)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the documented JSON form."""
+        return {
+            "schema": SCHEMA,
+            "kernel": dict(self.kernel),
+            "series": dict(self.series),
+            "profile": self.profile,
+            "accel": self.accel,
+            "machine": dict(self.machine),
+            "tests": [_plain(test) for test in self.tests],
+            "live_updates": [_plain(update) for update in self.live_updates],
+            "counts": self.counts,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the JSON form to *path*, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        making = path.with_name(f".{path.name}.new")
+        making.write_text(json.dumps(self.to_json(), indent=2) + "\n")
+        making.replace(path)
+
+
+def read_results(path: Path) -> RunResults:
+    """Read what :meth:`RunResults.write` wrote.
+
+    :raises SpecError: when the file is missing or is of another schema.
+    """
+    try:
+        data = json.loads(path.read_text())
+        if data["schema"] != SCHEMA:
+            raise SpecError(f"{path}: schema {data['schema']}, this harness reads {SCHEMA}")
+        return RunResults(
+            kernel=data["kernel"],
+            series=data["series"],
+            profile=data["profile"],
+            accel=data["accel"],
+            machine=data["machine"],
+            tests=tuple(
+                TestResult(
+                    **item
+                    | {
+                        "outcome": Outcome(item["outcome"]),
+                        "splats": tuple(item["splats"]),
+                        "known_issues": tuple(item["known_issues"]),
+                    }
+                )
+                for item in data["tests"]
+            ),
+            live_updates=tuple(UpdateResult(**item) for item in data["live_updates"]),
+            seconds=data["seconds"],
+        )
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SpecError(f"{path}: not a results file: {error}") from error
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    data = dataclasses.asdict(value)
+    for key, item in data.items():
+        if isinstance(item, float):
+            data[key] = round(item, 3)
+        elif isinstance(item, dict):
+            data[key] = {k: round(v, 3) if isinstance(v, float) else v for k, v in item.items()}
+    return data
+
+
+# -- for people ----------------------------------------------------------------------------
+
+_STYLE = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "bold red",
+    Outcome.CRASHED: "bold red",
+    Outcome.ERROR: "bold magenta",
+    Outcome.SKIPPED: "yellow",
+}
+
+
+def print_results(results: RunResults, console: Console, *, directory: Path | None = None) -> None:
+    """Print the summary: what was applied, booted, tested, and the evidence.
+
+    :param directory: where logs and reports are, named in the last line; ``None`` leaves it out.
+    """
+    console.print(_facts(results))
+    if results.series.get("patches"):
+        console.print(_patches(results))
+    console.print(_tests(results))
+    if results.live_updates:
+        console.print(_updates(results))
+    for title in sorted({t for test in results.tests for t in test.known_issues}):
+        console.print(f"known issue seen: {title}", style="yellow", markup=False)
+    console.print(_verdict(results))
+    if directory is not None:
+        console.print(f"report: {directory}", markup=False, soft_wrap=True)
+
+
+def _facts(results: RunResults) -> Panel:
+    kernel, series, machine = results.kernel, results.series, results.machine
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("kernel", Text(f"Linux {kernel['version']} ({kernel['label']})"))
+    if series.get("name"):
+        grid.add_row(
+            "series",
+            Text(f"{series['title']}\n{series['position']} of {series['total']} patches applied"),
+        )
+    warnings = len(kernel["new_warnings"])
+    grid.add_row(
+        "build",
+        Text(
+            f"{kernel['release']}, profile {results.profile}, "
+            + ("from the cache" if kernel["cached"] else f"{kernel['build_seconds']:.0f} s")
+            + f", {warnings} new warning{'' if warnings == 1 else 's'}"
+        ),
+    )
+    grid.add_row(
+        "machine",
+        Text(f"QEMU {machine['qemu']}, {results.accel} ({machine['accel_reason']})"),
+    )
+    return Panel(grid, title="under test", title_align="left")
+
+
+def _patches(results: RunResults) -> Table:
+    table = Table(title="patches", title_justify="left", box=None, pad_edge=False)
+    table.add_column("#", justify="right")
+    table.add_column("commit")
+    table.add_column("subject", overflow="fold")
+    table.add_column("")
+    for item in results.series.get("support", ()):
+        state = "support" if item["applied"] else f"left out: {item['why_left_out']}"
+        table.add_row("", "", Text(item["subject"]), state, style="dim")
+    for item in results.series["patches"]:
+        applied = item["position"] <= results.series["position"]
+        table.add_row(
+            str(item["position"]),
+            item["commit"][:12] if applied else "",
+            Text(item["subject"]),
+            "applied" if applied else "not applied",
+            style="" if applied else "dim",
+        )
+    return table
+
+
+def _tests(results: RunResults) -> Table:
+    table = Table(title="tests", title_justify="left", box=None, pad_edge=False)
+    table.add_column("outcome")
+    table.add_column("test", overflow="fold")
+    table.add_column("seconds", justify="right")
+    for test in results.tests:
+        name = Text(test.id)
+        if test.message:
+            name.append(f"\n  {test.message.splitlines()[0][:160]}", style="dim")
+        table.add_row(
+            Text(test.outcome.value, style=_STYLE[test.outcome]), name, f"{test.seconds:.1f}"
+        )
+    return table
+
+
+def _updates(results: RunResults) -> Table:
+    table = Table(
+        title="live updates (same QEMU process, new boot id)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name, justify in (
+        ("test", "left"),
+        ("kernels", "left"),
+        ("boot id", "left"),
+        ("no.", "right"),
+        ("verified", "right"),
+        ("blackout", "right"),
+    ):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for update in results.live_updates:
+        table.add_row(
+            Text(update.test.rpartition("::")[2]),
+            f"{update.from_release} -> {update.to_release}",
+            f"{update.from_boot_id[:8]} -> {update.to_boot_id[:8]}",
+            str(update.number),
+            f"{update.verified}/{update.preserved}",
+            f"{update.stages.get('blackout', 0.0):.2f} s",
+        )
+    return table
+
+
+def _verdict(results: RunResults) -> Text:
+    counts = results.counts
+    said = ", ".join(f"{counts[o.value]} {o.value}" for o in Outcome if counts[o.value])
+    bad = counts["failed"] + counts["crashed"]
+    style = "bold red" if bad else "bold magenta" if counts["error"] else "bold green"
+    return Text(f"{said or 'no tests ran'} in {results.seconds:.0f} s", style=style)

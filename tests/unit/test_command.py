@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Programs are run with a deadline and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import command
+from harness.errors import CommandError
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait_gone(pid: int, timeout_s: float = 5.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not alive(pid)
+
+
+def test_run_returns_both_streams_apart() -> None:
+    done = command.run(["sh", "-c", "echo out; echo err >&2"], timeout_s=10)
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 0)
+
+
+def test_run_reads_nothing_from_our_standard_input() -> None:
+    assert command.run(["cat"], timeout_s=10).stdout == ""
+
+
+def test_run_feeds_input() -> None:
+    assert command.run(["cat"], timeout_s=10, input=b"fed").stdout == "fed"
+
+
+def test_run_failure_carries_status_and_last_words() -> None:
+    with pytest.raises(CommandError, match="exit status 7: the reason") as caught:
+        command.run(["sh", "-c", "echo the reason >&2; exit 7"], timeout_s=10)
+    assert caught.value.returncode == 7
+
+
+def test_run_failure_without_check_is_returned() -> None:
+    assert command.run(["false"], timeout_s=10, check=False).returncode == 1
+
+
+def test_run_names_the_signal_that_killed_it() -> None:
+    with pytest.raises(CommandError, match="killed by SIGKILL"):
+        command.run(["sh", "-c", "kill -KILL $$"], timeout_s=10)
+
+
+def test_run_missing_program_points_to_doctor() -> None:
+    with pytest.raises(CommandError, match="program not found: no-such-program") as caught:
+        command.run(["no-such-program"], timeout_s=10)
+    assert caught.value.hint is not None
+    assert "harness doctor" in caught.value.hint
+
+
+def test_run_missing_directory_is_not_a_missing_program(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="no such directory"):
+        command.run(["true"], timeout_s=10, cwd=tmp_path / "absent")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_run_deadline_ends_the_whole_process_group(tmp_path: Path, streaming: bool) -> None:
+    pid_file = tmp_path / "pid"
+    script = f"sleep 100 & echo $! >{pid_file}; wait"
+    with pytest.raises(CommandError, match="did not end within"):
+        command.run(
+            ["sh", "-c", script],
+            timeout_s=0.5,
+            on_line=(lambda line: None) if streaming else None,
+        )
+    assert wait_gone(int(pid_file.read_text()))
+
+
+def test_run_log_file_is_appended(tmp_path: Path) -> None:
+    log_file = tmp_path / "deep" / "log"
+    command.run(["sh", "-c", "echo one; echo two >&2"], timeout_s=10, log_file=log_file)
+    command.run(["echo", "three"], timeout_s=10, log_file=log_file)
+    assert log_file.read_text() == "one\ntwo\nthree\n"
+
+
+def test_run_on_line_sees_each_line_and_the_log_gets_all(tmp_path: Path) -> None:
+    seen: list[str] = []
+    command.run(
+        ["sh", "-c", "echo a; echo b >&2"],
+        timeout_s=10,
+        on_line=seen.append,
+        log_file=tmp_path / "log",
+    )
+    assert seen == ["a", "b"]
+    assert (tmp_path / "log").read_text() == "a\nb\n"
+
+
+def test_run_interrupted_by_callback_ends_the_program(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def interrupt(line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        command.run(["sh", "-c", "echo $$; exec sleep 100"], timeout_s=60, on_line=interrupt)
+    assert wait_gone(pids[0])
+
+
+def test_spawn_ends_with_its_block(tmp_path: Path) -> None:
+    with command.spawn(["sleep", "100"], log_file=tmp_path / "log") as process:
+        assert process.poll() is None
+        assert alive(process.pid)
+    assert wait_gone(process.pid)
+
+
+def test_spawn_kills_what_ignores_sigterm(tmp_path: Path) -> None:
+    log_file = tmp_path / "log"
+    script = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
+    with command.spawn(["sh", "-c", script], log_file=log_file, grace_s=0.3) as process:
+        deadline = time.monotonic() + 5
+        while "ready" not in log_file.read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert process.poll() == -signal.SIGKILL
+
+
+def test_spawned_program_dies_with_its_parent(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    child = os.fork()
+    if child == 0:
+        with command.spawn(
+            ["sh", "-c", f"echo $$ >{pid_file}; exec sleep 100"], log_file=tmp_path / "log"
+        ):
+            while not (pid_file.exists() and pid_file.read_text().strip()):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert wait_gone(int(pid_file.read_text()))
+
+
+def test_spawn_missing_program_is_an_error_before_it_starts(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CommandError, match="program not found"),
+        command.spawn(["no-such-program"], log_file=tmp_path / "log"),
+    ):
+        pass

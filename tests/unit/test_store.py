@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Cache entries appear whole or not at all, and damage is noticed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.errors import CacheError
+from harness.store import Store, digest
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+def make(store: Store, key: str = "k", content: str = "content") -> Path:
+    with store.produce("builds", key) as directory:
+        (directory / "sub").mkdir()
+        (directory / "sub" / "file").write_text(content)
+    path = store.get("builds", key)
+    assert path is not None
+    return path
+
+
+def test_get_missing_entry_is_none(store: Store) -> None:
+    assert store.get("builds", "absent") is None
+
+
+def test_produce_makes_an_entry(store: Store) -> None:
+    assert (make(store) / "sub" / "file").read_text() == "content"
+
+
+def test_produce_that_fails_leaves_nothing(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), store.produce("builds", "k") as directory:
+        (directory / "half").write_text("half")
+        raise KeyboardInterrupt
+    assert store.get("builds", "k") is None
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_produce_replaces_an_entry(store: Store) -> None:
+    make(store, content="old")
+    assert (make(store, content="new") / "sub" / "file").read_text() == "new"
+
+
+@pytest.mark.parametrize("damage", ["changed", "shorter", "missing", "manifest"])
+def test_get_names_the_damaged_file(store: Store, damage: str) -> None:
+    path = make(store)
+    file = path / "sub" / "file"
+    match damage:
+        case "changed":
+            file.write_text("CONTENT")
+            os.utime(file, (1, 1))
+        case "shorter":
+            file.write_text("con")
+        case "missing":
+            file.unlink()
+        case "manifest":
+            file = path / "manifest.json"
+            file.write_text("{")
+    with pytest.raises(CacheError) as caught:
+        store.get("builds", "k")
+    assert str(file) in caught.value.message
+    assert caught.value.hint is not None
+
+
+def test_get_accepts_a_touched_but_equal_file(store: Store) -> None:
+    path = make(store)
+    os.utime(path / "sub" / "file", (1, 1))
+    assert store.get("builds", "k") == path
+
+
+def test_remove_and_entries(store: Store) -> None:
+    make(store, "a")
+    make(store, "b")
+    assert {entry.key for entry in store.entries()} == {"a", "b"}
+    store.remove("builds", "a")
+    store.remove("builds", "absent")
+    assert [entry.key for entry in store.entries()] == ["b"]
+    assert all(entry.size_bytes > 0 for entry in store.entries())
+
+
+def test_sweep_removes_only_old_leftovers(store: Store) -> None:
+    old, new = store.root / "tmp" / "old", store.root / "tmp" / "new"
+    for path in (old, new):
+        path.mkdir()
+    os.utime(old, (1, 1))
+    assert store.sweep() == 1
+    assert new.exists()
+    assert not old.exists()
+
+
+def test_digest_sees_file_content_not_its_name(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("same")
+    two.write_text("same")
+    assert digest(one) == digest(two)
+    two.write_text("other")
+    assert digest(one) != digest(two)
+
+
+def test_digest_sees_names_and_modes_in_a_directory(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "a").write_text("x")
+    before = digest(tree)
+    (tree / "a").chmod(0o755)
+    executable = digest(tree)
+    (tree / "a").rename(tree / "b")
+    assert len({before, executable, digest(tree)}) == 3
+
+
+def test_digest_keeps_parts_apart() -> None:
+    assert digest("ab", "c") != digest("a", "bc")
+
+
+def _append_under_lock(root: Path, log: Path) -> None:
+    with Store(root).lock("one"):
+        before = log.read_text() if log.exists() else ""
+        log.write_text(before + "x")
+
+
+def test_lock_is_held_by_one_process_at_a_time(store: Store, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    log = tmp_path / "log"
+    workers = [context.Process(target=_append_under_lock, args=(store.root, log)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert log.read_text() == "xxxx"
