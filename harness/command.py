@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
+_UNWIND_S = 60.0
+"""Seconds that an interrupted program gets to tear down what it holds."""
+
 Argument = str | Path
 
 
@@ -203,14 +206,38 @@ def spawn(
         _end_group(popen, grace_s)
 
 
+def run_attached(argv: Sequence[Argument], *, env: Mapping[str, str] | None = None) -> int:
+    """Run *argv* with our standard output and error, and return its exit status.
+
+    It has no deadline: it is for a program that watches its own, such as pytest.  An interrupt is
+    passed on exactly once, whoever sent it, and the program is then waited for, so that it can
+    tear down what it holds.
+
+    :raises CommandError: when it cannot be started.
+    :raises KeyboardInterrupt: after the program ended because of one.
+    """
+    words = tuple(str(word) for word in argv)
+    log.debug("run %s", shlex.join(words))
+    popen = _start(words, cwd=None, env=env, stdin=subprocess.DEVNULL, stdout=None, stderr=None)
+    try:
+        return popen.wait()
+    except KeyboardInterrupt:
+        popen.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            popen.wait(_UNWIND_S)
+        raise
+    finally:
+        _end_group(popen, GRACE_S)
+
+
 def _start(
     words: tuple[str, ...],
     *,
     cwd: Path | None,
     env: Mapping[str, str] | None,
     stdin: int,
-    stdout: int | IO[bytes],
-    stderr: int | IO[bytes],
+    stdout: int | IO[bytes] | None,
+    stderr: int | IO[bytes] | None,
     pass_fds: Sequence[int] = (),
     hint: str | None = None,
 ) -> subprocess.Popen[bytes]:

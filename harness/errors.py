@@ -15,8 +15,15 @@
        |- CommandError       a program failed or could not be started
        |- DownloadError      a package could not be fetched
        |- MachineError       QEMU did not start, died or does not answer
-       |- GuestError         SSH: unreachable, closed, command past its deadline
+       |- SilentGuestError   the console stayed silent past a deadline
+       |- PreconditionError  the kernel runs, but nothing can be preserved in it
+       |- GuestError         SSH
+       |  |- GuestUnreachable   nobody answers, or somebody else does
+       |  |- GuestClosed        the connection was closed under a command
+       |  |- GuestTimeout       a command passed its deadline
+       |  `- CommandFailed      a command that had to succeed did not
        `- LiveUpdateError    the update did not happen as a live update
+          `- UpdateRefused      the first kernel refused, and runs on
 
 A kernel that crashes is neither: :class:`KernelCrash` carries a verdict about the kernel
 under test, and only the pytest plugin and bisect turn it into one.
@@ -147,12 +154,40 @@ class MachineError(InfrastructureError):
     """QEMU could not be started, died or does not answer."""
 
 
+class SilentGuestError(InfrastructureError):
+    """The guest did not say on its console what it had to say, in time."""
+
+
+class PreconditionError(InfrastructureError):
+    """The kernel runs, but KHO or LUO does not work in it."""
+
+
 class GuestError(InfrastructureError):
-    """The guest cannot be reached over SSH or did not answer in time."""
+    """Something is wrong with the SSH connection to the guest."""
+
+
+class GuestUnreachable(GuestError):  # noqa: N818 - reads better where it is raised
+    """Nobody answers over SSH, or somebody with another host key does."""
+
+
+class GuestClosed(GuestError):  # noqa: N818
+    """The SSH connection ended under a command."""
+
+
+class GuestTimeout(GuestError):  # noqa: N818
+    """A command in the guest passed its deadline."""
+
+
+class CommandFailed(GuestError):  # noqa: N818
+    """A command in the guest that had to succeed did not."""
 
 
 class LiveUpdateError(InfrastructureError):
     """A live update did not take place, or was not a live update."""
+
+
+class UpdateRefused(LiveUpdateError):  # noqa: N818
+    """The first kernel refused to reboot into the next one, and runs on."""
 
 
 class KernelCrash(HarnessError):  # noqa: N818 - a verdict, not an error of ours

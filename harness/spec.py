@@ -7,6 +7,7 @@ that names file and line.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from typing import Any
 import yaml
 
 from harness.errors import SpecError
+from harness.kernel_log import KnownIssue
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The checkout that holds ``kernel-configs/``, ``images/``, ``series/`` and ``tests/``."""
 
 PROFILES_FILE = PROJECT_ROOT / "kernel-configs" / "profiles.yaml"
 IMAGES_DIR = PROJECT_ROOT / "images"
+KNOWN_ISSUES_FILE = PROJECT_ROOT / "kernel-configs" / "known-issues.yaml"
 KMOD_DIR = PROJECT_ROOT / "tests" / "kmod"
 GUEST_TESTS_DIR = PROJECT_ROOT / "tests" / "guest"
 DEFAULT_SERIES = PROJECT_ROOT / "series" / "liveupdate-module-unload"
@@ -261,18 +264,37 @@ def _construct(node: yaml.Node) -> Any:
         loader.dispose()
 
 
-def read_yaml(file: Path, name: str) -> Section:
-    """Read the mapping that *file* holds; *name* is what error messages call it.
-
-    :raises SpecError: when the file is missing, is not YAML, or is not a mapping.
-    """
+def _compose(file: Path) -> yaml.Node | None:
     try:
-        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:
         raise SpecError(f"cannot read {file}: {error.strerror}") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecError(f"{file}:{line}: not valid YAML: {error.problem}") from error
+
+
+def read_yaml_list(file: Path, name: str) -> tuple[Section, ...]:
+    """Read the list of mappings that *file* holds.
+
+    :raises SpecError: when the file is missing, is not YAML, or holds something else.
+    """
+    node = _compose(file)
+    if node is None:
+        return ()
+    if not isinstance(node, yaml.SequenceNode) or not all(
+        isinstance(item, yaml.MappingNode) for item in node.value
+    ):
+        raise SpecError(f"{file}:1: {name} must be a list of mappings")
+    return tuple(Section(item, file, name) for item in node.value)
+
+
+def read_yaml(file: Path, name: str) -> Section:
+    """Read the mapping that *file* holds; *name* is what error messages call it.
+
+    :raises SpecError: when the file is missing, is not YAML, or is not a mapping.
+    """
+    node = _compose(file)
     if not isinstance(node, yaml.MappingNode):
         raise SpecError(f"{file}:1: {name} must be a mapping")
     return Section(node, file, name)
@@ -350,6 +372,25 @@ def load_image(file: Path) -> ImageSpec:
             directories=top.texts("directories", ()),
             overlay=overlay,
         )
+
+
+@functools.cache
+def load_known_issues(file: Path = KNOWN_ISSUES_FILE) -> tuple[KnownIssue, ...]:
+    """Read the list of splats of base kernels that are shown but fail no test.
+
+    :raises SpecError: on anything that is not such a list.
+    """
+    issues = []
+    for item in read_yaml_list(file, "known issues"):
+        with item:
+            issues.append(
+                KnownIssue(
+                    title=item.value("title", str),
+                    reason=item.value("reason", str),
+                    kernels=item.value("kernels", str),
+                )
+            )
+    return tuple(issues)
 
 
 def download_directories() -> tuple[Path, ...]:

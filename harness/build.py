@@ -1,0 +1,475 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Build a kernel, its test module and its selftests; keep what a test run needs in the cache.
+
+One object tree is walked through the positions of a series: make rebuilds what the checkout
+changed.  What comes out is copied into a cache entry that is complete in itself, keyed by
+everything that can change it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness import command, kmod
+from harness.arch import Architecture, architecture
+from harness.errors import BuildError, CommandError
+from harness.kconfig import KernelConfig, configure, fragments_of
+from harness.spec import ProfileSpec
+from harness.store import Store, digest
+
+log = logging.getLogger(__name__)
+
+BUILD_S = 3 * 3600.0
+"""Seconds for a whole build; a cold one takes 6 minutes on 2 CPUs."""
+
+KMOD = "luo_test"
+SELFTESTS = ("liveupdate", "luo_kexec_simple", "luo_multi_session")
+_KIND = "build"
+_RECIPE = 1
+"""Grows when the same inputs come to mean another result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildWarning:
+    """One compiler, linker, modpost or objtool warning.
+
+    :param file: relative to the tree where the tool said so, else as printed.
+    :param option: the ``-W`` option behind it, or empty.
+    """
+
+    file: str
+    line: int
+    message: str
+    option: str
+
+    def __str__(self) -> str:
+        """Return it as the compiler prints it."""
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.message}" + (f" [{self.option}]" if self.option else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """What compiles: first lines of the tools' version messages."""
+
+    compiler: str
+    linker: str
+    ccache: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelBuild:
+    """A kernel in the cache, with everything needed to run tests and decode splats.
+
+    :param directory: the cache entry; nothing in it is ever written to again.
+    :param commit: what was built.
+    :param tree: the git tree of *commit*.
+    :param release: ``uname -r`` of the kernel.
+    :param seconds: what the build took when it was made.
+    :param cached: whether it came from the cache this time.
+    """
+
+    directory: Path
+    arch: str
+    profile: str
+    commit: str
+    tree: str
+    release: str
+    warnings: tuple[BuildWarning, ...]
+    seconds: float
+    cached: bool
+    key: str
+
+    @property
+    def image(self) -> Path:
+        """The kernel that boots."""
+        return self.directory / "kernel"
+
+    @property
+    def vmlinux(self) -> Path:
+        """The kernel with its symbols and lines."""
+        return self.directory / "vmlinux"
+
+    @property
+    def config(self) -> Path:
+        """The configuration."""
+        return self.directory / "config"
+
+    @property
+    def symvers(self) -> Path:
+        """``Module.symvers``."""
+        return self.directory / "Module.symvers"
+
+    @property
+    def system_map(self) -> Path:
+        """``System.map``."""
+        return self.directory / "System.map"
+
+    @property
+    def kmod(self) -> Path:
+        """The test module as it goes into the guest, stripped of debug information."""
+        return self.directory / f"{KMOD}.ko"
+
+    @property
+    def kmod_debug(self) -> Path:
+        """The test module with lines, for decoding."""
+        return self.directory / f"{KMOD}.debug.ko"
+
+    @property
+    def userspace(self) -> Path:
+        """The tree's own selftests, linked statically."""
+        return self.directory / "selftests"
+
+    @property
+    def uapi(self) -> Path:
+        """What ``make headers_install`` installed of the live update interface."""
+        return self.directory / "uapi"
+
+
+def probe_toolchain() -> Toolchain:
+    """Ask the tools on this host who they are.
+
+    :raises CommandError: when there is no compiler or linker.
+    """
+    first = [
+        command.run([tool, "--version"], timeout_s=30).stdout.partition("\n")[0]
+        for tool in ("gcc", "ld")
+    ]
+    return Toolchain(compiler=first[0], linker=first[1], ccache=command.which("ccache") is not None)
+
+
+def build_key(
+    *,
+    tree: str,
+    arch: Architecture,
+    profile: ProfileSpec,
+    localversion: str,
+    kmod_source: Path,
+    toolchain: Toolchain,
+) -> str:
+    """Return the cache key of a build: everything that can change what comes out."""
+    return digest(
+        _RECIPE,
+        tree,
+        arch.name,
+        localversion,
+        *fragments_of(profile, arch),
+        kmod_source,
+        toolchain.compiler,
+        toolchain.linker,
+    )
+
+
+def cached_build(store: Store, key: str) -> KernelBuild | None:
+    """Return a build from the cache, ``None`` when it has to be made.
+
+    :raises CacheError: when the entry is damaged.
+    """
+    entry = store.get(_KIND, key)
+    return _load(entry, key, cached=True) if entry is not None else None
+
+
+def make_argv(
+    tree: Path,
+    objdir: Path,
+    *,
+    arch: Architecture,
+    localversion: str,
+    jobs: int | None,
+    ccache: bool,
+) -> list[str | Path]:
+    """Return the make command line up to the target; reproducible and quiet."""
+    return [
+        "make",
+        "-C",
+        tree,
+        f"O={objdir}",
+        f"ARCH={arch.kernel}",
+        f"CC={'ccache gcc' if ccache else 'gcc'}",
+        f"LOCALVERSION={localversion}",
+        "KBUILD_BUILD_TIMESTAMP=@0",
+        "KBUILD_BUILD_USER=harness",
+        "KBUILD_BUILD_HOST=harness",
+        "KBUILD_BUILD_VERSION=1",
+        f"-j{jobs or os.cpu_count() or 1}",
+    ]
+
+
+def build_kernel(
+    *,
+    worktree: Path,
+    objdir: Path,
+    commit: str,
+    tree: str,
+    arch: Architecture,
+    profile: ProfileSpec,
+    localversion: str,
+    kmod_source: Path,
+    toolchain: Toolchain,
+    store: Store,
+    progress: Callable[[str], None],
+    jobs: int | None = None,
+) -> KernelBuild:
+    """Build what is checked out in *worktree*; the caller holds the lock on both directories.
+
+    :param localversion: what tells this kernel's release from others, such as ``-p07``.
+    :param jobs: parallel compilers; ``None`` is one for each CPU.
+    :raises BuildError: naming the first error's file and line.
+    :raises KconfigError: when the configuration cannot be had.
+    """
+    started = time.monotonic()
+    log_file = objdir.parent / f"{objdir.name}.log"
+    log_file.unlink(missing_ok=True)
+    make = make_argv(
+        worktree,
+        objdir,
+        arch=arch,
+        localversion=localversion,
+        jobs=jobs,
+        ccache=toolchain.ccache,
+    )
+    progress(f"configuring profile {profile.name}")
+    with _compiler_cache(store, worktree):
+        config = configure(
+            worktree,
+            objdir,
+            arch=arch,
+            fragments=fragments_of(profile, arch),
+            make=make,
+            log_file=log_file,
+        )
+        what = f"building {commit[:12]} ({profile.name}{localversion})"
+        _make(make, [arch.image_target, "modules"], what, log_file, progress)
+        progress(f"{what}: test module")
+        module = kmod.build_kmod(
+            kmod_source, objdir / "harness-kmod", make=make, log_file=log_file, name=KMOD
+        )
+        progress(f"{what}: selftests")
+        headers = _install_headers(make, objdir, log_file)
+        selftests = _build_selftests(worktree, objdir, headers, log_file)
+    release = (objdir / "include/config/kernel.release").read_text().strip()
+    warnings = parse_warnings(log_file.read_text(errors="replace"), worktree)
+    key = build_key(
+        tree=tree,
+        arch=arch,
+        profile=profile,
+        localversion=localversion,
+        kmod_source=kmod_source,
+        toolchain=toolchain,
+    )
+    facts = {
+        "arch": arch.name,
+        "profile": profile.name,
+        "commit": commit,
+        "tree": tree,
+        "release": release,
+        "warnings": [asdict(warning) for warning in warnings],
+        "seconds": time.monotonic() - started,
+    }
+    with store.produce(_KIND, key) as entry:
+        _collect(entry, objdir, arch, config, module, headers, selftests)
+        (entry / "build.json").write_text(json.dumps(facts, indent=1) + "\n")
+    made = store.get(_KIND, key)
+    assert made is not None  # noqa: S101 - just made
+    return _load(made, key, cached=False)
+
+
+def _load(entry: Path, key: str, *, cached: bool) -> KernelBuild:
+    facts = json.loads((entry / "build.json").read_text())
+    warnings = tuple(BuildWarning(**item) for item in facts.pop("warnings"))
+    return KernelBuild(directory=entry, key=key, cached=cached, warnings=warnings, **facts)
+
+
+class _compiler_cache:  # noqa: N801 - used like a function
+    """Point ccache at the harness's own cache, with paths below the work tree made relative."""
+
+    def __init__(self, store: Store, worktree: Path) -> None:
+        self._variables = {
+            "CCACHE_DIR": os.environ.get("CCACHE_DIR", str(store.ccache)),
+            "CCACHE_BASEDIR": str(worktree.parent),
+            "CCACHE_NOHASHDIR": "1",
+            "CCACHE_COMPILERCHECK": "content",
+        }
+
+    def __enter__(self) -> None:
+        self._saved = {name: os.environ.get(name) for name in self._variables}
+        os.environ.update(self._variables)
+
+    def __exit__(self, *_exc: object) -> None:
+        for name, value in self._saved.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _make(
+    make: list[str | Path],
+    targets: list[str],
+    what: str,
+    log_file: Path,
+    progress: Callable[[str], None],
+) -> None:
+    """Run make, and say every few seconds how far it is."""
+    count, last = 0, time.monotonic()
+    progress(what)
+
+    def on_line(line: str) -> None:
+        nonlocal count, last
+        if re.match(r"\s+(?:CC|AS|LD|AR|HOSTCC)\s", line):
+            count += 1
+        if time.monotonic() - last > 5.0:
+            last = time.monotonic()
+            progress(f"{what}: {count} objects, now {line.strip()[:60]}")
+
+    try:
+        command.run(
+            [*make, *targets],
+            timeout_s=BUILD_S,
+            log_file=log_file,
+            on_line=on_line,
+            env={"LC_ALL": "C"},
+        )
+    except CommandError as error:
+        if error.returncode is None or error.returncode < 0:
+            raise
+        raise BuildError(
+            f"{what}: {first_error(log_file.read_text(errors='replace'))}",
+            hint="fix the patch at this position, or test another one with --position",
+            log=log_file,
+        ) from error
+
+
+def _install_headers(make: list[str | Path], objdir: Path, log_file: Path) -> Path:
+    target = objdir / "harness-headers"
+    command.run(
+        [*make, "-s", "headers_install", f"INSTALL_HDR_PATH={target}"],
+        timeout_s=BUILD_S,
+        log_file=log_file,
+    )
+    return target / "include"
+
+
+def _build_selftests(worktree: Path, objdir: Path, headers: Path, log_file: Path) -> Path:
+    """Build the tree's liveupdate selftests statically; a tree without them has none."""
+    source = worktree / "tools/testing/selftests/liveupdate"
+    output = objdir / "harness-selftests"
+    output.mkdir(exist_ok=True)
+    if not source.is_dir():
+        return output
+    # Objects of these tests land beside their sources unless built like this; see its Makefile.
+    common = source / "luo_test_utils.c"
+    for name in SELFTESTS:
+        parts = [source / f"{name}.c", *([common] if common.exists() else [])]
+        command.run(
+            [
+                *("gcc", "-static", "-O2", "-s", "-Wno-unused-function", "-D_GNU_SOURCE="),
+                *(f"-I{headers}", f"-I{worktree / 'tools/testing/selftests'}"),
+                *(f"-ffile-prefix-map={worktree}=.", "-Wl,--build-id=none"),
+                *("-o", output / name, *parts),
+            ],
+            timeout_s=120,
+            log_file=log_file,
+        )
+    return output
+
+
+def _collect(
+    entry: Path,
+    objdir: Path,
+    arch: Architecture,
+    config: KernelConfig,
+    module: Path,
+    headers: Path,
+    selftests: Path,
+) -> None:
+    shutil.copyfile(objdir / arch.image, entry / "kernel")
+    shutil.copyfile(config.path, entry / "config")
+    for name in ("Module.symvers", "System.map"):
+        shutil.copyfile(objdir / name, entry / name)
+    compress = ["objcopy", "--compress-debug-sections"]
+    command.run([*compress, objdir / "vmlinux", entry / "vmlinux"], timeout_s=120)
+    shutil.copyfile(module, entry / f"{KMOD}.debug.ko")
+    command.run(["objcopy", "--strip-debug", module, entry / f"{KMOD}.ko"], timeout_s=60)
+    shutil.copytree(selftests, entry / "selftests")
+    (entry / "uapi" / "linux").mkdir(parents=True)
+    header = headers / "linux" / "liveupdate.h"
+    if header.exists():
+        shutil.copyfile(header, entry / "uapi" / "linux" / "liveupdate.h")
+
+
+# -- what the tools said ---------------------------------------------------------------------
+
+_GCC = re.compile(
+    r"^(?P<file>[^\s:][^:]*):(?P<line>\d+)(?::\d+)?: (?P<kind>warning|error|fatal error): "
+    r"(?P<message>.*?)(?: \[(?P<option>-W[^\]]+)\])?$"
+)
+_OTHER = re.compile(
+    r"^(?:(?P<file>[\w./-]+\.o|[\w./-]+): )?(?:ld: |.*modpost: )?(?P<kind>warning|WARNING): "
+    r"(?P<message>.*)$"
+)
+_ERROR = re.compile(
+    r"^(?:[^\s:][^:]*:\d+(?::\d+)?: (?:fatal )?error: .*|ERROR: modpost: .*|.*undefined reference.*"
+    r"|ld: .*|make.*\*\*\* No rule.*)$"
+)
+
+
+def parse_warnings(text: str, tree: Path | None = None) -> tuple[BuildWarning, ...]:
+    """Return every warning in a build's output, each once.
+
+    :param tree: taken off the front of file names.
+    """
+    prefix = f"{tree}/" if tree is not None else ""
+    found: dict[tuple[str, int, str], BuildWarning] = {}
+    for line in text.splitlines():
+        match = _GCC.match(line) or _OTHER.match(line)
+        if match is None or "error" in match.group("kind"):
+            continue
+        groups = match.groupdict()
+        file = re.sub(r"^(?:\.\./)+", "", (groups["file"] or "").removeprefix(prefix))
+        warning = BuildWarning(
+            file=file,
+            line=int(groups.get("line") or 0),
+            message=groups["message"],
+            option=groups.get("option") or "",
+        )
+        found.setdefault((warning.file, warning.line, warning.message), warning)
+    return tuple(found.values())
+
+
+def new_warnings(
+    before: Iterable[BuildWarning], after: Iterable[BuildWarning]
+) -> tuple[BuildWarning, ...]:
+    """Return the warnings that *after* has more of; lines may have moved."""
+    known = Counter((w.file, w.message) for w in before)
+    fresh = []
+    for warning in after:
+        identity = (warning.file, warning.message)
+        if known[identity]:
+            known[identity] -= 1
+        else:
+            fresh.append(warning)
+    return tuple(fresh)
+
+
+def first_error(text: str) -> str:
+    """Return the first error in a build's output, else its last words."""
+    for line in text.splitlines():
+        if _ERROR.match(line):
+            return re.sub(r"^(?:\.\./)+", "", line)
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "make said nothing"
+
+
+def architecture_of(build: KernelBuild) -> Architecture:
+    """Return the architecture that *build* is for."""
+    return architecture(build.arch)

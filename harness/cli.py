@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line.  The only place that prints errors and decides exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness import command
+from harness.arch import architecture
+from harness.errors import ExitCode, HarnessError, InputError
+from harness.host import check_host
+from harness.pipeline import Pipeline, target_from_settings
+from harness.report import print_results, read_results
+from harness.spec import GUEST_TESTS_DIR, PROJECT_ROOT
+from harness.store import Store
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = {
+    "": """\
+examples:
+  harness run                               the shipped series on its kernel, all guest tests
+  harness run --position 0                  the same tests before the first patch
+  harness run --kernel ~/linux --base v7.0 --series v4.mbx
+  harness boot --position 10 --profile debug
+  harness config --explain KASAN
+""",
+    "doctor": """\
+examples:
+  harness doctor
+""",
+    "fetch": """\
+examples:
+  harness fetch                             the pinned source package, imported into git
+  harness fetch --kernel ~/linux --base v7.0
+""",
+    "config": """\
+examples:
+  harness config                            configure, and prove that every option survived
+  harness config --profile debug --explain KASAN_VMALLOC
+""",
+    "build": """\
+examples:
+  harness build                             the last position, profile 'default'
+  harness build --position 5 --profile debug
+""",
+    "boot": """\
+examples:
+  harness boot                              a shell in the guest; Ctrl-] ends it
+  harness boot --position 0 --gdb           says how to attach gdb
+""",
+    "run": """\
+examples:
+  harness run
+  harness run --position 9 --profile debug
+  harness run -- -k memfd -x                everything behind -- goes to pytest
+  harness run --json out.json
+""",
+    "clean": """\
+examples:
+  harness clean                             drop builds, images and probes
+  harness clean --all                       also sources, object trees and the compiler cache
+""",
+}
+
+
+def run_command(argv: list[str]) -> int:
+    """Parse *argv*, run the command, print its error if there is one; return the exit code."""
+    args = _parser().parse_args(argv)
+    ui = _Ui(verbose=args.verbose)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return int(args.run(args, ui))
+    except HarnessError as error:
+        if args.debug:
+            traceback.print_exc()
+        ui.error(error)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        ui.err.print("interrupted", style="bold")
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stdout = None
+        return int(ExitCode.INTERRUPTED)
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+class _Ui:
+    """What a person sees: results on standard output, progress and errors on standard error."""
+
+    def __init__(self, *, verbose: int) -> None:
+        self.out = Console(highlight=False)
+        self.err = Console(stderr=True, highlight=False)
+        level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+        logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s")
+        for noisy in ("paramiko", "asyncio", "qemu"):
+            logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """Yield a function that shows what is being done, and for how long it has been."""
+        started = time.monotonic()
+
+        def elapsed() -> str:
+            return f"{time.monotonic() - started:6.1f} s"
+
+        if self.err.is_terminal:
+            with self.err.status("starting") as status:
+                yield lambda text: status.update(Text(f"{elapsed()}  {text}"))
+        else:
+            yield lambda text: self.err.print(f"[{elapsed()}] {text}", markup=False)
+
+    def error(self, error: HarnessError) -> None:
+        self.err.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
+        if error.hint:
+            self.err.print(Text.assemble(("  hint: ", "bold"), error.hint), soft_wrap=True)
+        if error.log:
+            self.err.print(Text.assemble(("  log: ", "bold"), str(error.log)), soft_wrap=True)
+
+
+# -- the parser ----------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-v", "--verbose", action="count", default=0, help="say more (twice: all)")
+    common.add_argument("--debug", action="store_true", help="show a traceback with an error")
+    target = argparse.ArgumentParser(add_help=False)
+    group = target.add_argument_group("what is tested")
+    group.add_argument(
+        "--kernel",
+        metavar="PATH",
+        help="git tree, tarball or source package (default: the pinned package)",
+    )
+    group.add_argument("--base", metavar="REV", help="revision of a git tree (default: HEAD)")
+    group.add_argument(
+        "--series",
+        metavar="WHERE",
+        help="mbox, maildir, directory or A..B; 'none' for no patches (default: the shipped one)",
+    )
+    group.add_argument("--position", metavar="N", help="patches applied, 0 = none (default: all)")
+    group.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
+    group.add_argument("-j", "--jobs", metavar="N", help="parallel compilers (default: all CPUs)")
+    output = argparse.ArgumentParser(add_help=False)
+    output.add_argument("--json", metavar="FILE", type=Path, help="write the result for machines")
+    vm = argparse.ArgumentParser(add_help=False)
+    vm.add_argument("--accel", choices=("auto", "kvm", "tcg"), help="accelerator (default: auto)")
+    vm.add_argument("--cmdline", metavar="WORDS", help="further kernel parameters")
+
+    parser = argparse.ArgumentParser(
+        prog="harness",
+        description="Prove a kernel patch series in QEMU, patch by patch.",
+        epilog=EXAMPLES[""],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(
+        name: str,
+        run: Callable[[argparse.Namespace, _Ui], int],
+        text: str,
+        *parents: argparse.ArgumentParser,
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=EXAMPLES[name],
+            parents=[common, *parents],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run)
+        return made
+
+    add("doctor", _doctor, "say what this host lacks, and the command that installs it", output)
+    add("fetch", _fetch, "get the kernel source and apply the series", target, output)
+    config = add("config", _config, "configure the kernel and prove the options", target, output)
+    config.add_argument("--explain", metavar="SYMBOL", help="why a symbol has its value")
+    add("build", _build, "build the kernel, the test module and the image", target, output)
+    boot = add("boot", _boot, "boot the kernel and open a shell in the guest", target, vm)
+    boot.add_argument("--gdb", action="store_true", help="offer a gdb stub")
+    run = add("run", _run, "the main job: build, boot, test, report", target, vm, output)
+    run.add_argument("--results", metavar="DIR", type=Path, help="where the report goes")
+    run.add_argument("pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest")
+    clean = add("clean", _clean, "drop what is cached", output)
+    clean.add_argument("--all", action="store_true", help="sources and object trees as well")
+    return parser
+
+
+def _pipeline(args: argparse.Namespace, progress: Callable[[str], None]) -> Pipeline:
+    settings = vars(args)
+    target = target_from_settings(lambda name: settings.get(name))
+    return Pipeline(target, Store(), progress)
+
+
+def _write_json(args: argparse.Namespace, value: Any) -> None:
+    if args.json is not None:
+        try:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.write_text(json.dumps(value, indent=2) + "\n")
+        except OSError as error:
+            raise InputError(f"cannot write {args.json}: {error.strerror}") from error
+
+
+# -- the commands --------------------------------------------------------------------------
+
+
+def _doctor(args: argparse.Namespace, ui: _Ui) -> int:
+    report = check_host(Store(), architecture())
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for item in report.items:
+        table.add_row(
+            Text("ok" if item.ok else "MISSING", style="green" if item.ok else "bold red"),
+            Text(item.name),
+            Text(item.detail, overflow="fold"),
+        )
+    ui.out.print(table)
+    if report.install is not None:
+        ui.out.print(f"install what is missing:\n  {report.install}", markup=False, soft_wrap=True)
+    _write_json(args, report.to_json())
+    return int(ExitCode.PASSED if report.ok else ExitCode.INFRASTRUCTURE)
+
+
+def _fetch(args: argparse.Namespace, ui: _Ui) -> int:
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        applied = pipeline.applied
+    source = applied.source
+    ui.out.print(f"Linux {source.version}: {source.label}", markup=False, soft_wrap=True)
+    for position in applied.positions:
+        line = f"{position.number:3}  {position.commit[:12]}  {position.subject}"
+        ui.out.print(line, markup=False, soft_wrap=True)
+    _write_json(args, pipeline.describe_series())
+    return int(ExitCode.PASSED)
+
+
+def _config(args: argparse.Namespace, ui: _Ui) -> int:
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        config = pipeline.configure()
+        text = pipeline.explain(args.explain) if args.explain else None
+    if text is not None:
+        ui.out.print(text, markup=False, soft_wrap=True)
+    else:
+        ui.out.print(f"{config.path}: all {len(config.requests)} requested symbols survived")
+    _write_json(
+        args,
+        {
+            "profile": pipeline.profile.name,
+            "config": str(config.path),
+            "requests": [
+                {"symbol": r.symbol, "value": r.value, "file": str(r.file), "line": r.line}
+                for r in config.requests
+            ],
+            "explanation": text,
+        },
+    )
+    return int(ExitCode.PASSED)
+
+
+def _build(args: argparse.Namespace, ui: _Ui) -> int:
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        build = pipeline.build()
+        image = pipeline.image(build)
+    facts = pipeline.facts()
+    kernel = facts["kernel"]
+    how = "from the cache" if build.cached else f"built in {build.seconds:.0f} s"
+    ui.out.print(f"kernel {build.release} ({how}): {build.image}", markup=False, soft_wrap=True)
+    ui.out.print(f"image {image.size_bytes / 1e6:.1f} MB: {image.initrd}", soft_wrap=True)
+    for warning in kernel["new_warnings"]:
+        ui.out.print(f"new warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    _write_json(args, facts)
+    return int(ExitCode.PASSED)
+
+
+def _boot(args: argparse.Namespace, ui: _Ui) -> int:
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        build = pipeline.build()
+        words = ("harness.console=1", *(args.cmdline or "").split())
+        directory = _results_directory(None)
+        machine = pipeline.machine(build, directory, cmdline=words, gdb=args.gdb)
+        machine.start()
+    with machine:
+        ui.out.print(machine.how_to_attach(), markup=False, soft_wrap=True)
+        machine.interact()
+    return int(ExitCode.PASSED)
+
+
+def _run(args: argparse.Namespace, ui: _Ui) -> int:
+    directory = _results_directory(args.results)
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        pipeline.image(pipeline.build())
+    words: list[str | Path] = [sys.executable, "-m", "pytest", f"--rootdir={PROJECT_ROOT}"]
+    words += ["-c", PROJECT_ROOT / "pyproject.toml", "-p", "no:cacheprovider"]
+    words += [f"--junitxml={directory / 'junit.xml'}", f"--harness-results={directory}"]
+    for name in ("kernel", "base", "series", "position", "profile", "accel", "cmdline"):
+        value = getattr(args, name)
+        if value is not None:
+            words.append(f"--harness-{name}={value}")
+    extra = list(args.pytest_args)
+    if not any(Path(word.partition("::")[0]).exists() for word in extra):
+        extra.append(str(GUEST_TESTS_DIR))
+    status = command.run_attached([*words, *extra])
+    path = directory / "results.json"
+    if not path.exists():
+        return status
+    results = read_results(path)
+    print_results(results, ui.out, directory=directory)
+    _write_json(args, results.to_json())
+    return status
+
+
+def _results_directory(given: Path | None) -> Path:
+    """Return a new directory for results; ``results/latest`` points to it."""
+    if given is not None:
+        return given.resolve()
+    top = Path.cwd() / "results"
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    number = 0
+    while True:
+        directory = top / (stamp if not number else f"{stamp}-{number}")
+        try:
+            directory.mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+    latest = top / "latest"
+    with contextlib.suppress(OSError):
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(directory.name)
+    return directory
+
+
+def _clean(args: argparse.Namespace, ui: _Ui) -> int:
+    store = Store()
+    kept = () if args.all else ("source",)
+    freed, count = 0, 0
+    for entry in list(store.entries()):
+        if entry.kind not in kept:
+            store.remove(entry.kind, entry.key)
+            freed += entry.size_bytes
+            count += 1
+    store.sweep(0.0)
+    if args.all:
+        for name in ("work", "ccache", "downloads"):
+            shutil.rmtree(store.root / name, ignore_errors=True)
+    ui.out.print(f"dropped {count} entries, {freed / 1e6:.0f} MB, from {store.root}")
+    _write_json(args, {"entries": count, "bytes": freed, "root": str(store.root)})
+    return int(ExitCode.PASSED)

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A booted kernel over SSH: commands, files, modules.  Nothing waits without a deadline.
+
+One connection serves everything until the kernel is gone.  The guest proves itself by a pinned
+host key, so that a connection can never end in somebody else's guest.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import shlex
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from harness.errors import CommandFailed, GuestClosed, GuestTimeout, GuestUnreachable
+
+log = logging.getLogger(__name__)
+
+QUICK_S = 10.0
+"""Seconds for the small commands this module runs itself; scaled by the connection's scale."""
+
+_POLL_S = 0.02
+_CHUNK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """A command that ended in the guest.
+
+    :param stdout: decoded as UTF-8, what is not UTF-8 replaced.
+    :param seconds: wall clock time on the host.
+    """
+
+    command: str
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Guest:
+    """An SSH connection; :meth:`connect` makes one, :meth:`close` ends it.
+
+    :param scale: factor on the deadlines of this class's own commands.
+    :param alive: raises when the machine is dead; asked whenever the connection fails, so that a
+        dead QEMU is reported as such.
+    """
+
+    def __init__(
+        self, transport: paramiko.Transport, *, scale: float, alive: Callable[[], None]
+    ) -> None:
+        self._transport = transport
+        self._scale = scale
+        self._alive = alive
+
+    @classmethod
+    def connect(
+        cls,
+        port: int,
+        *,
+        client_key: Path,
+        host_public: str,
+        timeout_s: float,
+        scale: float = 1.0,
+        alive: Callable[[], None] = lambda: None,
+        host: str = "127.0.0.1",
+    ) -> Guest:
+        """Connect to the guest behind *port*.
+
+        :param host_public: the only host key that is accepted: its wire form in base64.
+        :raises GuestUnreachable: when nobody answers in time, or with another key.
+        """
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+        deadline = time.monotonic() + timeout_s
+        key = paramiko.Ed25519Key.from_private_key_file(str(client_key))
+        last: BaseException | None = None
+        while (left := deadline - time.monotonic()) > 0:
+            alive()
+            try:
+                transport = cls._handshake(host, port, key, host_public, left)
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                last = error
+                time.sleep(_POLL_S)
+                continue
+            return cls(transport, scale=scale, alive=alive)
+        alive()
+        raise GuestUnreachable(
+            f"no SSH answer on port {port} within {timeout_s:.0f} s: {last or 'silence'}"
+        )
+
+    @staticmethod
+    def _handshake(
+        host: str, port: int, key: paramiko.PKey, host_public: str, timeout_s: float
+    ) -> paramiko.Transport:
+        sock = socket.create_connection((host, port), timeout=timeout_s)
+        transport = paramiko.Transport(sock)
+        # What costs an emulated CPU least; dropbear speaks all of them.
+        options = transport.get_security_options()
+        options.kex = [name for name in options.kex if "curve25519" in name] or options.kex
+        options.key_types = ["ssh-ed25519"]
+        transport.banner_timeout = timeout_s
+        transport.handshake_timeout = timeout_s
+        transport.auth_timeout = timeout_s
+        transport.set_keepalive(0)
+        try:
+            transport.start_client(timeout=timeout_s)
+            offered = transport.get_remote_server_key()
+            if offered.asbytes() != base64.b64decode(host_public):
+                raise GuestUnreachable(
+                    f"port {port} answers with another host key: {offered.get_base64()[:24]}...",
+                    hint="it is not the guest that was booted; is an old QEMU still running?",
+                )
+            transport.auth_publickey("root", key)
+        except BaseException:
+            transport.close()
+            raise
+        return transport
+
+    def close(self) -> None:
+        """End the connection."""
+        self._transport.close()
+
+    # -- commands ----------------------------------------------------------------------------
+
+    def run(
+        self, words: str | Sequence[str], *, timeout_s: float, stdin: bytes = b""
+    ) -> CommandResult:
+        """Run a command to its end.
+
+        :param words: a list is quoted for the guest's shell; a string goes to it as it is.
+        :raises GuestTimeout: after *timeout_s* seconds; the connection stays usable.
+        :raises GuestClosed: when the connection ends under the command.
+        """
+        line = words if isinstance(words, str) else shlex.join(words)
+        started = time.monotonic()
+        deadline = started + timeout_s
+        channel = self._open(line, timeout_s)
+        try:
+            out, err = self._drain(channel, stdin, deadline, line, timeout_s)
+            status = channel.recv_exit_status()
+        finally:
+            channel.close()
+        if status == -1:
+            raise self._closed(line)
+        return CommandResult(
+            command=line,
+            status=status,
+            stdout=out.decode("utf-8", errors="replace"),
+            stderr=err.decode("utf-8", errors="replace"),
+            seconds=time.monotonic() - started,
+        )
+
+    def check(
+        self, words: str | Sequence[str], *, timeout_s: float, stdin: bytes = b""
+    ) -> CommandResult:
+        """Run a command that must end with status 0.
+
+        :raises CommandFailed: when it does not.
+        """
+        result = self.run(words, timeout_s=timeout_s, stdin=stdin)
+        if result.status != 0:
+            said = result.stderr.strip() or result.stdout.strip() or "it said nothing"
+            raise CommandFailed(
+                f"in the guest: {result.command[:120]!r} ended with status {result.status}: {said}"
+            )
+        return result
+
+    def _open(self, line: str, timeout_s: float) -> paramiko.Channel:
+        try:
+            channel = self._transport.open_session(timeout=timeout_s)
+            channel.settimeout(timeout_s)
+            channel.exec_command(line)
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._closed(line) from error
+        return channel
+
+    def _drain(
+        self,
+        channel: paramiko.Channel,
+        stdin: bytes,
+        deadline: float,
+        line: str,
+        timeout_s: float,
+    ) -> tuple[bytes, bytes]:
+        """Feed and read all three streams until the command has ended."""
+        out, err = bytearray(), bytearray()
+        pending = memoryview(stdin)
+        fed = False
+        while True:
+            progressed = False
+            if channel.recv_ready():
+                out += channel.recv(_CHUNK)
+                progressed = True
+            if channel.recv_stderr_ready():
+                err += channel.recv_stderr(_CHUNK)
+                progressed = True
+            if pending and channel.send_ready():
+                sent = channel.send(pending[:_CHUNK].tobytes())
+                pending = pending[sent:]
+                progressed = True
+            if not pending and not fed:
+                channel.shutdown_write()
+                fed = True
+            if progressed:
+                continue
+            if channel.exit_status_ready() and (channel.eof_received or channel.closed):
+                if not channel.recv_ready() and not channel.recv_stderr_ready():
+                    return bytes(out), bytes(err)
+                continue
+            if not self._transport.is_active():
+                raise self._closed(line)
+            if time.monotonic() > deadline:
+                self._alive()
+                raise GuestTimeout(
+                    f"in the guest: {line[:120]!r} did not end within {timeout_s:.0f} s"
+                )
+            channel.status_event.wait(0.002)
+
+    def _closed(self, line: str) -> GuestClosed:
+        self._alive()
+        return GuestClosed(f"the SSH connection ended under {line[:120]!r}")
+
+    # -- files -------------------------------------------------------------------------------
+
+    def put(self, content: Path | bytes, remote: str, *, timeout_s: float) -> None:
+        """Write a file in the guest; its size is checked.
+
+        :raises CommandFailed: when it cannot be written, or not all of it.
+        """
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        target = shlex.quote(remote)
+        self.check(f"cat >{target}", timeout_s=timeout_s, stdin=data)
+        size = int(self.check(f"wc -c <{target}", timeout_s=timeout_s).stdout)
+        if size != len(data):
+            raise CommandFailed(f"in the guest: {remote} has {size} of {len(data)} bytes")
+
+    def get(self, remote: str, *, timeout_s: float) -> bytes:
+        """Return the content of a file in the guest.
+
+        :raises CommandFailed: when it cannot be read.
+        """
+        encoded = self.check(["base64", remote], timeout_s=timeout_s).stdout
+        return base64.b64decode(encoded)
+
+    # -- the kernel --------------------------------------------------------------------------
+
+    def _quick(self, line: str) -> str:
+        return self.check(line, timeout_s=QUICK_S * self._scale).stdout
+
+    def release(self) -> str:
+        """Return ``uname -r``."""
+        return self._quick("uname -r").strip()
+
+    def boot_id(self) -> str:
+        """Return the kernel's boot id, new at every boot (``random(4)``)."""
+        return self._quick("cat /proc/sys/kernel/random/boot_id").strip()
+
+    def taint(self) -> int:
+        """Return the taint mask (``Documentation/admin-guide/tainted-kernels.rst``)."""
+        return int(self._quick("cat /proc/sys/kernel/tainted"))
+
+    def dmesg(self) -> str:
+        """Return the kernel's log buffer."""
+        return self._quick("dmesg")
+
+    def insmod(self, path: str, **parameters: object) -> CommandResult:
+        """Load a module; the caller looks at the status."""
+        words = ["insmod", path, *(f"{name}={value}" for name, value in parameters.items())]
+        return self.run(words, timeout_s=QUICK_S * self._scale)
+
+    def rmmod(self, name: str, *, force: bool = False) -> str | None:
+        """Unload a module with ``delete_module(2)``; return the errno's name, ``None`` if it went.
+
+        :param force: unload it although it is in use.
+        """
+        words = ["luo-call", "rmmod", name, *(["force"] if force else [])]
+        result = self.run(words, timeout_s=QUICK_S * self._scale)
+        return result.stderr.strip() if result.status else None
+
+    def refcount(self, module: str) -> int | None:
+        """Return a module's reference count from ``/proc/modules``; ``None`` if not loaded."""
+        for line in self._quick("cat /proc/modules").splitlines():
+            name, _size, count = line.split()[:3]
+            if name == module:
+                return int(count)
+        return None
+
+    def agent(self, *words: str, timeout_s: float) -> dict[str, Any]:
+        """Run an agent command (``images/guest/README.md``); return its JSON answer.
+
+        :raises CommandFailed: when the command is wrong or the agent's daemon is not there.
+        """
+        result = self.run(["luo-agent", *words], timeout_s=timeout_s)
+        try:
+            answer = json.loads(result.stdout)
+        except ValueError:
+            answer = None
+        if result.status not in (0, 1) or not isinstance(answer, dict):
+            said = (result.stdout + result.stderr).strip()
+            raise CommandFailed(f"luo-agent {shlex.join(words)}: status {result.status}: {said}")
+        return answer

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A live update from the outside: preserve -> load -> go -> retrieve -> verify -> finish.
+
+::
+
+    update = LiveUpdate(vm)
+    update.preserve_memfd("data", size=1 << 20)
+    update.execute()
+    update.retrieve()
+    update.verify()
+    update.finish()
+
+:meth:`LiveUpdate.execute` proves that what happened was a live update: the boot id changed while
+the QEMU process did not, the new kernel found the handover and the orchestrator's data, and it is
+the release that was asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from harness.build import KernelBuild
+from harness.errors import KernelCrash, LiveUpdateError, MachineError, UpdateRefused
+from harness.kernel_log import kho_handover_found, live_update_number
+from harness.report import UpdateResult
+from harness.vm import BOOT_S, READY, Epoch, VirtualMachine
+
+log = logging.getLogger(__name__)
+
+LOAD_S = 30.0
+"""Seconds to hand over a kernel of a few MB and load it; scaled."""
+
+_NEXT_KERNEL = "/run/next-kernel"
+_NEXT_INITRD = "/run/next-initrd"
+_REFUSED = "harness: kexec refused"
+_STARTING = "kexec_core: Starting new kernel"
+"""``kernel_kexec()`` says so after everything that can still fail (``kernel/kexec_core.c``)."""
+
+_FINGERPRINT = ("size", "offset", "seals", "sha256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preserved:
+    """A file that a session holds.
+
+    :param name: under which the agent keeps it.
+    :param fingerprint: size, offset, seals and SHA-256 when it was preserved.
+    """
+
+    session: str
+    token: int
+    name: str
+    fingerprint: Mapping[str, Any]
+
+
+class LiveUpdate:
+    """One live update of one machine.
+
+    :param vm: stays the caller's.
+    :param session: the session that files go to when none is named.
+    """
+
+    def __init__(self, vm: VirtualMachine, session: str = "harness") -> None:
+        self.vm = vm
+        self.default_session = session
+        self.preserved: list[Preserved] = []
+        self.stages: dict[str, float] = {}
+        self.before: Epoch | None = None
+        self.after: Epoch | None = None
+        self.number: int | None = None
+        self._sessions: list[str] = []
+        self._verified = 0
+
+    # -- in the first kernel -----------------------------------------------------------------
+
+    def create_session(self, name: str) -> None:
+        """Create a LUO session, once."""
+        if name not in self._sessions:
+            self.vm.must("session", "create", name)
+            self._sessions.append(name)
+
+    def preserve(self, name: str, *, session: str | None = None, token: int | None = None) -> None:
+        """Preserve a file that the agent holds.
+
+        :param token: ``None`` takes the next free number.
+        :raises AssertionError: when the kernel refuses.
+        """
+        with self._stage("preserve"):
+            into = session or self.default_session
+            number = len(self.preserved) + 1 if token is None else token
+            self.create_session(into)
+            answer = self.vm.must("verify", name)
+            self.vm.must("preserve", into, number, name)
+        self.preserved.append(
+            Preserved(
+                session=into,
+                token=number,
+                name=name,
+                fingerprint={key: answer.get(key) for key in _FINGERPRINT},
+            )
+        )
+
+    def preserve_memfd(
+        self,
+        name: str,
+        *options: str,
+        size: int,
+        seed: int = 1,
+        session: str | None = None,
+        token: int | None = None,
+    ) -> None:
+        """Make a memfd filled with a pattern, and preserve it.
+
+        :param options: further options of the agent's ``memfd create``.
+        :param size: in bytes; 0 is allowed.
+        """
+        with self._stage("preserve"):
+            self.vm.must("memfd", "create", name, "--size", size, "--seed", seed, *options)
+        self.preserve(name, session=session, token=token)
+
+    # -- the update --------------------------------------------------------------------------
+
+    def execute(self, build: KernelBuild | None = None) -> None:
+        """Load the next kernel and go there.
+
+        :param build: the next kernel; ``None`` updates to the same build.
+        """
+        self.load(build)
+        self.go()
+
+    def load(self, build: KernelBuild | None = None) -> None:
+        """Hand the next kernel to the guest and load it with ``kexec_file_load(2)``.
+
+        :raises LiveUpdateError: when the kernel does not accept it.
+        """
+        self._next = build or self.vm.epoch.build
+        vm = self.vm
+        with self._stage("load"):
+            initrd = vm.initrd_for(self._next)
+            vm.guest.put(self._next.image, _NEXT_KERNEL, timeout_s=LOAD_S * vm.timeout_scale)
+            vm.guest.put(initrd, _NEXT_INITRD, timeout_s=LOAD_S * vm.timeout_scale)
+            cmdline = vm.check(["cat", "/proc/cmdline"]).strip()
+            loaded = vm.run(
+                ["luo-call", "kexec-load", _NEXT_KERNEL, _NEXT_INITRD, cmdline],
+                timeout_s=LOAD_S,
+            )
+            vm.check(["rm", _NEXT_KERNEL, _NEXT_INITRD])
+        if loaded.status != 0:
+            raise LiveUpdateError(
+                f"kexec_file_load refused {self._next.release}: {loaded.stderr.strip()}",
+                hint="EADDRNOTAVAIL means that the KHO scratch area is too small (kho_scratch=)",
+                log=vm.console.log_file,
+            )
+
+    def go(self) -> None:
+        """Reboot into the loaded kernel, wait for it, and prove that it was a live update.
+
+        :raises UpdateRefused: when the first kernel refuses, and runs on.
+        :raises KernelCrash: when the first or the second kernel panics; the message says which.
+        :raises LiveUpdateError: when something else happened than a live update.
+        """
+        vm = self.vm
+        self.before = vm.epoch
+        mark = vm.console.mark()
+        script = f'error=$(luo-call kexec 2>&1); echo "{_REFUSED}: $error" >/dev/console'
+        vm.check(["sh", "-c", f"setsid sh -c {shlex.quote(script)} >/dev/null 2>&1 </dev/null &"])
+        last_answer = time.monotonic()
+        self._wait(mark)
+        self.after = vm.arrive(self._next, console_mark=mark)
+        self.stages["blackout"] = time.monotonic() - last_answer
+        self._prove(mark)
+
+    def _wait(self, mark: int) -> None:
+        vm = self.vm
+        try:
+            seen = vm.console.expect(
+                [re.escape(READY), re.escape(_REFUSED) + ": (.*)"],
+                timeout_s=BOOT_S * vm.timeout_scale,
+                mark=mark,
+            )
+        except KernelCrash as error:
+            which = "second" if self._jumped(mark) else "first"
+            raise KernelCrash(
+                f"the {which} kernel died in the live update: {error.message}",
+                splat=error.splat,
+                log=error.log,
+            ) from error
+        except MachineError as error:
+            where = "after" if self._jumped(mark) else "before"
+            raise LiveUpdateError(
+                f"the machine ended {where} the jump to the next kernel: {error.message}",
+                hint=error.hint,
+                log=error.log,
+            ) from error
+        if seen.index == 1:
+            raise UpdateRefused(f"the kernel refused to reboot: {seen.groups[0].strip()}")
+
+    def _jumped(self, mark: int) -> bool:
+        return _STARTING in self.vm.console.since(mark)
+
+    def _prove(self, mark: int) -> None:
+        """Raise unless everything says that this was a live update."""
+        before, after, text = self.before, self.after, self.vm.console.since(mark)
+        assert before is not None  # noqa: S101 - set by go()
+        assert after is not None  # noqa: S101 - set by go()
+        wrong = None
+        if after.boot_id == before.boot_id:
+            wrong = "the boot id did not change: the old kernel still runs"
+        elif not self._jumped(mark):
+            wrong = "the machine was reset: there was no kexec"
+        elif not kho_handover_found(text):
+            wrong = "the next kernel found no kexec handover data"
+        self.number = live_update_number(text)
+        if wrong is None and self.number is None:
+            wrong = "the next kernel's live update orchestrator received nothing"
+        if wrong is not None:
+            raise LiveUpdateError(f"no live update: {wrong}", log=self.vm.console.log_file)
+
+    # -- in the second kernel ----------------------------------------------------------------
+
+    def retrieve(self) -> None:
+        """Retrieve every session and every file that was preserved."""
+        with self._stage("retrieve"):
+            for session in self._sessions:
+                self.vm.must("session", "retrieve", session)
+            for item in self.preserved:
+                self.vm.must("retrieve", item.session, item.token, item.name)
+
+    def verify(self) -> None:
+        """Compare every retrieved file with what was preserved.
+
+        :raises AssertionError: naming the first file that differs, and in what.
+        """
+        with self._stage("verify"):
+            for item in self.preserved:
+                self.verify_one(item)
+                self._verified += 1
+
+    def verify_one(self, item: Preserved) -> None:
+        """Compare one retrieved file with what was preserved.
+
+        :raises AssertionError: when size, offset, seals or content differ.
+        """
+        answer = self.vm.must("verify", item.name)
+        for key in _FINGERPRINT:
+            was, now = item.fingerprint[key], answer.get(key)
+            if was != now:
+                raise AssertionError(f"{item.name}: {key} was {was!r}, is {now!r} after the update")
+
+    def finish(self) -> None:
+        """Finish and close every session."""
+        with self._stage("finish"):
+            for session in self._sessions:
+                self.vm.must("session", "finish", session)
+                self.vm.must("session", "close", session)
+
+    # -- what is left of it ------------------------------------------------------------------
+
+    def result(self, *, test: str) -> UpdateResult | None:
+        """Return the update as evidence; ``None`` when it never reached the second kernel."""
+        if self.before is None or self.after is None or self.number is None:
+            return None
+        return UpdateResult(
+            test=test,
+            from_release=self.before.release,
+            to_release=self.after.release,
+            from_boot_id=self.before.boot_id,
+            to_boot_id=self.after.boot_id,
+            qemu_pid=self.vm.qemu_pid,
+            number=self.number,
+            preserved=len(self.preserved),
+            verified=self._verified,
+            stages=dict(self.stages),
+        )
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - started

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU: its arguments, its life, and which accelerator works on this host.
+
+Nothing here has a fixed name or port, so any number of machines can run side by side.  The
+console and the QMP control channel are socket pairs that QEMU inherits: there is nothing on disk
+to clash or to clean up, and no output is lost before somebody connects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qemu.qmp import QMPClient, QMPError
+
+from harness import command
+from harness.arch import Architecture, architecture
+from harness.console import Console
+from harness.errors import CommandError, MachineError
+from harness.image import join_archives
+from harness.spec import MachineSpec
+from harness.store import Store, digest
+
+log = logging.getLogger(__name__)
+
+TCG_SCALE = 4.0
+"""Factor on every deadline under TCG; a boot takes 2 to 3 times as long as under KVM, and a host
+that builds at the same time is slower still."""
+
+QMP_S = 10.0
+"""Seconds for one answer of QEMU over QMP."""
+
+PROBE_S = 15.0
+"""Seconds that a boot sector may take under KVM; a working host needs less than one."""
+
+_GONE_S = 5.0
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accel:
+    """An accelerator that works here.
+
+    :param name: ``"kvm"`` or ``"tcg"``.
+    :param reason: why it was chosen.
+    """
+
+    name: str
+    reason: str
+
+    @property
+    def timeout_scale(self) -> float:
+        """The factor on every deadline."""
+        return 1.0 if self.name == "kvm" else TCG_SCALE
+
+
+def qemu_argv(
+    spec: MachineSpec,
+    *,
+    initrd: Path,
+    console_fd: int,
+    qmp_fd: int,
+    gdb_socket: Path | None = None,
+) -> tuple[str, ...]:
+    """Return QEMU's command line for *spec*; pure.
+
+    :param initrd: all of ``spec.initrds`` in one file.
+    :param console_fd: a connected socket that QEMU inherits for the serial port.
+    :param qmp_fd: likewise for QMP.
+    :param gdb_socket: where a gdb stub listens; ``None`` for none.
+    """
+    arch = architecture(spec.arch)
+    cpu = "host" if spec.accel == "kvm" else arch.cpu_tcg
+    accel = "kvm" if spec.accel == "kvm" else "tcg,thread=multi"
+    argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    argv += ["-machine", arch.machine, "-accel", accel, "-cpu", cpu]
+    argv += ["-m", f"{spec.memory_mib}M", "-smp", str(spec.cpus)]
+    argv += ["-kernel", str(spec.kernel), "-initrd", str(initrd)]
+    argv += ["-append", " ".join([f"console={arch.console}", *arch.cmdline, *spec.cmdline])]
+    argv += ["-chardev", f"socket,id=console,fd={console_fd}", "-serial", "chardev:console"]
+    argv += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
+    # Port 0 lets the host choose; QEMU says which it was.
+    argv += ["-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22"]
+    argv += ["-device", f"{arch.virtio_net},netdev=net,romfile="]
+    argv += ["-device", "virtio-rng-pci"]
+    if gdb_socket is not None:
+        argv += ["-chardev", f"socket,id=gdb,path={gdb_socket},server=on,wait=off"]
+        argv += ["-gdb", "chardev:gdb"]
+    return (*argv, *spec.extra_args)
+
+
+class Machine:
+    """One QEMU process; a context manager, or :meth:`start` and :meth:`close` it.
+
+    :param log_dir: gets ``console.log`` and ``qemu.log``; made when missing.
+    :param gdb: offer a gdb stub at :attr:`gdb_socket`.
+    """
+
+    def __init__(self, spec: MachineSpec, *, log_dir: Path, gdb: bool = False) -> None:
+        self.spec = spec
+        self.log_dir = log_dir
+        self.ssh_port = 0
+        self.gdb_socket: Path | None = None
+        self._gdb = gdb
+        self._stack = contextlib.ExitStack()
+        self._console: Console | None = None
+        self._process: command.Process | None = None
+        self._qmp: _Qmp | None = None
+
+    # -- life --------------------------------------------------------------------------------
+
+    def __enter__(self) -> Machine:
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Launch QEMU.
+
+        :raises MachineError: when it cannot be started or ends at once; its own words are quoted.
+        """
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-")))
+            ours, theirs = _pair(stack)
+            our_qmp, their_qmp = _pair(stack)
+            if self._gdb:
+                self.gdb_socket = private / "gdb"
+            argv = qemu_argv(
+                self.spec,
+                initrd=_join(self.spec.initrds, private / "initrd"),
+                console_fd=theirs.fileno(),
+                qmp_fd=their_qmp.fileno(),
+                gdb_socket=self.gdb_socket,
+            )
+            try:
+                self._process = stack.enter_context(
+                    command.spawn(
+                        argv,
+                        log_file=self.log_dir / "qemu.log",
+                        pass_fds=(theirs.fileno(), their_qmp.fileno()),
+                    )
+                )
+            except CommandError as error:
+                raise MachineError(error.message, hint=error.hint) from error
+            theirs.close()
+            their_qmp.close()
+            self._console = Console(ours, self.log_dir / "console.log")
+            stack.callback(self._console.close)
+            self._qmp = _Qmp(our_qmp)
+            stack.callback(self._qmp.close)
+            try:
+                self._qmp.connect()
+                self.ssh_port = self._forwarded_port()
+            except (QMPError, OSError, EOFError, TimeoutError) as error:
+                self._process.wait(1.0)
+                raise self._died_error("QEMU did not start") from error
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """End QEMU: ask it over QMP, then TERM, then KILL; close the console."""
+        if self._qmp is not None and self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
+                self._qmp.execute("quit", timeout_s=1.0)
+            self._process.wait(_GONE_S)
+        self._stack.close()
+
+    # -- state -------------------------------------------------------------------------------
+
+    @property
+    def console(self) -> Console:
+        """The serial console."""
+        if self._console is None:
+            raise MachineError("the machine has not been started")
+        return self._console
+
+    @property
+    def qemu_pid(self) -> int:
+        """QEMU's process id (``setpriv`` has become QEMU by ``execve``)."""
+        if self._process is None:
+            raise MachineError("the machine has not been started")
+        return self._process.pid
+
+    def assert_alive(self) -> None:
+        """Raise when QEMU has ended.
+
+        :raises MachineError: with how and why it ended.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            raise self._died_error("QEMU ended")
+
+    def why_ended(self) -> str:
+        """Say how QEMU ended: the guest's doing, a signal, or a status of its own."""
+        status = self._process.poll() if self._process is not None else None
+        if status is None:
+            return "it is running"
+        if status < 0:
+            return f"killed by signal {-status}"
+        reason = self._qmp.shutdown_reason if self._qmp is not None else None
+        if reason is not None:
+            return f"the guest ended it ({reason})"
+        return f"exit status {status}"
+
+    def _died_error(self, what: str) -> MachineError:
+        log_file = self.log_dir / "qemu.log"
+        said = (
+            log_file.read_text(errors="replace").strip().splitlines() if log_file.exists() else []
+        )
+        words = f": {' / '.join(said[-3:])}" if said else ""
+        return MachineError(
+            f"{what}: {self.why_ended()}{words}",
+            hint="the console log shows what the guest did last" if not said else None,
+            log=self.console.log_file if not said else log_file,
+        )
+
+    def _forwarded_port(self) -> int:
+        assert self._qmp is not None  # noqa: S101 - called by start() only
+        text = self._qmp.execute(
+            "human-monitor-command", {"command-line": "info usernet"}, timeout_s=QMP_S
+        )
+        match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", str(text))
+        if match is None:
+            raise MachineError(f"QEMU does not say which port it forwards: {text!r}")
+        return int(match.group(1))
+
+
+def _pair(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    stack.callback(ours.close)
+    stack.callback(theirs.close)
+    theirs.set_inheritable(True)
+    return ours, theirs
+
+
+def _join(parts: tuple[Path, ...], target: Path) -> Path:
+    """Return one initrd for QEMU."""
+    if len(parts) == 1:
+        return parts[0]
+    target.write_bytes(join_archives(parts))
+    return target
+
+
+class _Qmp:
+    """QEMU's control channel: asyncio in a thread of its own, plain calls outside."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._client = QMPClient("harness")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="qmp", daemon=True)
+        self._thread.start()
+        self.shutdown_reason: str | None = None
+
+    def connect(self) -> None:
+        """Take up the connection, and note from now on why the guest ends."""
+        self._call(self._connect(), QMP_S)
+
+    async def _connect(self) -> None:
+        self._client.logger.setLevel(logging.CRITICAL)
+        self._client.register_listener(self._listener())
+        await self._client.connect(self._sock)
+
+    def _listener(self) -> Any:
+        from qemu.qmp import EventListener
+
+        def note(event: Any) -> bool:
+            if event["event"] == "SHUTDOWN":
+                self.shutdown_reason = str(event["data"].get("reason", "unknown"))
+            return False
+
+        return EventListener(event_filter=note)
+
+    def execute(
+        self, name: str, arguments: dict[str, object] | None = None, *, timeout_s: float
+    ) -> object:
+        """Run a QMP command and return its result."""
+        return self._call(self._client.execute(name, arguments), timeout_s)
+
+    def close(self) -> None:
+        with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
+            self._call(self._client.disconnect(), 2.0)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _call(self, work: Coroutine[Any, Any, _T], timeout_s: float) -> _T:
+        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._loop)
+        return future.result()
+
+
+# -- the accelerator -----------------------------------------------------------------------
+
+_EXIT_PORT = 0xF4
+_EXIT_VALUE = 0x2A
+_BOOT_SECTOR = (
+    bytes([0xBA, _EXIT_PORT, 0x00])  # mov dx, 0xf4
+    + bytes([0xB0, _EXIT_VALUE])  # mov al, 0x2a
+    + b"\xee"  # out dx, al: isa-debug-exit ends QEMU
+    + b"\xf4\xeb\xfd"  # hlt; jmp to it
+).ljust(510, b"\0") + b"\x55\xaa"
+_EXIT_STATUS = (_EXIT_VALUE << 1) | 1
+"""What ``isa-debug-exit`` makes of the value (QEMU ``hw/misc/debugexit.c``)."""
+
+
+def choose_accel(request: str, arch: Architecture, store: Store) -> Accel:
+    """Choose an accelerator by running a guest under it.
+
+    ``/dev/kvm`` may open, create VMs and still be unable to run one, so the firmware boots a boot
+    sector under KVM, which must end QEMU with a certain status.  The answer is kept per boot of
+    the host and QEMU version.
+
+    :param request: ``"auto"``, ``"kvm"`` (insists) or ``"tcg"``.
+    :raises MachineError: when KVM was insisted on and does not work.
+    """
+    if request == "tcg":
+        return Accel(name="tcg", reason="asked for")
+    trouble = _kvm_trouble(arch, store)
+    if trouble is None:
+        return Accel(name="kvm", reason="a guest ran under it")
+    if request == "kvm":
+        raise MachineError(
+            f"KVM does not work here: {trouble}",
+            hint="--accel auto falls back to TCG, which is slower",
+        )
+    return Accel(name="tcg", reason=f"KVM does not work here: {trouble}")
+
+
+def _kvm_trouble(arch: Architecture, store: Store) -> str | None:
+    device = Path("/dev/kvm")
+    if not device.exists():
+        return "there is no /dev/kvm"
+    if not os.access(device, os.R_OK | os.W_OK):
+        return "no permission for /dev/kvm (is the user in the group kvm?)"
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    stat = device.stat()
+    key = digest("kvm", boot_id, qemu_version(arch), stat.st_rdev, stat.st_ino, stat.st_mode)
+    with store.lock(f"accel-{key}", waiting="it probes KVM"):
+        entry = store.get("accel", key)
+        if entry is None:
+            trouble = _probe_kvm(arch)
+            with store.produce("accel", key) as directory:
+                (directory / "kvm.json").write_text(json.dumps({"trouble": trouble}))
+            return trouble
+    found = json.loads((entry / "kvm.json").read_text())["trouble"]
+    return str(found) if found is not None else None
+
+
+def _probe_kvm(arch: Architecture) -> str | None:
+    log.info("probing KVM with a boot sector")
+    with tempfile.TemporaryDirectory(prefix="harness-kvm-") as name:
+        disk = Path(name) / "sector"
+        disk.write_bytes(_BOOT_SECTOR.ljust(1 << 16, b"\0"))
+        argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        argv += ["-machine", arch.machine, "-accel", "kvm", "-cpu", "host", "-m", "64M"]
+        argv += ["-drive", f"file={disk},format=raw,if=ide"]
+        argv += ["-device", f"isa-debug-exit,iobase={_EXIT_PORT:#x},iosize=4"]
+        started = time.monotonic()
+        try:
+            done = command.run(argv, timeout_s=PROBE_S, check=False)
+        except CommandError as error:
+            if error.returncode is None and time.monotonic() - started >= PROBE_S:
+                return f"a boot sector did not finish within {PROBE_S:.0f} s"
+            return error.message
+    if done.returncode == _EXIT_STATUS:
+        return None
+    said = " / ".join(done.stderr.strip().splitlines()[-2:])
+    return f"QEMU ended with status {done.returncode}" + (f": {said}" if said else "")
+
+
+def qemu_version(arch: Architecture) -> str:
+    """Return QEMU's version, such as ``7.2.22``.
+
+    :raises CommandError: when it is not installed.
+    """
+    text = command.run([arch.qemu, "--version"], timeout_s=30).stdout
+    match = re.search(r"version (\S+)", text)
+    return match.group(1) if match else text.splitlines()[0]

@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stages from a target to a running kernel, each done once.
+
+Command line, pytest plugin and everything that walks through positions use the same stages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.arch import Architecture, architecture
+from harness.build import (
+    KernelBuild,
+    Toolchain,
+    build_kernel,
+    build_key,
+    cached_build,
+    make_argv,
+    new_warnings,
+    probe_toolchain,
+)
+from harness.errors import SpecError
+from harness.image import GuestKeys, Image, build_image, guest_keys, module_archive
+from harness.kconfig import KernelConfig, configure, explain, fragments_of
+from harness.machine import Accel, choose_accel, qemu_version
+from harness.series import AppliedSeries, Position, Series, apply_series, read_series
+from harness.source import SourceTree, check_out, open_source
+from harness.spec import (
+    DEBIAN_LINUX_7_0,
+    DEFAULT_SERIES,
+    IMAGES_DIR,
+    KMOD_DIR,
+    KernelSpec,
+    MachineSpec,
+    ProfileSpec,
+    Target,
+    load_image,
+    load_profile,
+)
+from harness.store import Store
+from harness.vm import KMOD_PATH, VirtualMachine
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+
+SUPPORT = DEFAULT_SERIES / "support"
+"""Commits under every position, whatever the series: the test module needs them."""
+
+
+def target_from_settings(setting: Callable[[str], str | None]) -> Target:
+    """Turn textual settings (``kernel``, ``base``, ``series``, ...) into a target.
+
+    :param setting: returns the value of a setting, ``None`` when it was not given.
+    :raises SpecError: when a value makes no sense.
+    """
+    path, base = setting("kernel"), setting("base")
+    if path is None and base is not None:
+        raise SpecError("--base goes with --kernel", hint="give the git tree that has it")
+    accel = setting("accel") or "auto"
+    if accel not in ("auto", "kvm", "tcg"):
+        raise SpecError(f"there is no accelerator {accel!r}", hint="known: auto, kvm, tcg")
+    series = setting("series") or str(DEFAULT_SERIES)
+    return Target(
+        kernel=KernelSpec(path=Path(path).expanduser().resolve(), base=base)
+        if path is not None
+        else KernelSpec(package=DEBIAN_LINUX_7_0),
+        series=None if series == "none" else series,
+        position=_number(setting("position"), "position"),
+        profile=setting("profile") or "default",
+        accel=accel,
+        arch=architecture().name,
+        jobs=_number(setting("jobs"), "jobs"),
+    )
+
+
+def _number(text: str | None, name: str) -> int | None:
+    if text is None or text == "last":
+        return None
+    if not text.isdecimal():
+        raise SpecError(f"{name} must be a whole number, not {text!r}")
+    return int(text)
+
+
+class Pipeline:
+    """The stages for one target.
+
+    Nothing is done before it is asked for, and nothing twice.
+
+    :param progress: told what is being done.
+    """
+
+    def __init__(self, target: Target, store: Store, progress: Progress) -> None:
+        self.target = target
+        self.store = store
+        self._progress = progress
+        self._builds: dict[int, KernelBuild] = {}
+        self._images: dict[str, Image] = {}
+
+    # -- what is tested ----------------------------------------------------------------------
+
+    @cached_property
+    def arch(self) -> Architecture:
+        """The guest's architecture."""
+        return architecture(self.target.arch)
+
+    @cached_property
+    def profile(self) -> ProfileSpec:
+        """The profile."""
+        return load_profile(self.target.profile)
+
+    @cached_property
+    def source(self) -> SourceTree:
+        """The kernel tree, imported."""
+        return open_source(self.target.kernel, self.store, progress=self._progress)
+
+    @cached_property
+    def series(self) -> Series | None:
+        """The series, read; ``None`` when the tree is tested as it is."""
+        if self.target.series is None:
+            return None
+        return read_series(self.target.series, repo=self.target.kernel.path)
+
+    @cached_property
+    def applied(self) -> AppliedSeries:
+        """The series on the tree, one commit a patch."""
+        # A series that cannot be read is said before minutes are spent on the tree.
+        series = self.series
+        return apply_series(
+            self.source, series, self.store, support=SUPPORT, progress=self._progress
+        )
+
+    @cached_property
+    def toolchain(self) -> Toolchain:
+        """What compiles."""
+        return probe_toolchain()
+
+    @cached_property
+    def accel(self) -> Accel:
+        """The accelerator that works here."""
+        return choose_accel(self.target.accel, self.arch, self.store)
+
+    @cached_property
+    def keys(self) -> GuestKeys:
+        """The guests' SSH keys."""
+        return guest_keys(self.store)
+
+    def position(self, number: int | None = None) -> Position:
+        """Return a position; ``None`` is the target's.
+
+        :raises SeriesError: when the series has no such position.
+        """
+        return self.applied.position(self.target.position if number is None else number)
+
+    # -- building ----------------------------------------------------------------------------
+
+    def build(self, position: int | None = None) -> KernelBuild:
+        """Return the kernel at a position (``None`` is the target's), from the cache if it can.
+
+        :raises BuildError: when it does not compile.
+        :raises KconfigError: when it cannot be configured as the profile asks.
+        """
+        at = self.position(position)
+        if at.number not in self._builds:
+            self._builds[at.number] = self._build(at)
+        return self._builds[at.number]
+
+    def _localversion(self, at: Position) -> str:
+        suffix = "" if self.profile.name == "default" else f"-{self.profile.name}"
+        return f"-p{at.number:02}{suffix}"
+
+    def _build(self, at: Position) -> KernelBuild:
+        localversion = self._localversion(at)
+        key = build_key(
+            tree=at.tree,
+            arch=self.arch,
+            profile=self.profile,
+            localversion=localversion,
+            kmod_source=KMOD_DIR,
+            toolchain=self.toolchain,
+        )
+        found = cached_build(self.store, key)
+        if found is not None:
+            return found
+        with self.store.lock(self.source.lock, waiting="it builds in the same tree"):
+            found = cached_build(self.store, key)
+            if found is not None:
+                return found
+            check_out(self.source, at.commit)
+            return build_kernel(
+                worktree=self.source.repo,
+                objdir=self._objdir,
+                commit=at.commit,
+                tree=at.tree,
+                arch=self.arch,
+                profile=self.profile,
+                localversion=localversion,
+                kmod_source=KMOD_DIR,
+                toolchain=self.toolchain,
+                store=self.store,
+                progress=self._progress,
+                jobs=self.target.jobs,
+            )
+
+    @property
+    def _objdir(self) -> Path:
+        return self.source.repo.parent / f"obj-{self.profile.name}"
+
+    def configure(self) -> KernelConfig:
+        """Configure the target's position, and prove the configuration.
+
+        :raises KconfigError: when a requested symbol did not survive.
+        """
+        at = self.position()
+        with self.store.lock(self.source.lock, waiting="it builds in the same tree"):
+            check_out(self.source, at.commit)
+            self._progress(f"configuring profile {self.profile.name}")
+            return configure(
+                self.source.repo,
+                self._objdir,
+                arch=self.arch,
+                fragments=fragments_of(self.profile, self.arch),
+                make=make_argv(
+                    self.source.repo,
+                    self._objdir,
+                    arch=self.arch,
+                    localversion=self._localversion(at),
+                    jobs=self.target.jobs,
+                    ccache=self.toolchain.ccache,
+                ),
+                log_file=self.source.repo.parent / f"{self._objdir.name}.log",
+            )
+
+    def explain(self, symbol: str) -> str:
+        """Say why a configuration symbol has its value in the target's configuration."""
+        return explain(self.source.repo, self.arch, self.configure().path, symbol)
+
+    def image(self, build: KernelBuild) -> Image:
+        """Return the guest's root file system for *build*."""
+        if build.key not in self._images:
+            self._images[build.key] = build_image(
+                load_image(IMAGES_DIR / "initramfs.yaml"),
+                arch=self.arch,
+                userspace=build.userspace,
+                uapi=build.uapi,
+                store=self.store,
+                progress=self._progress,
+            )
+        return self._images[build.key]
+
+    # -- running -----------------------------------------------------------------------------
+
+    def initrds(self, build: KernelBuild) -> tuple[Path, ...]:
+        """Return the archives that make the initrd of *build*."""
+        return (
+            self.image(build).initrd,
+            self.keys.archive,
+            module_archive(build.kmod, KMOD_PATH.lstrip("/"), self.store),
+        )
+
+    def machine(
+        self,
+        build: KernelBuild,
+        log_dir: Path,
+        *,
+        cmdline: tuple[str, ...] = (),
+        gdb: bool = False,
+    ) -> VirtualMachine:
+        """Return a machine for *build*, not started.
+
+        :param cmdline: kernel parameters after the profile's.
+        """
+        spec = MachineSpec(
+            arch=build.arch,
+            kernel=build.image,
+            initrds=self.initrds(build),
+            cmdline=(*self.profile.cmdline, *cmdline),
+            memory_mib=self.profile.memory_mib,
+            cpus=self.profile.cpus,
+            accel=self.accel.name,
+            timeout_scale=self.profile.timeout_scale * self.accel.timeout_scale,
+        )
+        return VirtualMachine(
+            spec=spec,
+            build=build,
+            keys=self.keys,
+            initrds=self.initrds,
+            log_dir=log_dir,
+            gdb=gdb,
+        )
+
+    # -- saying what was done ----------------------------------------------------------------
+
+    def describe_series(self) -> dict[str, Any]:
+        """Return the ``series`` part of the results (``docs/results.md``)."""
+        applied, at = self.applied, self.position()
+        series = applied.series
+        return {
+            "name": series.name if series else None,
+            "title": series.title if series else None,
+            "origin": series.origin if series else None,
+            "position": at.number,
+            "total": len(applied.positions) - 1,
+            "support": [
+                {
+                    "subject": item.subject,
+                    "reason": item.reason,
+                    "applied": item.applied,
+                    "why_left_out": item.why_left_out,
+                }
+                for item in applied.support
+            ],
+            "patches": [
+                {"position": p.number, "subject": p.subject, "commit": p.commit}
+                for p in applied.positions[1:]
+            ],
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the results say besides tests: kernel, series, profile, accel, machine."""
+        build, at = self.build(), self.position()
+        before = self._warnings_before(at)
+        return {
+            "kernel": {
+                "version": self.source.version,
+                "label": self.source.label,
+                "base": self.source.base,
+                "commit": at.commit,
+                "release": build.release,
+                "build_seconds": 0.0 if build.cached else round(build.seconds, 1),
+                "cached": build.cached,
+                "warnings": len(build.warnings),
+                "new_warnings": [str(w) for w in new_warnings(before, build.warnings)],
+                "toolchain": self.toolchain.compiler,
+                "config": str(build.config),
+            },
+            "series": self.describe_series(),
+            "profile": self.profile.name,
+            "accel": self.accel.name,
+            "machine": {
+                "arch": build.arch,
+                "qemu": qemu_version(self.arch),
+                "accel_reason": self.accel.reason,
+                "memory_mib": self.profile.memory_mib,
+                "cpus": self.profile.cpus,
+                "cmdline": list(self.profile.cmdline),
+                "image": self.image(build).key,
+            },
+        }
+
+    def _warnings_before(self, at: Position) -> tuple[Any, ...]:
+        """Return the warnings of position 0 if it is in the cache; it is not built for this."""
+        base = self.applied.positions[0]
+        if at.number == 0:
+            return self.build().warnings
+        key = build_key(
+            tree=base.tree,
+            arch=self.arch,
+            profile=self.profile,
+            localversion=self._localversion(base),
+            kmod_source=KMOD_DIR,
+            toolchain=self.toolchain,
+        )
+        found = cached_build(self.store, key)
+        return found.warnings if found is not None else ()

@@ -1,0 +1,483 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pytest plugin: options, fixtures, and what is done with every report.
+
+Every option is looked for on the command line (``--harness-X``), then in the environment
+(``HARNESS_X``), then in the ini file (``harness_x``), then there is a default.
+
+A test fails when the kernel log shows a splat that it did not expect.  Trouble of the harness or
+the machine is an *error* (no verdict), a kernel that dies is a *failure* shown as ``CRASHED``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from harness.errors import ExitCode, HarnessError, InfrastructureError, InputError, KernelCrash
+from harness.report import Outcome, RunResults, TestResult, UpdateResult
+
+if TYPE_CHECKING:
+    from harness.build import KernelBuild
+    from harness.guest import Guest
+    from harness.image import Image
+    from harness.liveupdate import LiveUpdate
+    from harness.pipeline import Pipeline
+    from harness.vm import KernelModule, VirtualMachine
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Option:
+    name: str
+    metavar: str
+    help: str
+    default: str | None = None
+
+
+_OPTIONS = (
+    _Option(
+        name="kernel",
+        metavar="PATH",
+        help="kernel tree: git tree, tarball or source package (default: the pinned package)",
+    ),
+    _Option(name="base", metavar="REV", help="revision of a git tree to start from"),
+    _Option(
+        name="series",
+        metavar="WHERE",
+        help="mbox, maildir, directory or A..B; 'none' for no patches (default: the shipped one)",
+    ),
+    _Option(name="position", metavar="N", help="how many patches to apply (default: all)"),
+    _Option(name="profile", metavar="NAME", help="kernel profile", default="default"),
+    _Option(name="accel", metavar="auto|kvm|tcg", help="QEMU accelerator", default="auto"),
+    _Option(name="cmdline", metavar="WORDS", help="further kernel parameters"),
+    _Option(name="results", metavar="DIR", help="where logs and results.json go"),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options, all with one prefix."""
+    group = parser.getgroup("harness", "kernel under test in QEMU")
+    for option in _OPTIONS:
+        text = f"{option.help} (default: {option.default})" if option.default else option.help
+        group.addoption(f"--harness-{option.name}", metavar=option.metavar, help=text)
+        parser.addini(f"harness_{option.name}", text, default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers."""
+    config.addinivalue_line(
+        "markers", "fresh_machine: give the test a machine that nothing else has used"
+    )
+    config.addinivalue_line(
+        "markers",
+        "splat(regex): the kernel log must show a splat whose title matches; it is then no failure",
+    )
+
+
+def setting(config: pytest.Config, name: str) -> str | None:
+    """Return an option's value: command line, environment, ini file, default, in this order."""
+    default = next(option.default for option in _OPTIONS if option.name == name)
+    given = config.getoption(f"harness_{name}")
+    if given is not None:
+        return str(given)
+    return os.environ.get(f"HARNESS_{name.upper()}") or config.getini(f"harness_{name}") or default
+
+
+# -- what a session holds -------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Watch:
+    """A machine and how far its console has been judged."""
+
+    machine: VirtualMachine
+    judged: int = 0
+
+
+class _Session:
+    """The pipeline, the machines and the results of one pytest session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.started = time.monotonic()
+        self.directory = _results_directory(config)
+        self.watches: list[_Watch] = []
+        self.shared: VirtualMachine | None = None
+        self.tests: dict[str, TestResult] = {}
+        self.updates: list[UpdateResult] = []
+        self._pipeline: Pipeline | None = None
+        self._boots = 0
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline, made at its first use: unit tests never pay for it."""
+        if self._pipeline is None:
+            from harness.pipeline import Pipeline, target_from_settings
+            from harness.store import Store
+
+            target = target_from_settings(lambda name: setting(self.config, name))
+            self._pipeline = Pipeline(target, Store(), self.say)
+        return self._pipeline
+
+    @property
+    def used(self) -> bool:
+        """Whether any test asked for a kernel."""
+        return self._pipeline is not None
+
+    def boot(self, position: int | None = None) -> VirtualMachine:
+        """Boot a machine and watch its console from the first byte."""
+        self._boots += 1
+        build = _or_exit(lambda: self.pipeline.build(position))
+        extra = (setting(self.config, "cmdline") or "").split()
+        vm = _or_exit(
+            lambda: self.pipeline.machine(
+                build, self.directory / "machines" / f"{self._boots:03}", cmdline=tuple(extra)
+            )
+        )
+        self.watches.append(_Watch(vm))
+        vm.start()
+        return vm
+
+    def say(self, text: str) -> None:
+        """Show progress although pytest captures output."""
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        if terminal is None or capture is None:
+            return
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(text)
+
+    def drop_shared(self) -> None:
+        """End the shared machine; the next test that wants one boots another."""
+        if self.shared is not None:
+            self.shared.close()
+            self.shared = None
+
+    def close(self) -> None:
+        """End every machine that is still running."""
+        self.shared = None
+        for watch in self.watches:
+            watch.machine.close()
+
+
+_SESSION = pytest.StashKey[_Session]()
+_MET = pytest.StashKey[set[str]]()
+
+
+def _session(config: pytest.Config) -> _Session:
+    if _SESSION not in config.stash:
+        config.stash[_SESSION] = _Session(config)
+    return config.stash[_SESSION]
+
+
+def _results_directory(config: pytest.Config) -> Path:
+    given = setting(config, "results")
+    if given:
+        return Path(given).resolve()
+    return Path(config.rootpath) / "results" / time.strftime("%Y%m%d-%H%M%S")
+
+
+def _or_exit(stage: Callable[[], _T]) -> _T:
+    """Run a stage; bad input ends the session with one message instead of a traceback a test."""
+    try:
+        return stage()
+    except InputError as error:
+        hint = f"\n  hint: {error.hint}" if error.hint else ""
+        log = f"\n  log: {error.log}" if error.log else ""
+        pytest.exit(f"{error.message}{hint}{log}", returncode=int(ExitCode.BAD_INPUT))
+
+
+# -- fixtures -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def pipeline(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
+    """The stages from source to running kernel, each done once a session."""
+    session = _session(request.config)
+    yield _or_exit(lambda: session.pipeline)
+    session.close()
+
+
+@pytest.fixture(scope="session")
+def kernel(pipeline: Pipeline) -> KernelBuild:
+    """The kernel under test: the chosen tree, position and profile, built."""
+    return _or_exit(pipeline.build)
+
+
+@pytest.fixture(scope="session")
+def kernel_at(pipeline: Pipeline) -> Callable[[int], KernelBuild]:
+    """Build (or take from the cache) the kernel at another position of the series."""
+    return lambda position: _or_exit(lambda: pipeline.build(position))
+
+
+@pytest.fixture(scope="session")
+def image(pipeline: Pipeline, kernel: KernelBuild) -> Image:
+    """The guest's root file system."""
+    return _or_exit(lambda: pipeline.image(kernel))
+
+
+@pytest.fixture(scope="session")
+def boot_machine(
+    request: pytest.FixtureRequest,
+    pipeline: Pipeline,  # noqa: ARG001 - outlives the machines
+) -> Callable[..., VirtualMachine]:
+    """Boot a machine of one's own: ``with boot_machine() as vm`` or ``boot_machine(position=0)``.
+
+    The block owns it and ends it; what it prints is judged in whatever test runs meanwhile.
+    """
+    return _session(request.config).boot
+
+
+@pytest.fixture
+def machine(
+    request: pytest.FixtureRequest,
+    kernel: KernelBuild,  # noqa: ARG001 - built before the clock of a boot runs
+) -> Iterator[VirtualMachine]:
+    """A booted machine with the kernel under test.
+
+    It is shared among tests that leave it clean; one that was updated, tainted, or that showed a
+    splat is replaced.  ``@pytest.mark.fresh_machine`` asks for one that nobody has used.
+    """
+    session = _session(request.config)
+    if request.node.get_closest_marker("fresh_machine") is not None:
+        session.drop_shared()
+    if session.shared is None:
+        session.shared = session.boot()
+    vm = session.shared
+    yield vm
+    if vm.clean_up() is not None:
+        session.drop_shared()
+
+
+@pytest.fixture
+def guest(machine: VirtualMachine) -> Guest:
+    """The machine over SSH.  After a live update use ``machine.guest``: it is a new connection."""
+    return machine.guest
+
+
+@pytest.fixture
+def agent(machine: VirtualMachine) -> Callable[..., dict[str, Any]]:
+    """Run an agent command in whatever kernel the machine runs; return its JSON answer."""
+    return machine.agent
+
+
+@pytest.fixture
+def module(machine: VirtualMachine) -> KernelModule:
+    """The test module, not loaded yet: ``module.load(flbs=2)``."""
+    return machine.module
+
+
+@pytest.fixture
+def live_update(request: pytest.FixtureRequest) -> Iterator[Callable[..., LiveUpdate]]:
+    """Start a live update of a machine: ``live_update(machine)``."""
+    from harness.liveupdate import LiveUpdate
+
+    made: list[LiveUpdate] = []
+
+    def start(vm: VirtualMachine) -> LiveUpdate:
+        made.append(LiveUpdate(vm))
+        return made[-1]
+
+    yield start
+    record_updates(request, made)
+
+
+def record_updates(request: pytest.FixtureRequest, updates: list[LiveUpdate]) -> None:
+    """Enter finished live updates into the results under the requesting test or module."""
+    node = request.node
+    items = request.config.stash[_SESSION].updates
+    items += [
+        result for update in updates if (result := update.result(test=node.nodeid)) is not None
+    ]
+
+
+# -- reports --------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Judge the kernel log, attach the console, and say which kind of trouble it was."""
+    report = yield
+    report.harness = {"outcome": None, "splats": [], "known": []}
+    if call.excinfo is not None and isinstance(call.excinfo.value, HarnessError):
+        _classify_error(call.excinfo.value, report)
+    if _SESSION in item.config.stash:
+        _judge_consoles(item, report)
+    return report
+
+
+def _classify_error(error: HarnessError, report: Any) -> None:
+    if isinstance(error, KernelCrash):
+        report.harness["outcome"] = Outcome.CRASHED.value
+        if error.splat:
+            report.sections.append(("kernel crash", error.splat))
+    elif isinstance(error, InfrastructureError | InputError):
+        report.harness["outcome"] = Outcome.ERROR.value
+    if error.hint:
+        report.sections.append(("hint", error.hint))
+    if error.log:
+        report.sections.append(("log", str(error.log)))
+
+
+def _judge_consoles(item: pytest.Item, report: Any) -> None:
+    """Look through what the kernels printed during this phase."""
+    session = item.config.stash[_SESSION]
+    if not session.watches:
+        return
+    from harness.kernel_log import classify, find_splats
+    from harness.spec import load_known_issues
+
+    expected = tuple(str(mark.args[0]) for mark in item.iter_markers("splat"))
+    met: set[str] = item.stash.setdefault(_MET, set())
+    for watch in list(session.watches):
+        text = watch.machine.console.since(watch.judged)
+        if watch.machine.closed:
+            session.watches.remove(watch)
+        if not text:
+            continue
+        watch.judged += len(text)
+        _keep_console(session, item, report, text)
+        verdict = classify(find_splats(text), load_known_issues(), expected)
+        report.harness["known"] += [splat.title for splat in verdict.known]
+        met |= {splat.title for splat in verdict.expected}
+        for splat in verdict.unexpected:
+            report.harness["splats"].append(splat.title)
+            report.sections.append(("splat", watch.machine.decode(splat)))
+    if report.harness["splats"] and report.passed:
+        report.outcome = "failed"
+        report.longrepr = "the kernel log shows: " + "; ".join(report.harness["splats"])
+    missing = [want for want in expected if not any(re.search(want, title) for title in met)]
+    if report.when == "call" and report.passed and missing:
+        report.outcome = "failed"
+        report.longrepr = f"the kernel log does not show the expected splat: {missing[0]}"
+
+
+def _keep_console(session: _Session, item: pytest.Item, report: Any, text: str) -> None:
+    """Append to the test's console file; show the slice with a report that did not pass."""
+    path = session.directory / "console" / f"{sanitised(item.nodeid)}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        stream.write(f"==== {report.when}\n{text}")
+        if not text.endswith("\n"):
+            stream.write("\n")
+    report.harness["console"] = str(path.relative_to(session.directory))
+    report.sections.append((f"console during {report.when}", text))
+
+
+def sanitised(nodeid: str) -> str:
+    """Turn a node id into a file name: its last parts, plain characters only."""
+    tail = nodeid.replace("\\", "/").rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9_.=+-]+", "-", tail).strip("-")[:150]
+
+
+def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
+    """Show trouble of the harness as an error and a dead kernel as a crash."""
+    outcome = getattr(report, "harness", {}).get("outcome")
+    if outcome == Outcome.ERROR.value:
+        return "error", "E", "ERROR"
+    if outcome == Outcome.CRASHED.value:
+        return "failed", "C", "CRASHED"
+    return None
+
+
+class _Collector:
+    """Turns reports into test results; lives on the node that writes them."""
+
+    def __init__(self, session: _Session) -> None:
+        self._session = session
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Merge the report of one phase, or of one subtest, into its test's result."""
+        found = _result_of(report)
+        before = self._session.tests.get(found.id)
+        self._session.tests[found.id] = _merged(before, found) if before else found
+
+
+def _result_of(report: Any) -> TestResult:
+    extra = getattr(report, "harness", {})
+    outcome = Outcome(extra.get("outcome") or report.outcome)
+    if outcome is Outcome.FAILED and report.when != "call" and not extra.get("splats"):
+        outcome = Outcome.ERROR
+    context = getattr(report, "context", None)
+    name = report.nodeid.partition("tests/guest/")[2] or report.nodeid
+    if context is not None and getattr(context, "msg", None):
+        name = f"{name}::{context.msg}"
+    message = ""
+    if outcome not in (Outcome.PASSED,):
+        message = _message(report)
+    return TestResult(
+        id=name,
+        outcome=outcome,
+        seconds=report.duration,
+        message=message,
+        splats=tuple(extra.get("splats", ())),
+        known_issues=tuple(extra.get("known", ())),
+        console=extra.get("console"),
+    )
+
+
+def _message(report: Any) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        return str(crash.message)
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2])
+    return str(report.longrepr or "")
+
+
+_GRAVITY = (Outcome.PASSED, Outcome.SKIPPED, Outcome.ERROR, Outcome.FAILED, Outcome.CRASHED)
+
+
+def _merged(before: TestResult, now: TestResult) -> TestResult:
+    worse = max(before, now, key=lambda result: _GRAVITY.index(result.outcome))
+    return dataclasses.replace(
+        worse,
+        seconds=before.seconds + now.seconds,
+        splats=before.splats + now.splats,
+        known_issues=before.known_issues + now.known_issues,
+        console=now.console or before.console,
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Collect results from the first report on."""
+    state = _session(session.config)
+    session.config.pluginmanager.register(_Collector(state), "harness-collector")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the results, and tell infrastructure trouble from failing tests."""
+    state = session.config.stash.get(_SESSION, None)
+    if state is None or not state.used:
+        return
+    state.close()
+    results = RunResults(
+        **state.pipeline.facts(),
+        tests=tuple(state.tests.values()),
+        live_updates=tuple(state.updates),
+        seconds=time.monotonic() - state.started,
+    )
+    results.write(state.directory / "results.json")
+    counts = results.counts
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and not (counts["failed"] + counts["crashed"]):
+        session.exitstatus = int(ExitCode.INFRASTRUCTURE)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say where the evidence is."""
+    state = config.stash.get(_SESSION, None)
+    if state is not None and state.used:
+        terminalreporter.write_line(f"logs and results: {state.directory}")

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A virtual machine together with the kernels that it runs, one after the other.
+
+A live update replaces the kernel, not the machine.  :class:`VirtualMachine` keeps both apart: the
+QEMU process and its console stay, while an :class:`Epoch` and its SSH connection are of one
+kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.build import KernelBuild
+from harness.console import Console
+from harness.decode import decode_splat
+from harness.errors import (
+    GuestError,
+    HarnessError,
+    InfrastructureError,
+    LiveUpdateError,
+    PreconditionError,
+)
+from harness.guest import CommandResult, Guest
+from harness.image import GuestKeys, join_archives
+from harness.kernel_log import Splat, find_splats, why_no_live_update
+from harness.machine import Machine
+from harness.spec import MachineSpec
+
+log = logging.getLogger(__name__)
+
+READY = "harness: guest ready"
+"""What the guest's init prints on the console when SSH answers (``images/overlay/init``)."""
+
+BOOT_S = 20.0
+"""Seconds from QEMU's start, or from a kexec, to :data:`READY`; scaled."""
+
+CONNECT_S = 10.0
+"""Seconds for an SSH connection once the guest is ready; scaled."""
+
+COMMAND_S = 10.0
+"""Seconds for one command in the guest; scaled."""
+
+KMOD = "luo_test"
+KMOD_PATH = "/lib/luo/luo_test.ko"
+KMOD_DEBUGFS = "/sys/kernel/debug/luo_test"
+
+_HARMLESS_TAINTS = 1 << 12
+"""``TAINT_OOT_MODULE`` (``include/linux/panic.h``): the test module is built out of tree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One kernel's life in a machine.
+
+    :param number: 0 for the kernel that QEMU booted, 1 after the first live update.
+    :param boot_id: ``/proc/sys/kernel/random/boot_id``.
+    :param console_mark: where on the console this kernel's output begins.
+    """
+
+    number: int
+    build: KernelBuild
+    boot_id: str
+    release: str
+    console_mark: int
+
+
+class VirtualMachine:
+    """One machine; use as a context manager, or :meth:`start` and :meth:`close` it.
+
+    :param build: the kernel that QEMU boots; it must be the one that *spec* names.
+    :param keys: whom the guest lets in, and how it proves itself.
+    :param initrds: returns the archives of another build's initrd.
+    :param log_dir: where console and QEMU logs go.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: MachineSpec,
+        build: KernelBuild,
+        keys: GuestKeys,
+        initrds: Callable[[KernelBuild], tuple[Path, ...]],
+        log_dir: Path,
+        gdb: bool = False,
+    ) -> None:
+        self.spec = spec
+        self.closed = False
+        self.epochs: list[Epoch] = []
+        self._build = build
+        self._keys = keys
+        self._initrds = initrds
+        self._machine = Machine(spec, log_dir=log_dir, gdb=gdb)
+        self._guest: Guest | None = None
+        self.module = KernelModule(self)
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Launch QEMU, wait for the guest, and prove that KHO and LUO work in it.
+
+        :raises MachineError: when QEMU does not start or dies.
+        :raises KernelCrash: when the kernel panics while it boots.
+        :raises GuestError: when the guest stays silent or SSH does not answer.
+        :raises PreconditionError: when the kernel runs without KHO or LUO.
+        """
+        try:
+            self._machine.start()
+            self.console.expect([re.escape(READY)], timeout_s=BOOT_S * self.timeout_scale)
+            self.arrive(self._build, console_mark=0)
+            self._check_preconditions()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> VirtualMachine:
+        if not self.epochs:
+            self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the SSH connection and QEMU; the console's text stays readable."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            if self._guest is not None:
+                self._guest.close()
+        finally:
+            self._machine.close()
+
+    # -- parts -------------------------------------------------------------------------------
+
+    @property
+    def console(self) -> Console:
+        """The serial console, from QEMU's first byte on."""
+        return self._machine.console
+
+    @property
+    def guest(self) -> Guest:
+        """The SSH connection to the kernel that runs now."""
+        if self._guest is None:
+            raise GuestError("the machine has not booted")
+        return self._guest
+
+    @property
+    def epoch(self) -> Epoch:
+        """The kernel that runs now."""
+        return self.epochs[-1]
+
+    @property
+    def qemu_pid(self) -> int:
+        """QEMU's process id: the same before and after a live update."""
+        return self._machine.qemu_pid
+
+    @property
+    def timeout_scale(self) -> float:
+        """The factor on every deadline in this machine."""
+        return self.spec.timeout_scale
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def run(self, words: str | list[str], *, timeout_s: float = COMMAND_S) -> CommandResult:
+        """Run a command in the guest; *timeout_s* is scaled."""
+        return self.guest.run(words, timeout_s=timeout_s * self.timeout_scale)
+
+    def check(self, words: str | list[str], *, timeout_s: float = COMMAND_S) -> str:
+        """Run a command that must succeed; return its standard output.
+
+        :raises CommandFailed: when it exits with another status than 0.
+        """
+        return self.guest.check(words, timeout_s=timeout_s * self.timeout_scale).stdout
+
+    def agent(self, *words: object, timeout_s: float = COMMAND_S) -> dict[str, Any]:
+        """Run an agent command; return its JSON answer, with ``ok`` and perhaps ``error``."""
+        return self.guest.agent(
+            *(str(word) for word in words), timeout_s=timeout_s * self.timeout_scale
+        )
+
+    def must(self, *words: object, timeout_s: float = COMMAND_S) -> dict[str, Any]:
+        """Run an agent command that must succeed.
+
+        :raises AssertionError: when it does not; the kernel refused what a test relies on.
+        """
+        answer = self.agent(*words, timeout_s=timeout_s)
+        if not answer["ok"]:
+            said = " ".join(str(word) for word in words)
+            raise AssertionError(f"luo-agent {said}: {answer.get('error')}: {answer}")
+        return answer
+
+    # -- kernels, one after the other ------------------------------------------------------------
+
+    def initrd_for(self, build: KernelBuild) -> bytes:
+        """Return the initrd that goes with another build: the same image, that build's module."""
+        return join_archives(self._initrds(build))
+
+    def arrive(self, build: KernelBuild, *, console_mark: int) -> Epoch:
+        """Connect to a kernel that has just come up, and make it the current epoch.
+
+        :raises GuestError: when SSH does not answer.
+        :raises LiveUpdateError: when another kernel answers than *build*.
+        """
+        if self._guest is not None:
+            self._guest.close()
+        self._guest = Guest.connect(
+            self._machine.ssh_port,
+            client_key=self._keys.client,
+            host_public=self._keys.host_public,
+            timeout_s=CONNECT_S * self.timeout_scale,
+            scale=self.timeout_scale,
+            alive=self._machine.assert_alive,
+        )
+        release = self._guest.release()
+        if release != build.release:
+            raise LiveUpdateError(
+                f"the guest runs {release}, not {build.release}", log=self.console.log_file
+            )
+        epoch = Epoch(
+            number=len(self.epochs),
+            build=build,
+            boot_id=self._guest.boot_id(),
+            release=release,
+            console_mark=console_mark,
+        )
+        self.epochs.append(epoch)
+        self.module.forget()
+        return epoch
+
+    def _check_preconditions(self) -> None:
+        """Refuse to test a kernel in which nothing can be preserved."""
+        if self.run(["test", "-c", "/dev/liveupdate"]).status == 0:
+            return
+        why = why_no_live_update(self.guest.dmesg()) or "the kernel log does not say why"
+        raise PreconditionError(
+            f"{self._build.release} runs without /dev/liveupdate: {why}",
+            hint="it needs kho=on liveupdate=on, LIVEUPDATE=y, and room for the scratch area "
+            "(memory_mib and kho_scratch= in kernel-configs/profiles.yaml)",
+            log=self.console.log_file,
+        )
+
+    def how_to_attach(self) -> str:
+        """Say how to reach the machine from other terminals."""
+        options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        lines = [
+            f"{self.epoch.release} runs; Ctrl-] ends it.  In another terminal:",
+            f"  ssh -i {self._keys.client} -p {self._machine.ssh_port} {options} root@127.0.0.1",
+        ]
+        if self._machine.gdb_socket is not None:
+            lines += [
+                f"  gdb {self._build.vmlinux} -ex 'target remote {self._machine.gdb_socket}'",
+            ]
+        return "\n".join(lines)
+
+    def interact(self) -> None:
+        """Connect the user's terminal to the console until Ctrl-] or the machine's end."""
+        self.console.interact()
+
+    # -- between tests -------------------------------------------------------------------------
+
+    def clean_up(self) -> str | None:
+        """Undo what a test did; return why the machine cannot be used again, ``None`` if it can."""
+        try:
+            if len(self.epochs) > 1:
+                return "it was live-updated"
+            if not self.agent("reset")["ok"]:
+                return "the agent could not let go of its files"
+            if self.module.loaded and self.module.unload() is not None:
+                return "the test module cannot be unloaded"
+            taint = self.guest.taint() & ~_HARMLESS_TAINTS
+            if taint:
+                return f"the kernel is tainted ({taint})"
+            if find_splats(self.console.since(0)):
+                return "the kernel log shows a splat"
+        except (HarnessError, KeyError) as error:
+            return f"it does not answer: {error}"
+        return None
+
+    def decode(self, splat: Splat) -> str:
+        """Return a splat's text with source lines, as the kernel that runs now has them."""
+        build = self.epoch.build if self.epochs else self._build
+        try:
+            return decode_splat(splat, build.vmlinux, {KMOD: build.kmod_debug})
+        except InfrastructureError as error:
+            log.warning("cannot decode a splat: %s", error)
+            return splat.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlAnswer:
+    """What a command of the test module's ``control`` file came to.
+
+    :param error: an errno name, ``None`` when it worked.
+    :param returned: ``"void"`` where the kernel function returns nothing, else its value.
+    """
+
+    error: str | None
+    returned: str
+
+
+class KernelModule:
+    """The test module in whatever kernel the machine runs (``tests/kmod/README.md``)."""
+
+    def __init__(self, vm: VirtualMachine) -> None:
+        self._vm = vm
+        self._may_be_loaded = False
+
+    def forget(self) -> None:
+        """Start anew: another kernel runs, and it has not loaded the module."""
+        self._may_be_loaded = False
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the running kernel has the module."""
+        return self._may_be_loaded and self.refcount() is not None
+
+    def load(self, **parameters: object) -> None:
+        """Load the module with *parameters*.
+
+        :raises AssertionError: when the kernel refuses it.
+        """
+        self._may_be_loaded = True
+        result = self._vm.guest.insmod(KMOD_PATH, **parameters)
+        if result.status != 0:
+            raise AssertionError(f"insmod {KMOD_PATH}: {result.stderr.strip()}")
+
+    def unload(self, *, force: bool = False) -> str | None:
+        """Unload the module; return the errno name when the kernel refuses, else ``None``."""
+        return self._vm.guest.rmmod(KMOD, force=force)
+
+    def refcount(self) -> int | None:
+        """Return the module's reference count, ``None`` when it is not loaded."""
+        return self._vm.guest.refcount(KMOD)
+
+    def control(self, command: str) -> ControlAnswer:
+        """Give the module a command: ``register handler 0``, ``unregister flb 1``, ..."""
+        self._vm.run(["sh", "-c", f"echo {shlex.quote(command)} >{KMOD_DEBUGFS}/control"])
+        lines = dict(
+            line.split(maxsplit=1)
+            for line in self._vm.check(["cat", f"{KMOD_DEBUGFS}/result"]).splitlines()
+        )
+        if lines["command"] != command:
+            raise AssertionError(f"the module did not take the command {command!r}: {lines}")
+        returned = lines["return"]
+        value = 0 if returned == "void" else int(returned)
+        return ControlAnswer(
+            error=errno.errorcode[-value] if value < 0 else None, returned=returned
+        )
+
+    def counters(self) -> dict[str, int]:
+        """Return every counter: ``handler0.preserve``, ``flb1.retrieve``, ``violation``, ..."""
+        text = self._vm.check(["cat", f"{KMOD_DEBUGFS}/counters"])
+        return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+
+    def state(self) -> dict[str, str]:
+        """Return what the module knows about itself: name -> the rest of the line."""
+        text = self._vm.check(["cat", f"{KMOD_DEBUGFS}/state"])
+        return {
+            name: rest[0] if rest else ""
+            for name, *rest in (line.split(maxsplit=1) for line in text.splitlines())
+        }
+
+    def fail(self, callback: str, error: str, times: int = 1) -> None:
+        """Let the next calls of a callback fail: ``fail("handler0.preserve", "ENOMEM")``."""
+        spec = f"{callback} -{error} {times}"
+        self._vm.check(["sh", "-c", f"echo {shlex.quote(spec)} >{KMOD_DEBUGFS}/fail"])

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Live updates: sessions, the module's own files and FLBs, several in a row, between positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.build import KernelBuild
+from harness.errors import UpdateRefused
+from harness.liveupdate import LiveUpdate
+from harness.pipeline import Pipeline
+from harness.vm import KernelModule, VirtualMachine
+
+DEVICE = "/dev/luo_test"
+SESSIONS = 64
+
+
+def preserve_module_file(update: LiveUpdate, name: str, content: str) -> None:
+    update.vm.must("open", name, DEVICE, "--flags", "rdwr")
+    update.vm.must("write", name, content)
+    update.preserve(name)
+
+
+@pytest.mark.fresh_machine
+def test_many_sessions_survive(
+    machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
+) -> None:
+    update = live_update(machine)
+    for number in range(SESSIONS):
+        update.preserve_memfd(f"m{number}", size=4096, seed=number, session=f"session {number}")
+    update.execute()
+    update.retrieve()
+    update.verify()
+    update.finish()
+
+
+@pytest.mark.fresh_machine
+def test_module_file_and_flbs_survive(
+    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
+) -> None:
+    module.load(flbs=2)
+    update = live_update(machine)
+    preserve_module_file(update, "file", "what the module remembers")
+    update.execute()
+    # The first open of /dev/liveupdate deserializes: the handler must be there before.
+    module.load(flbs=2)
+    assert module.refcount() == 0
+    update.retrieve()
+    update.verify()
+    counters = module.counters()
+    assert counters["handler0.retrieve"] == 1
+    update.finish()
+    counters = module.counters()
+    assert counters["handler0.finish"] == 1
+    assert [counters[f"flb{n}.finish"] for n in (0, 1)] == [1, 1]
+    assert [counters[f"flb{n}.retrieve"] for n in (0, 1)] == [1, 1]
+    assert counters["file_mismatch"] == counters["flb_mismatch"] == counters["violation"] == 0
+
+
+@pytest.mark.fresh_machine
+def test_module_is_pinned_from_deserialization_to_finish(
+    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
+) -> None:
+    module.load()
+    update = live_update(machine)
+    preserve_module_file(update, "file", "state")
+    update.execute()
+    module.load()
+    assert module.refcount() == 0
+    machine.must("session", "retrieve", update.default_session)
+    assert module.refcount() == 1
+    assert module.unload() == "EWOULDBLOCK"
+    machine.must("session", "finish", update.default_session)
+    machine.must("session", "close", update.default_session)
+    assert module.refcount() == 0
+    assert module.unload() is None
+
+
+@pytest.mark.fresh_machine
+def test_two_live_updates_in_a_row(
+    machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
+) -> None:
+    numbers = []
+    for turn in range(2):
+        update = live_update(machine)
+        update.preserve_memfd(f"turn{turn}", size=1 << 20, seed=turn)
+        update.execute()
+        update.retrieve()
+        update.verify()
+        update.finish()
+        numbers.append(update.number)
+    assert numbers == [1, 2]
+    assert [epoch.number for epoch in machine.epochs] == [0, 1, 2]
+
+
+@pytest.mark.fresh_machine
+def test_live_update_is_refused_when_a_file_cannot_freeze(
+    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
+) -> None:
+    module.load()
+    update = live_update(machine)
+    preserve_module_file(update, "file", "state")
+    module.fail("handler0.freeze", "EBUSY")
+    update.load()
+    with pytest.raises(UpdateRefused):
+        update.go()
+    assert len(machine.epochs) == 1
+    assert machine.must("read", "file", "--length", 5)["ok"]
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_live_update_between_the_first_and_the_last_position(
+    pipeline: Pipeline,
+    kernel_at: Callable[[int], KernelBuild],
+    boot_machine: Callable[..., VirtualMachine],
+    live_update: Callable[..., LiveUpdate],
+    direction: str,
+) -> None:
+    ends = (0, pipeline.applied.positions[-1].number)
+    first, second = ends if direction == "up" else ends[::-1]
+    with boot_machine(position=first) as machine:
+        update = live_update(machine)
+        update.preserve_memfd("data", size=1 << 20)
+        update.execute(kernel_at(second))
+        assert machine.epoch.release == kernel_at(second).release
+        assert machine.epoch.release != kernel_at(first).release
+        update.retrieve()
+        update.verify()
+        update.finish()
