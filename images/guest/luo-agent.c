@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * luo-agent: keep live update sessions and files open, apart from any login.
+ *
+ *   luo-agent daemon            serve requests until killed
+ *   luo-agent batch             commands from standard input, one a line
+ *   luo-agent COMMAND ARGS...   one command; README.md lists them
+ *
+ * A request is one packet, its words separated by NUL; the answer is one packet,
+ * one JSON object.  Exit status: 0 it worked, 1 it failed (the answer says how),
+ * 2 wrong usage, 3 the daemon does not answer.
+ */
+#define _GNU_SOURCE
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CLIENT_SECONDS	120
+#define SERVER_SECONDS	5
+
+static struct json json;
+static char packet[AGENT_PACKET];
+
+static struct sockaddr_un address(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	const char *path = getenv("LUO_AGENT_SOCKET");
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path ? path : AGENT_SOCKET);
+	return a;
+}
+
+static void deadline(int fd, int seconds)
+{
+	struct timeval tv = { .tv_sec = seconds };
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+}
+
+/* the daemon */
+
+/* Split a packet into words; -1 when it is not one. */
+static int words_of(char *data, size_t len, char **argv)
+{
+	int argc = 0;
+
+	if (!len || data[len - 1])
+		return -1;
+	for (size_t at = 0; at < len; at += strlen(data + at) + 1) {
+		if (argc == AGENT_MAX_ARGS)
+			return -1;
+		argv[argc++] = data + at;
+	}
+	argv[argc] = NULL;
+	return argc;
+}
+
+static void serve(int client)
+{
+	char *argv[AGENT_MAX_ARGS + 1];
+	ssize_t len;
+	int argc;
+
+	deadline(client, SERVER_SECONDS);
+	len = recv(client, packet, sizeof(packet), MSG_TRUNC);
+	if (len <= 0)
+		return;
+	argc = len > (ssize_t)sizeof(packet) ? -1 : words_of(packet, len, argv);
+	if (argc < 1)
+		json_usage(&json, "not a request");
+	else
+		command_run(&json, argc, argv);
+	send(client, json.text, json.len, MSG_NOSIGNAL);
+}
+
+static int daemon_run(void)
+{
+	struct rlimit files = { .rlim_cur = 65536, .rlim_max = 65536 };
+	struct sockaddr_un a = address();
+	int listener, null;
+
+	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	unlink(a.sun_path);
+	if (listener < 0 || bind(listener, (void *)&a, sizeof(a)) || listen(listener, 64)) {
+		perror(a.sun_path);
+		return 3;
+	}
+	chmod(a.sun_path, 0600);
+	setrlimit(RLIMIT_NOFILE, &files);
+
+	/* The socket takes requests from here on, so the caller may go on. */
+	switch (fork()) {
+	case -1:
+		perror("fork");
+		return 3;
+	case 0:
+		break;
+	default:
+		return 0;
+	}
+	setsid();
+	null = open("/dev/null", O_RDWR);
+	for (int fd = 0; fd < 3 && null >= 0; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+	signal(SIGPIPE, SIG_IGN);
+	for (;;) {
+		int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+		if (client < 0)
+			continue;
+		serve(client);
+		close(client);
+	}
+}
+
+/* the client */
+
+static int unreachable(void)
+{
+	json_error(&json, "agent", errno);
+	puts(json.text);
+	return 3;
+}
+
+static int request(int argc, char **argv)
+{
+	struct sockaddr_un a = address();
+	size_t len = 0;
+	ssize_t n;
+	int fd;
+
+	for (int i = 0; i < argc; i++) {
+		size_t word = strlen(argv[i]) + 1;
+
+		if (len + word > sizeof(packet)) {
+			errno = E2BIG;
+			return unreachable();
+		}
+		memcpy(packet + len, argv[i], word);
+		len += word;
+	}
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return unreachable();
+	deadline(fd, CLIENT_SECONDS);
+	if (connect(fd, (void *)&a, sizeof(a)) || send(fd, packet, len, MSG_NOSIGNAL) < 0) {
+		close(fd);
+		return unreachable();
+	}
+	n = recv(fd, packet, sizeof(packet) - 1, 0);
+	close(fd);
+	if (n <= 0) {
+		errno = n ? errno : ECONNRESET;
+		return unreachable();
+	}
+	packet[n] = '\0';
+	puts(packet);
+	if (!strncmp(packet, "{\"ok\":true", 10))
+		return 0;
+	return strstr(packet, "\"error\":\"usage\"") ? 2 : 1;
+}
+
+/* Commands from standard input, words separated by tabs; stops at the first that fails. */
+static int batch(void)
+{
+	char *line = NULL, *argv[AGENT_MAX_ARGS + 1];
+	size_t size = 0;
+	int status = 0;
+
+	while (!status && getline(&line, &size, stdin) > 0) {
+		char *rest = line, *word;
+		int argc = 0;
+
+		line[strcspn(line, "\n")] = '\0';
+		while (argc < AGENT_MAX_ARGS && (word = strsep(&rest, "\t")))
+			argv[argc++] = word;
+		status = request(argc, argv);
+	}
+	free(line);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "daemon"))
+		return daemon_run();
+	if (argc == 2 && !strcmp(argv[1], "batch"))
+		return batch();
+	if (argc > 1 && argc - 1 <= AGENT_MAX_ARGS)
+		return request(argc - 1, argv + 1);
+	json_usage(&json, "luo-agent daemon | batch | COMMAND ARGS...");
+	puts(json.text);
+	return 2;
+}
