@@ -37,5 +37,7 @@ def test_agent_answers(machine: VirtualMachine) -> None:
 
 
 def test_command_output_is_free_of_kernel_messages(machine: VirtualMachine) -> None:
-    result = machine.run(["sh", "-c", "echo '<3>harness: noise' >/dev/kmsg; echo out; echo err >&2"])
+    result = machine.run(
+        ["sh", "-c", "echo '<3>harness: noise' >/dev/kmsg; echo out; echo err >&2"]
+    )
     assert (result.stdout, result.stderr, result.status) == ("out\n", "err\n", 0)

@@ -162,9 +162,7 @@ def test_unregister_functions_return_nothing(module: KernelModule) -> None:
     assert module.control("unregister handler 0").returned == "void"
 
 
-def test_unloaded_handler_is_no_longer_asked(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_unloaded_handler_is_no_longer_asked(machine: VirtualMachine, module: KernelModule) -> None:
     module.load(flbs=1)
     assert module.unload() is None
     machine.must("session", "create", "after")

@@ -97,7 +97,7 @@ bool luo_test_unregister_is_void(void)
 static struct luo_test_answer answer_int(const char *what, const char *on, const char *whom,
 					 int ret)
 {
-	pr_info("%s %s %s: %d\n", what, on, whom, ret);
+	luo_test_log("%s %s %s: %d\n", what, on, whom, ret);
 	return (struct luo_test_answer) { .ret = ret };
 }
 
@@ -105,7 +105,7 @@ static struct luo_test_answer answer_unregister(const char *on, const char *whom
 {
 	if (!luo_test_unregister_is_void())
 		return answer_int("unregister", on, whom, ret);
-	pr_info("unregister %s %s: void\n", on, whom);
+	luo_test_log("unregister %s %s: void\n", on, whom);
 	return (struct luo_test_answer) { .is_void = true };
 }
 

@@ -64,7 +64,7 @@ def test_profile_unknown_name_lists_the_known(profiles: Path) -> None:
 
 
 def test_profiles_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="cannot read .*absent.yaml"):
+    with pytest.raises(SpecError, match=r"cannot read .*absent\.yaml"):
         load_profiles(tmp_path / "absent.yaml")
 
 
