@@ -368,18 +368,12 @@ def _build_selftests(worktree: Path, objdir: Path, headers: Path, log_file: Path
         return output
     # Objects of these tests land beside their sources unless built like this; see its Makefile.
     common = source / "luo_test_utils.c"
+    flags: list[str | Path] = ["-static", "-O2", "-s", "-Wno-unused-function", "-D_GNU_SOURCE="]
+    flags += [f"-I{headers}", f"-I{worktree / 'tools/testing/selftests'}"]
+    flags += [f"-ffile-prefix-map={worktree}=.", "-Wl,--build-id=none"]
     for name in SELFTESTS:
         parts = [source / f"{name}.c", *([common] if common.exists() else [])]
-        command.run(
-            [
-                *("gcc", "-static", "-O2", "-s", "-Wno-unused-function", "-D_GNU_SOURCE="),
-                *(f"-I{headers}", f"-I{worktree / 'tools/testing/selftests'}"),
-                *(f"-ffile-prefix-map={worktree}=.", "-Wl,--build-id=none"),
-                *("-o", output / name, *parts),
-            ],
-            timeout_s=120,
-            log_file=log_file,
-        )
+        command.run(["gcc", *flags, "-o", output / name, *parts], timeout_s=120, log_file=log_file)
     return output
 
 

@@ -248,7 +248,16 @@ def _fetch(args: argparse.Namespace, ui: _Ui) -> int:
     for position in applied.positions:
         line = f"{position.number:3}  {position.commit[:12]}  {position.subject}"
         ui.out.print(line, markup=False, soft_wrap=True)
-    _write_json(args, pipeline.describe_series())
+    _write_json(
+        args,
+        {
+            "version": source.version,
+            "label": source.label,
+            "base": source.base,
+            "repo": str(source.repo),
+            "series": pipeline.describe_series(),
+        },
+    )
     return int(ExitCode.PASSED)
 
 

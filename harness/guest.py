@@ -299,11 +299,33 @@ class Guest:
         :raises CommandFailed: when the command is wrong or the agent's daemon is not there.
         """
         result = self.run(["luo-agent", *words], timeout_s=timeout_s)
-        try:
-            answer = json.loads(result.stdout)
-        except ValueError:
-            answer = None
-        if result.status not in (0, 1) or not isinstance(answer, dict):
-            said = (result.stdout + result.stderr).strip()
-            raise CommandFailed(f"luo-agent {shlex.join(words)}: status {result.status}: {said}")
-        return answer
+        return _answers(result, shlex.join(words))[0]
+
+    def agent_batch(
+        self, commands: Sequence[Sequence[str]], *, timeout_s: float
+    ) -> list[dict[str, Any]]:
+        """Run agent commands one after the other, over one channel; stop at the first that fails.
+
+        :returns: an answer for each command that ran.
+        :raises CommandFailed: when a command is wrong or the agent's daemon is not there.
+        """
+        for words in commands:
+            if any(character in word for word in words for character in "\t\n"):
+                raise CommandFailed(f"a batch cannot hold tabs and newlines: {words}")
+        if not commands:
+            return []
+        lines = "".join("\t".join(words) + "\n" for words in commands)
+        result = self.run(["luo-agent", "batch"], timeout_s=timeout_s, stdin=lines.encode())
+        return _answers(result, f"batch of {len(commands)}")
+
+
+def _answers(result: CommandResult, said: str) -> list[dict[str, Any]]:
+    """Return the agent's answers, one a line; there is at least one."""
+    try:
+        answers = [json.loads(line) for line in result.stdout.splitlines()]
+    except ValueError:
+        answers = []
+    if result.status not in (0, 1) or not answers:
+        text = (result.stdout + result.stderr).strip()
+        raise CommandFailed(f"luo-agent {said}: status {result.status}: {text}")
+    return answers

@@ -308,17 +308,17 @@ def join_archives(parts: Iterable[Path]) -> bytes:
     return bytes(data)
 
 
-def module_archive(module: Path, destination: str, store: Store) -> Path:
-    """Return an archive that puts *module* at *destination* in the guest; cached by content."""
-    key = digest("module", module, destination)
-    with store.lock(f"module-{key}"):
-        entry = store.get("module", key)
+def payload_archive(files: Mapping[str, Path], store: Store) -> Path:
+    """Return an archive that puts *files* (path in the guest -> file) there; cached by content."""
+    key = digest("payload", *(part for pair in sorted(files.items()) for part in pair))
+    with store.lock(f"payload-{key}"):
+        entry = store.get("payload", key)
         if entry is None:
-            with store.produce("module", key) as directory:
-                archive_of({destination: module}, directory / "module.cpio")
-            entry = store.get("module", key)
+            with store.produce("payload", key) as directory:
+                archive_of(files, directory / "payload.cpio")
+            entry = store.get("payload", key)
     assert entry is not None  # noqa: S101 - just made
-    return entry / "module.cpio"
+    return entry / "payload.cpio"
 
 
 # -- keys ----------------------------------------------------------------------------------

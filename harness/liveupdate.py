@@ -4,7 +4,7 @@
 ::
 
     update = LiveUpdate(vm)
-    update.preserve_memfd("data", size=1 << 20)
+    update.preserve_memfds(Memfd("data", size=1 << 20))
     update.execute()
     update.retrieve()
     update.verify()
@@ -28,22 +28,66 @@ from typing import Any
 
 from harness.build import KernelBuild
 from harness.errors import KernelCrash, LiveUpdateError, MachineError, UpdateRefused
+from harness.image import join_archives
 from harness.kernel_log import kho_handover_found, live_update_number
 from harness.report import UpdateResult
-from harness.vm import BOOT_S, READY, Epoch, VirtualMachine
+from harness.vm import BOOT_S, KERNEL_PATH, READY, Epoch, VirtualMachine
 
 log = logging.getLogger(__name__)
 
 LOAD_S = 30.0
 """Seconds to hand over a kernel of a few MB and load it; scaled."""
 
-_NEXT_KERNEL = "/run/next-kernel"
-_NEXT_INITRD = "/run/next-initrd"
+PRESERVE_S = 30.0
+"""Seconds for a batch of agent commands over some hundred files; scaled."""
+
+_RETAINED = "/sys/firmware/initrd"
+"""The initrd that the kernel kept (``retain_initrd``, ``init/initramfs.c``, Linux 6.9)."""
+
+_NEXT = "/run/next"
 _REFUSED = "harness: kexec refused"
 _STARTING = "kexec_core: Starting new kernel"
 """``kernel_kexec()`` says so after everything that can still fail (``kernel/kexec_core.c``)."""
 
 _FINGERPRINT = ("size", "offset", "seals", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Memfd:
+    """A memfd to make and preserve (``images/guest/README.md`` has the shapes).
+
+    :param size: in bytes; 0 is allowed.
+    :param pattern: ``"full"``, ``"sparse"`` (one page in 64 KiB) or ``"zero"`` (holes only).
+    :param offset: the file position, in bytes.
+    :param seals: such as ``("write", "shrink")``.
+    :param session: ``None`` is the update's default session.
+    :param token: ``None`` takes the next free number.
+    """
+
+    name: str
+    size: int = 0
+    seed: int = 1
+    pattern: str = "full"
+    offset: int = 0
+    seals: tuple[str, ...] = ()
+    session: str | None = None
+    token: int | None = None
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """Options of the agent's ``memfd create`` and ``check``."""
+        shape = ("--size", self.size, "--seed", self.seed, "--pattern", self.pattern)
+        return (
+            *shape,
+            "--offset",
+            self.offset,
+            *(("--seal", ",".join(self.seals)) * bool(self.seals)),
+        )
+
+    @property
+    def command(self) -> tuple[object, ...]:
+        """The agent command that makes it."""
+        return ("memfd", "create", self.name, *self.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +120,7 @@ class LiveUpdate:
         self.after: Epoch | None = None
         self.number: int | None = None
         self._sessions: list[str] = []
-        self._verified = 0
+        self._verified: set[str] = set()
 
     # -- in the first kernel -----------------------------------------------------------------
 
@@ -92,38 +136,48 @@ class LiveUpdate:
         :param token: ``None`` takes the next free number.
         :raises AssertionError: when the kernel refuses.
         """
+        into = session or self.default_session
         with self._stage("preserve"):
-            into = session or self.default_session
-            number = len(self.preserved) + 1 if token is None else token
             self.create_session(into)
-            answer = self.vm.must("verify", name)
-            self.vm.must("preserve", into, number, name)
-        self.preserved.append(
+            self._preserve([(into, name, token)])
+
+    def preserve_memfds(self, *memfds: Memfd) -> None:
+        """Make memfds filled with patterns, and preserve them; one round trip for all.
+
+        :raises AssertionError: when the kernel refuses one.
+        """
+        sessions = [memfd.session or self.default_session for memfd in memfds]
+        new = [name for name in dict.fromkeys(sessions) if name not in self._sessions]
+        with self._stage("preserve"):
+            self.vm.must_all(
+                [("session", "create", name) for name in new] + [memfd.command for memfd in memfds],
+                timeout_s=PRESERVE_S,
+            )
+            self._sessions += new
+            self._preserve(
+                [
+                    (into, memfd.name, memfd.token)
+                    for into, memfd in zip(sessions, memfds, strict=True)
+                ]
+            )
+
+    def _preserve(self, files: list[tuple[str, str, int | None]]) -> None:
+        """Preserve files (session, name, token), and note what each of them is."""
+        commands: list[tuple[object, ...]] = []
+        tokens = []
+        for number, (into, name, token) in enumerate(files, len(self.preserved) + 1):
+            tokens.append(number if token is None else token)
+            commands += [("verify", name), ("preserve", into, tokens[-1], name)]
+        answers = self.vm.must_all(commands, timeout_s=PRESERVE_S)
+        self.preserved += [
             Preserved(
                 session=into,
-                token=number,
+                token=token,
                 name=name,
                 fingerprint={key: answer.get(key) for key in _FINGERPRINT},
             )
-        )
-
-    def preserve_memfd(
-        self,
-        name: str,
-        *options: str,
-        size: int,
-        seed: int = 1,
-        session: str | None = None,
-        token: int | None = None,
-    ) -> None:
-        """Make a memfd filled with a pattern, and preserve it.
-
-        :param options: further options of the agent's ``memfd create``.
-        :param size: in bytes; 0 is allowed.
-        """
-        with self._stage("preserve"):
-            self.vm.must("memfd", "create", name, "--size", size, "--seed", seed, *options)
-        self.preserve(name, session=session, token=token)
+            for (into, name, _), token, answer in zip(files, tokens, answers[::2], strict=True)
+        ]
 
     # -- the update --------------------------------------------------------------------------
 
@@ -143,21 +197,39 @@ class LiveUpdate:
         self._next = build or self.vm.epoch.build
         vm = self.vm
         with self._stage("load"):
-            initrd = vm.initrd_for(self._next)
-            vm.guest.put(self._next.image, _NEXT_KERNEL, timeout_s=LOAD_S * vm.timeout_scale)
-            vm.guest.put(initrd, _NEXT_INITRD, timeout_s=LOAD_S * vm.timeout_scale)
+            kernel, initrd = self._hand_over(self._next)
             cmdline = vm.check(["cat", "/proc/cmdline"]).strip()
-            loaded = vm.run(
-                ["luo-call", "kexec-load", _NEXT_KERNEL, _NEXT_INITRD, cmdline],
-                timeout_s=LOAD_S,
-            )
-            vm.check(["rm", _NEXT_KERNEL, _NEXT_INITRD])
+            loaded = vm.run(["luo-call", "kexec-load", kernel, initrd, cmdline], timeout_s=LOAD_S)
+            vm.check(["rm", "-rf", _NEXT])
         if loaded.status != 0:
             raise LiveUpdateError(
                 f"kexec_file_load refused {self._next.release}: {loaded.stderr.strip()}",
                 hint="EADDRNOTAVAIL means that the KHO scratch area is too small (kho_scratch=)",
                 log=vm.console.log_file,
             )
+
+    def _hand_over(self, build: KernelBuild) -> tuple[str, str]:
+        """Bring into the guest what it lacks of *build*; return its kernel and initrd there.
+
+        The guest kept its own initrd, and SSH is slow on an emulated CPU: nothing that it has is
+        sent again.
+        """
+        vm = self.vm
+        old, new = vm.initrds_for(vm.epoch.build), vm.initrds_for(build)
+        own = vm.run(["test", "-r", _RETAINED]).status == 0
+        if own and old == new:
+            return KERNEL_PATH, _RETAINED
+        vm.check(["mkdir", "-p", _NEXT])
+        shared = _RETAINED if own and old[:-1] == new[:-1] else ""
+        parts = new[-1:] if shared else new
+        deadline = LOAD_S * vm.timeout_scale
+        vm.guest.put(join_archives(parts), f"{_NEXT}/sent", timeout_s=deadline)
+        # The kernel is in the last archive; where a path comes twice, the later one counts.
+        vm.check(
+            f"cd {_NEXT} && cpio -idu {KERNEL_PATH.lstrip('/')} <sent && cat {shared} sent >initrd",
+            timeout_s=LOAD_S,
+        )
+        return f"{_NEXT}{KERNEL_PATH}", f"{_NEXT}/initrd"
 
     def go(self) -> None:
         """Reboot into the loaded kernel, wait for it, and prove that it was a live update.
@@ -226,40 +298,47 @@ class LiveUpdate:
     # -- in the second kernel ----------------------------------------------------------------
 
     def retrieve(self) -> None:
-        """Retrieve every session and every file that was preserved."""
+        """Retrieve every session and every file that was preserved.
+
+        :raises AssertionError: naming the first that the kernel does not give back.
+        """
+        sessions = [("session", "retrieve", name) for name in self._sessions]
+        files = [("retrieve", item.session, item.token, item.name) for item in self.preserved]
         with self._stage("retrieve"):
-            for session in self._sessions:
-                self.vm.must("session", "retrieve", session)
-            for item in self.preserved:
-                self.vm.must("retrieve", item.session, item.token, item.name)
+            self.vm.must_all([*sessions, *files], timeout_s=PRESERVE_S)
 
-    def verify(self) -> None:
-        """Compare every retrieved file with what was preserved.
+    def verify(self, *names: str) -> None:
+        """Compare retrieved files with what was preserved.
 
-        :raises AssertionError: naming the first file that differs, and in what.
+        :param names: which files; none means all of them.
+        :raises AssertionError: naming the first file that differs in size, offset, seals or
+            content, and in what.
         """
+        items = [item for item in self.preserved if not names or item.name in names]
         with self._stage("verify"):
-            for item in self.preserved:
-                self.verify_one(item)
-                self._verified += 1
-
-    def verify_one(self, item: Preserved) -> None:
-        """Compare one retrieved file with what was preserved.
-
-        :raises AssertionError: when size, offset, seals or content differ.
-        """
-        answer = self.vm.must("verify", item.name)
-        for key in _FINGERPRINT:
-            was, now = item.fingerprint[key], answer.get(key)
-            if was != now:
-                raise AssertionError(f"{item.name}: {key} was {was!r}, is {now!r} after the update")
+            answers = self.vm.must_all(
+                [("verify", item.name) for item in items], timeout_s=PRESERVE_S
+            )
+        for item, answer in zip(items, answers, strict=True):
+            for key in _FINGERPRINT:
+                was, now = item.fingerprint[key], answer.get(key)
+                if was != now:
+                    raise AssertionError(
+                        f"{item.name}: {key} was {was!r}, is {now!r} after the update"
+                    )
+            self._verified.add(item.name)
 
     def finish(self) -> None:
         """Finish and close every session."""
         with self._stage("finish"):
-            for session in self._sessions:
-                self.vm.must("session", "finish", session)
-                self.vm.must("session", "close", session)
+            self.vm.must_all(
+                [
+                    ("session", verb, name)
+                    for name in self._sessions
+                    for verb in ("finish", "close")
+                ],
+                timeout_s=PRESERVE_S,
+            )
 
     # -- what is left of it ------------------------------------------------------------------
 
@@ -276,7 +355,7 @@ class LiveUpdate:
             qemu_pid=self.vm.qemu_pid,
             number=self.number,
             preserved=len(self.preserved),
-            verified=self._verified,
+            verified=len(self._verified),
             stages=dict(self.stages),
         )
 

@@ -2,8 +2,8 @@
 """QEMU: its arguments, its life, and which accelerator works on this host.
 
 Nothing here has a fixed name or port, so any number of machines can run side by side.  The
-console and the QMP control channel are socket pairs that QEMU inherits: there is nothing on disk
-to clash or to clean up, and no output is lost before somebody connects.
+console is a pair of pipes in a private directory, the QMP control channel a socket pair that QEMU
+inherits: nothing can clash, and no output is lost before somebody connects.
 """
 
 from __future__ import annotations
@@ -70,15 +70,15 @@ def qemu_argv(
     spec: MachineSpec,
     *,
     initrd: Path,
-    console_fd: int,
+    console: Path,
     qmp_fd: int,
     gdb_socket: Path | None = None,
 ) -> tuple[str, ...]:
     """Return QEMU's command line for *spec*; pure.
 
     :param initrd: all of ``spec.initrds`` in one file.
-    :param console_fd: a connected socket that QEMU inherits for the serial port.
-    :param qmp_fd: likewise for QMP.
+    :param console: named pipes for the serial port: this with ``.in`` and ``.out`` behind it.
+    :param qmp_fd: a connected socket that QEMU inherits for QMP.
     :param gdb_socket: where a gdb stub listens; ``None`` for none.
     """
     arch = architecture(spec.arch)
@@ -89,7 +89,7 @@ def qemu_argv(
     argv += ["-m", f"{spec.memory_mib}M", "-smp", str(spec.cpus)]
     argv += ["-kernel", str(spec.kernel), "-initrd", str(initrd)]
     argv += ["-append", " ".join([f"console={arch.console}", *arch.cmdline, *spec.cmdline])]
-    argv += ["-chardev", f"socket,id=console,fd={console_fd}", "-serial", "chardev:console"]
+    argv += ["-chardev", f"pipe,id=console,path={console}", "-serial", "chardev:console"]
     argv += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
     # Port 0 lets the host choose; QEMU says which it was.
     argv += ["-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22"]
@@ -134,33 +134,24 @@ class Machine:
         :raises MachineError: when it cannot be started or ends at once; its own words are quoted.
         """
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, contextlib.ExitStack() as starting:
             private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-")))
-            ours, theirs = _pair(stack)
-            our_qmp, their_qmp = _pair(stack)
+            self._console = self._open_console(private / "console", starting)
+            stack.callback(self._console.close)
+            our_qmp, their_qmp = socket.socketpair()
+            stack.callback(our_qmp.close)
+            starting.callback(their_qmp.close)
             if self._gdb:
                 self.gdb_socket = private / "gdb"
             argv = qemu_argv(
                 self.spec,
                 initrd=_join(self.spec.initrds, private / "initrd"),
-                console_fd=theirs.fileno(),
+                console=private / "console",
                 qmp_fd=their_qmp.fileno(),
                 gdb_socket=self.gdb_socket,
             )
-            try:
-                self._process = stack.enter_context(
-                    command.spawn(
-                        argv,
-                        log_file=self.log_dir / "qemu.log",
-                        pass_fds=(theirs.fileno(), their_qmp.fileno()),
-                    )
-                )
-            except CommandError as error:
-                raise MachineError(error.message, hint=error.hint) from error
-            theirs.close()
+            self._process = self._spawn(argv, their_qmp, stack)
             their_qmp.close()
-            self._console = Console(ours, self.log_dir / "console.log")
-            stack.callback(self._console.close)
             self._qmp = _Qmp(our_qmp)
             stack.callback(self._qmp.close)
             try:
@@ -170,6 +161,28 @@ class Machine:
                 self._process.wait(1.0)
                 raise self._died_error("QEMU did not start") from error
             self._stack = stack.pop_all()
+
+    def _open_console(self, path: Path, starting: contextlib.ExitStack) -> Console:
+        """Make the pipes; *starting* lasts until QEMU has opened them."""
+        ends = [path.with_suffix(suffix) for suffix in (".in", ".out")]
+        for end in ends:
+            os.mkfifo(end, 0o600)
+        writer = os.open(ends[0], os.O_RDWR)
+        reader = os.open(ends[1], os.O_RDONLY | os.O_NONBLOCK)
+        # Without a writer the reader would see the end before the beginning.
+        starting.callback(os.close, os.open(ends[1], os.O_WRONLY))
+        return Console(reader, writer, self.log_dir / "console.log")
+
+    def _spawn(
+        self, argv: tuple[str, ...], qmp: socket.socket, stack: contextlib.ExitStack
+    ) -> command.Process:
+        log_file = self.log_dir / "qemu.log"
+        try:
+            return stack.enter_context(
+                command.spawn(argv, log_file=log_file, pass_fds=(qmp.fileno(),))
+            )
+        except CommandError as error:
+            raise MachineError(error.message, hint=error.hint) from error
 
     def close(self) -> None:
         """End QEMU: ask it over QMP, then TERM, then KILL; close the console."""
@@ -236,14 +249,6 @@ class Machine:
         if match is None:
             raise MachineError(f"QEMU does not say which port it forwards: {text!r}")
         return int(match.group(1))
-
-
-def _pair(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket.socketpair()
-    stack.callback(ours.close)
-    stack.callback(theirs.close)
-    theirs.set_inheritable(True)
-    return ours, theirs
 
 
 def _join(parts: tuple[Path, ...], target: Path) -> Path:

@@ -24,7 +24,7 @@ from harness.build import (
     probe_toolchain,
 )
 from harness.errors import SpecError
-from harness.image import GuestKeys, Image, build_image, guest_keys, module_archive
+from harness.image import GuestKeys, Image, build_image, guest_keys, payload_archive
 from harness.kconfig import KernelConfig, configure, explain, fragments_of
 from harness.machine import Accel, choose_accel, qemu_version
 from harness.series import AppliedSeries, Position, Series, apply_series, read_series
@@ -42,7 +42,7 @@ from harness.spec import (
     load_profile,
 )
 from harness.store import Store
-from harness.vm import KMOD_PATH, VirtualMachine
+from harness.vm import KERNEL_PATH, KMOD_PATH, VirtualMachine
 
 log = logging.getLogger(__name__)
 
@@ -255,11 +255,15 @@ class Pipeline:
     # -- running -----------------------------------------------------------------------------
 
     def initrds(self, build: KernelBuild) -> tuple[Path, ...]:
-        """Return the archives that make the initrd of *build*."""
+        """Return the archives that make the initrd of *build*; only the last differs by build.
+
+        The kernel itself is in it, so that a live update to the same build transfers nothing.
+        """
+        payload = {KMOD_PATH: build.kmod, KERNEL_PATH: build.image}
         return (
             self.image(build).initrd,
             self.keys.archive,
-            module_archive(build.kmod, KMOD_PATH.lstrip("/"), self.store),
+            payload_archive({path.lstrip("/"): file for path, file in payload.items()}, self.store),
         )
 
     def machine(
@@ -278,7 +282,8 @@ class Pipeline:
             arch=build.arch,
             kernel=build.image,
             initrds=self.initrds(build),
-            cmdline=(*self.profile.cmdline, *cmdline),
+            # The initrd stays, for the next kernel: see LiveUpdate.load().
+            cmdline=("retain_initrd", *self.profile.cmdline, *cmdline),
             memory_mib=self.profile.memory_mib,
             cpus=self.profile.cpus,
             accel=self.accel.name,

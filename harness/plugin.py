@@ -59,6 +59,7 @@ _OPTIONS = (
     _Option(name="profile", metavar="NAME", help="kernel profile", default="default"),
     _Option(name="accel", metavar="auto|kvm|tcg", help="QEMU accelerator", default="auto"),
     _Option(name="cmdline", metavar="WORDS", help="further kernel parameters"),
+    _Option(name="jobs", metavar="N", help="parallel compilers (default: one for each CPU)"),
     _Option(name="results", metavar="DIR", help="where logs and results.json go"),
 )
 

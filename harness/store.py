@@ -62,7 +62,8 @@ def digest(*parts: object) -> str:
     """Return a key for *parts*: 32 hex digits over their text, each length-prefixed.
 
     A :class:`pathlib.Path` counts by the content of the file or directory tree that it names,
-    never by its name; everything else by ``str()``.
+    never by its name (documentation in a tree, ``*.md``, does not count); everything else by
+    ``str()``.
     """
     total = hashlib.sha256()
     for part in parts:
@@ -96,7 +97,7 @@ def _path_digest(path: Path) -> bytes:
 
 
 def _is_litter(path: Path) -> bool:
-    return "__pycache__" in path.parts
+    return "__pycache__" in path.parts or path.suffix == ".md"
 
 
 class Store:

@@ -12,7 +12,7 @@ import errno
 import logging
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ from harness.errors import (
     PreconditionError,
 )
 from harness.guest import CommandResult, Guest
-from harness.image import GuestKeys, join_archives
+from harness.image import GuestKeys
 from harness.kernel_log import Splat, find_splats, why_no_live_update
 from harness.machine import Machine
 from harness.spec import MachineSpec
@@ -50,6 +50,9 @@ COMMAND_S = 10.0
 
 KMOD = "luo_test"
 KMOD_PATH = "/lib/luo/luo_test.ko"
+KERNEL_PATH = "/lib/luo/kernel"
+"""The running build's own kernel image."""
+
 KMOD_DEBUGFS = "/sys/kernel/debug/luo_test"
 
 _HARMLESS_TAINTS = 1 << 12
@@ -197,17 +200,28 @@ class VirtualMachine:
 
         :raises AssertionError: when it does not; the kernel refused what a test relies on.
         """
-        answer = self.agent(*words, timeout_s=timeout_s)
-        if not answer["ok"]:
-            said = " ".join(str(word) for word in words)
-            raise AssertionError(f"luo-agent {said}: {answer.get('error')}: {answer}")
-        return answer
+        return _must(words, self.agent(*words, timeout_s=timeout_s))
+
+    def must_all(
+        self, commands: Sequence[Sequence[object]], *, timeout_s: float = COMMAND_S
+    ) -> list[dict[str, Any]]:
+        """Run agent commands that must all succeed, in one go; return their answers.
+
+        :param timeout_s: for all of them together.
+        :raises AssertionError: naming the first that does not.
+        """
+        answers = self.guest.agent_batch(
+            [[str(word) for word in words] for words in commands],
+            timeout_s=timeout_s * self.timeout_scale,
+        )
+        # The batch stops at the first failure, so the answers may be fewer than the commands.
+        return [_must(words, answer) for words, answer in zip(commands, answers, strict=False)]
 
     # -- kernels, one after the other ------------------------------------------------------------
 
-    def initrd_for(self, build: KernelBuild) -> bytes:
-        """Return the initrd that goes with another build: the same image, that build's module."""
-        return join_archives(self._initrds(build))
+    def initrds_for(self, build: KernelBuild) -> tuple[Path, ...]:
+        """Return the archives of another build's initrd; what the builds share comes first."""
+        return self._initrds(build)
 
     def arrive(self, build: KernelBuild, *, console_mark: int) -> Epoch:
         """Connect to a kernel that has just come up, and make it the current epoch.
@@ -298,6 +312,13 @@ class VirtualMachine:
         except InfrastructureError as error:
             log.warning("cannot decode a splat: %s", error)
             return splat.text
+
+
+def _must(words: Sequence[object], answer: dict[str, Any]) -> dict[str, Any]:
+    if not answer["ok"]:
+        said = " ".join(str(word) for word in words)
+        raise AssertionError(f"luo-agent {said}: {answer.get('error')}: {answer}")
+    return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

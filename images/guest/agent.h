@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
 #define AGENT_SOCKET	"/run/luo-agent.sock"
 #define AGENT_MAX_ARGS	64
 /* One packet; below the default send buffer of a Unix socket. */

@@ -59,7 +59,7 @@ static int held_add(bool session, const char *name, int fd)
 	}
 	h->session = session;
 	h->fd = fd;
-	strcpy(h->name, name);
+	memcpy(h->name, name, strlen(name) + 1);
 	h->next = held_list;
 	held_list = h;
 	return 0;
@@ -258,8 +258,6 @@ static const struct {
 	{ "exec", 0x20 },		/* F_SEAL_EXEC */
 };
 
-#define NR_SEALS	(sizeof(seals) / sizeof(seals[0]))
-
 static int seals_parse(char *text, unsigned int *mask)
 {
 	char *word, *save = NULL;
@@ -267,9 +265,9 @@ static int seals_parse(char *text, unsigned int *mask)
 	for (word = strtok_r(text, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
 		size_t i;
 
-		for (i = 0; i < NR_SEALS && strcmp(word, seals[i].name); i++)
+		for (i = 0; i < ARRAY_SIZE(seals) && strcmp(word, seals[i].name); i++)
 			;
-		if (i == NR_SEALS) {
+		if (i == ARRAY_SIZE(seals)) {
 			errno = EINVAL;
 			return -1;
 		}
@@ -321,7 +319,8 @@ static int shape_parse(struct shape *s, int argc, char **argv)
 }
 
 /* The bytes at @offset: pattern, or zeros in a hole; returns how many of @len are alike in that. */
-static size_t shape_bytes(const struct shape *s, uint64_t offset, size_t len, uint8_t *to, bool *hole)
+static size_t shape_bytes(const struct shape *s, uint64_t offset, size_t len, uint8_t *to,
+			  bool *hole)
 {
 	uint64_t in = s->stride ? offset % s->stride : 0;
 	uint64_t most = len;
@@ -356,7 +355,7 @@ static int write_all(int fd, const uint8_t *data, size_t len, off_t offset)
 
 static int memfd_make(const struct shape *s, const char *name)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create(name, MFD_CLOEXEC | (s->seals ? MFD_ALLOW_SEALING : 0));
 	uint64_t at = 0;
 
 	if (fd < 0)
@@ -507,7 +506,7 @@ static void verify_command(struct json *j, int argc, char **argv)
 	mask = fcntl(h->fd, F_GET_SEALS);
 	if (mask >= 0) {
 		json_raw(j, ",\"seals\":[");
-		for (size_t i = 0; i < NR_SEALS; i++) {
+		for (size_t i = 0; i < ARRAY_SIZE(seals); i++) {
 			if (!(mask & seals[i].seal))
 				continue;
 			json_raw(j, separator);
@@ -611,7 +610,7 @@ static const struct {
 
 void command_run(struct json *j, int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		int words = commands[i].group ? 2 : 1;
 
 		if (argc < words)

@@ -66,6 +66,7 @@ int main(int argc, char **argv)
 		return rmmod(argv[2], 0);
 	if (argc == 4 && !strcmp(argv[1], "rmmod") && !strcmp(argv[3], "force"))
 		return rmmod(argv[2], 1);
-	fprintf(stderr, "usage: luo-call kexec-load KERNEL INITRD CMDLINE | kexec | rmmod NAME [force]\n");
+	fputs("usage: luo-call kexec-load KERNEL INITRD CMDLINE | kexec | rmmod NAME [force]\n",
+	      stderr);
 	return 2;
 }
