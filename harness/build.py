@@ -413,7 +413,7 @@ _OTHER = re.compile(
 )
 _ERROR = re.compile(
     r"^(?:[^\s:][^:]*:\d+(?::\d+)?: (?:fatal )?error: .*|ERROR: modpost: .*|.*undefined reference.*"
-    r"|ld: .*|make.*\*\*\* No rule.*)$"
+    r"|ld: (?!warning).*|make.*\*\*\* No rule.*)$"
 )
 
 

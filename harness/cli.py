@@ -350,9 +350,15 @@ def _results_directory(given: Path | None) -> Path:
     while True:
         directory = top / (stamp if not number else f"{stamp}-{number}")
         try:
-            directory.mkdir(parents=True)
+            top.mkdir(parents=True, exist_ok=True)
+            directory.mkdir()
             break
-        except FileExistsError:
+        except OSError as error:
+            if not directory.is_dir():
+                raise InputError(
+                    f"cannot make {directory}: {error.strerror}",
+                    hint="--results names another directory",
+                ) from error
             number += 1
     latest = top / "latest"
     with contextlib.suppress(OSError):

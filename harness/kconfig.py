@@ -131,7 +131,7 @@ def configure(
     requests = requested(fragments)
     objdir.mkdir(parents=True, exist_ok=True)
     target = objdir / ".config"
-    wanted = digest(*fragments, "allnoconfig")
+    wanted = digest("allnoconfig", *fragments, *_kconfig_files(tree))
     stamp = objdir / ".harness-config"
     if not target.exists() or not stamp.exists() or stamp.read_text() != wanted:
         check_requests(tree, arch, requests)
@@ -146,6 +146,16 @@ def configure(
         stamp.unlink(missing_ok=True)
         raise _lost_error(tree, arch, target, lost)
     return KernelConfig(path=target, requests=requests, key=digest(target))
+
+
+def _kconfig_files(tree: Path) -> list[Path]:
+    """Return what decides, with the fragments, how a configuration comes out."""
+    return sorted(
+        Path(directory, name)
+        for directory, _, names in os.walk(tree)
+        for name in names
+        if name.startswith("Kconfig")
+    )
 
 
 def _make_config(
@@ -213,7 +223,7 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
 
     def __init__(self, filename: str) -> None:
         self._in_properties = 0
-        super().__init__(filename, warn=False, suppress_traceback=True)
+        super().__init__(filename, warn=False)
         for symbol in self.unique_defined_syms:
             if symbol.orig_type in (kconfiglib.INT, kconfiglib.HEX):
                 zero = "0x0" if symbol.orig_type == kconfiglib.HEX else "0"

@@ -65,24 +65,23 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
     if accel not in ("auto", "kvm", "tcg"):
         raise SpecError(f"there is no accelerator {accel!r}", hint="known: auto, kvm, tcg")
     series = setting("series") or str(DEFAULT_SERIES)
+    position, jobs = setting("position"), setting("jobs")
     return Target(
         kernel=KernelSpec(path=Path(path).expanduser().resolve(), base=base)
         if path is not None
         else KernelSpec(package=DEBIAN_LINUX_7_0),
         series=None if series == "none" else series,
-        position=_number(setting("position"), "position"),
+        position=None if position in (None, "last") else _number(position, "position", least=0),
         profile=setting("profile") or "default",
         accel=accel,
         arch=architecture().name,
-        jobs=_number(setting("jobs"), "jobs"),
+        jobs=None if jobs is None else _number(jobs, "jobs", least=1),
     )
 
 
-def _number(text: str | None, name: str) -> int | None:
-    if text is None or text == "last":
-        return None
-    if not text.isdecimal():
-        raise SpecError(f"{name} must be a whole number, not {text!r}")
+def _number(text: str, name: str, *, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise SpecError(f"{name} must be a whole number from {least} on, not {text!r}")
     return int(text)
 
 
@@ -98,6 +97,7 @@ class Pipeline:
         self.target = target
         self.store = store
         self._progress = progress
+        store.announce = progress
         self._builds: dict[int, KernelBuild] = {}
         self._images: dict[str, Image] = {}
 
@@ -128,8 +128,8 @@ class Pipeline:
     @cached_property
     def applied(self) -> AppliedSeries:
         """The series on the tree, one commit a patch."""
-        # A series that cannot be read is said before minutes are spent on the tree.
-        series = self.series
+        # What is wrong with series or profile is said before minutes are spent on the tree.
+        series, _ = self.series, self.profile
         return apply_series(
             self.source, series, self.store, support=SUPPORT, progress=self._progress
         )

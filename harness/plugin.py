@@ -378,8 +378,9 @@ def _keep_console(session: _Session, item: pytest.Item, report: Any, text: str) 
 
 
 def sanitised(nodeid: str) -> str:
-    """Turn a node id into a file name: its last parts, plain characters only."""
-    tail = nodeid.replace("\\", "/").rpartition("/")[2]
+    """Turn a node id into a file name: without directories, plain characters only."""
+    file, separator, rest = nodeid.partition("::")
+    tail = file.rpartition("/")[2] + separator + rest
     return re.sub(r"[^A-Za-z0-9_.=+-]+", "-", tail).strip("-")[:150]
 
 
@@ -465,8 +466,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if state is None or not state.used:
         return
     state.close()
+    try:
+        facts = state.pipeline.facts()
+    except HarnessError:
+        # The run ended on this very error; it has been said.
+        return
     results = RunResults(
-        **state.pipeline.facts(),
+        **facts,
         tests=tuple(state.tests.values()),
         live_updates=tuple(state.updates),
         seconds=time.monotonic() - state.started,

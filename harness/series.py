@@ -14,6 +14,7 @@ import fnmatch
 import logging
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -199,19 +200,23 @@ def _mbox(data: bytes) -> Iterator[bytes]:
     """Split an mbox where a ``From `` line follows an empty line or begins the file."""
     data = data.replace(b"\r\n", b"\n")
     starts = [m.start() for m in re.finditer(rb"(?:\A|(?<=\n\n))From \S+.*\d\d:\d\d", data)]
-    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(data)], strict=False):
         body = data[start:end].partition(b"\n")[2]
         yield re.sub(rb"^>(>*From )", rb"\1", body, flags=re.M)
 
 
 def _range_mails(repo: Path, revisions: str) -> Iterator[bytes]:
-    done = git(repo, "format-patch", "--stdout", "--no-signature", "-N", revisions, check=False)
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise SeriesError(
-            f"{repo} has no range {revisions!r}: {said[-1] if said else 'git says nothing'}"
-        )
-    mails = list(_mbox(done.stdout.encode()))
+    with tempfile.TemporaryDirectory(prefix="harness-range-") as directory:
+        # Files, not standard output: a patch may hold bytes that are no text.
+        words = ("format-patch", "--no-signature", "-N", "-o", directory, revisions)
+        done = git(repo, *words, check=False)
+        if done.returncode != 0:
+            said = done.stderr.strip().splitlines()
+            raise SeriesError(
+                f"{repo} has no range {revisions!r}: {said[-1] if said else 'git says nothing'}"
+            )
+        files = sorted(Path(directory).iterdir())
+        mails = [mail for file in files for mail in _mbox(file.read_bytes())]
     for number, mail in enumerate(mails, 1):
         tag = b"Subject: [PATCH %d/%d]" % (number, len(mails))
         yield re.sub(rb"^Subject: \[PATCH\]", tag, mail, count=1, flags=re.M)
@@ -252,6 +257,9 @@ def _choose(mails: Sequence[_Mail], location: str, name: str) -> Series:
     problems: list[str] = []
     for version in sorted({mail.version for mail in mails}, reverse=True):
         chosen = [mail for mail in mails if mail.version == version]
+        if any(mail.total for mail in chosen if not mail.is_cover):
+            # An unnumbered patch in a numbered thread is somebody's suggestion.
+            chosen = [mail for mail in chosen if mail.total]
         problem = _incomplete(chosen)
         if problem is None:
             older = sorted({m.version for m in mails if m.version < version})
@@ -446,7 +454,7 @@ class _Chain:
         missing = re.search(r"error: (\S+): does not exist in index", said)
         again = git(
             self._directory, "apply", "--check", "--reverse", "--index",
-            input=mail_for_am(mail), check=False,
+            input=_body(mail).encode(), check=False,
         )  # fmt: skip
         if again.returncode == 0:
             return SeriesError(
@@ -475,13 +483,19 @@ def mail_for_am(mail: bytes) -> bytes:
 
 def touched_files(mail: bytes) -> tuple[str, ...]:
     """Return the files that a patch is about, old and new names."""
+    body = _body(mail)
+    names: Iterable[str] = re.findall(r"^(?:---|\+\+\+) [ab]/(\S+)", body, re.M)
+    renames = re.findall(r"^(?:rename|copy) (?:from|to) (\S+)", body, re.M)
+    return tuple(sorted({*names, *renames}))
+
+
+def _body(mail: bytes) -> str:
+    """Return a mail's text, its transfer encoding undone."""
     message = email.message_from_bytes(mail, policy=email.policy.default)
     assert isinstance(message, EmailMessage)  # noqa: S101 - the default policy makes them
     part = message.get_body(("plain",))
     try:
-        body = str(part.get_content()) if part is not None else ""
+        text = str(part.get_content()) if part is not None else ""
     except (LookupError, UnicodeError):
-        body = mail.decode("utf-8", errors="replace")
-    names: Iterable[str] = re.findall(r"^(?:---|\+\+\+) [ab]/(\S+)", body, re.M)
-    renames = re.findall(r"^(?:rename|copy) (?:from|to) (\S+)", body, re.M)
-    return tuple(sorted({*names, *renames}))
+        text = mail.decode("utf-8", errors="replace")
+    return text.replace("\r\n", "\n")

@@ -141,6 +141,11 @@ def _open_git(path: Path, base: str | None, store: Store, progress: Progress) ->
             f"{path} is no git tree",
             hint="--kernel takes a git work tree, a tarball or a source package",
         )
+    inside = git(path, "rev-parse", "--show-prefix", check=False).stdout.strip()
+    if inside:
+        raise SourceError(
+            f"{path} is not the top of a git tree", hint=f"give the directory above {inside}"
+        )
     revision = base or "HEAD"
     found = git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
     if found.returncode != 0:

@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,12 +104,21 @@ class Store:
     """The cache below one root directory; several processes may share it.
 
     :param root: its directory, made when missing.
+    :ivar announce: told when another process has to be waited for.
+    :raises CacheError: when the directory cannot be made.
     """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or cache_root()).resolve()
-        for name in ("objects", "locks", "tmp", "work"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self.announce: Callable[[str], None] = log.info
+        try:
+            for name in ("objects", "locks", "tmp", "work"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CacheError(
+                f"cannot use {self.root} as the cache: {error.strerror}",
+                hint="HARNESS_CACHE names another directory",
+            ) from error
 
     @property
     def ccache(self) -> Path:
@@ -160,7 +169,7 @@ class Store:
         try:
             held.acquire(timeout=0.2)
         except Timeout:
-            log.info("waiting for another process: %s", waiting or name)
+            self.announce(f"waiting for another process: {waiting or name}")
             held.acquire()
         try:
             yield

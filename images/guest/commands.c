@@ -398,10 +398,14 @@ static void open_command(struct json *j, int argc, char **argv)
 			json_usage(j, "open NAME PATH [--flags rdwr|rdonly|creat]");
 			return;
 		}
-		if (!strcmp(argv[i + 1], "rdonly"))
+		if (!strcmp(argv[i + 1], "rdonly")) {
 			flags = O_RDONLY;
-		else if (!strcmp(argv[i + 1], "creat"))
+		} else if (!strcmp(argv[i + 1], "creat")) {
 			flags = O_RDWR | O_CREAT;
+		} else if (strcmp(argv[i + 1], "rdwr")) {
+			json_usage(j, "open NAME PATH [--flags rdwr|rdonly|creat]");
+			return;
+		}
 	}
 	fd = open(argv[1], flags | O_CLOEXEC, 0600);
 	answer(j, "open", fd < 0 ? -1 : held_add(false, argv[0], fd));

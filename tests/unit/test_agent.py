@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's agent, on the host: memfds of every shape, and errors told apart."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GUEST = ROOT / "images" / "guest"
+UAPI = ROOT / "tests" / "data" / "uapi"
+PAGE = 4096
+STRIDE = 65536
+
+
+def pattern(size: int, seed: int = 1) -> bytes:
+    """Word i at byte 8 * i is (seed + i) * 0x9E3779B97F4A7C15 mod 2**64, little-endian."""
+    words = -(-size // 8)
+    word = b"".join(
+        ((seed + i) * 0x9E3779B97F4A7C15 % 2**64).to_bytes(8, "little") for i in range(words)
+    )
+    return word[:size]
+
+
+def sparse(size: int, seed: int = 1, stride: int = STRIDE) -> bytes:
+    """One page in every stride; the rest are holes."""
+    data = bytearray(pattern(size, seed))
+    for start in range(0, size, stride):
+        end = min(start + stride, size)
+        data[start + PAGE : end] = bytes(max(0, end - start - PAGE))
+    return bytes(data)
+
+
+@dataclass
+class Agent:
+    """The client, and the socket of its daemon."""
+
+    program: Path
+    socket: Path
+
+    def run(self, *words: str, stdin: str = "") -> tuple[int, list[dict[str, Any]]]:
+        """Return the exit status and the answers."""
+        done = subprocess.run(
+            [self.program, *words],
+            env={**os.environ, "LUO_AGENT_SOCKET": str(self.socket)},
+            input=stdin.encode("latin-1"),
+            capture_output=True,
+            timeout=60,
+        )
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+    def __call__(self, *words: str) -> dict[str, Any]:
+        """Return the answer to a command that has to succeed."""
+        status, (answer,) = self.run(*words)
+        assert (status, answer.get("ok")) == (0, True), answer
+        return answer
+
+    def refused(self, *words: str) -> dict[str, Any]:
+        """Return the answer to a command that has to fail."""
+        status, (answer,) = self.run(*words)
+        assert (status, answer["ok"]) == (1, False), answer
+        return answer
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("guest")
+    subprocess.run(["make", "-s", "-C", GUEST, f"OUT={out}", f"UAPI={UAPI}"], check=True)
+    return out / "luo-agent"
+
+
+@pytest.fixture
+def stopped(program: Path, tmp_path: Path) -> Agent:
+    """An agent whose daemon does not run."""
+    return Agent(program, tmp_path / "agent.sock")
+
+
+@pytest.fixture
+def agent(stopped: Agent) -> Iterator[Agent]:
+    """An agent with its daemon, which is ended by its pid."""
+    assert stopped.run("daemon") == (0, [])
+    pid = stopped("ping")["pid"]
+    yield stopped
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+# -- what a memfd holds ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 55, 56, 63, 64, 65, 4095, 4096, 4097, 3 << 20])
+def test_memfd_full_has_the_documented_pattern(agent: Agent, size: int) -> None:
+    agent("memfd", "create", "f", "--size", str(size), "--seed", "7")
+    found = agent("verify", "f")
+    assert (found["size"], found["sha256"]) == (size, sha256(pattern(size, 7)))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32, 2**64 - 1])
+def test_memfd_pattern_follows_the_seed(agent: Agent, seed: int) -> None:
+    agent("memfd", "create", "f", "--size", "100", "--seed", str(seed))
+    assert agent("read", "f")["hex"] == pattern(100, seed).hex()
+
+
+def test_memfd_default_seed_is_one(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "100")
+    assert agent("verify", "f")["sha256"] == sha256(pattern(100, 1))
+
+
+def test_memfd_zero_is_a_hole(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "100000", "--pattern", "zero")
+    found = agent("verify", "f")
+    assert (found["blocks"], found["sha256"]) == (0, sha256(bytes(100000)))
+
+
+@pytest.mark.parametrize("size", [STRIDE * 4, STRIDE + 100, STRIDE * 33 + PAGE + 1])
+def test_memfd_sparse_has_one_page_in_every_stride(agent: Agent, size: int) -> None:
+    agent("memfd", "create", "f", "--size", str(size), "--pattern", "sparse")
+    assert agent("verify", "f")["sha256"] == sha256(sparse(size))
+
+
+def test_memfd_sparse_leaves_holes(agent: Agent) -> None:
+    agent("memfd", "create", "full", "--size", str(STRIDE * 8))
+    agent("memfd", "create", "sparse", "--size", str(STRIDE * 8), "--pattern", "sparse")
+    assert agent("verify", "sparse")["blocks"] < agent("verify", "full")["blocks"]
+
+
+def test_memfd_stride_is_taken_in_any_order_of_options(agent: Agent) -> None:
+    shape = ("--size", "50000", "--stride", "8192", "--pattern", "sparse")
+    agent("memfd", "create", "f", *shape)
+    assert agent("verify", "f")["sha256"] == sha256(sparse(50000, 1, 8192))
+
+
+def test_memfd_offset_moves_the_position_only(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "100", "--offset", "24")
+    found = agent("verify", "f")
+    assert (found["offset"], found["sha256"]) == (24, sha256(pattern(100)))
+
+
+@pytest.mark.parametrize(
+    "seals", [["shrink"], ["shrink", "grow", "write"], ["seal", "future_write"]]
+)
+def test_memfd_seals_are_set(agent: Agent, seals: list[str]) -> None:
+    agent("memfd", "create", "f", "--size", "100", "--seal", ",".join(seals))
+    assert sorted(agent("verify", "f")["seals"]) == sorted(seals)
+
+
+def test_memfd_sealed_against_writing_refuses_it(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "100", "--seal", "write")
+    assert agent.refused("write", "f", "text")["error"] == "EPERM"
+
+
+def test_memfd_without_seals_cannot_be_sealed(agent: Agent) -> None:
+    agent("memfd", "create", "f")
+    assert agent("verify", "f")["seals"] == ["seal"]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        ("--size", "many"),
+        ("--size", "-1"),
+        ("--size", ""),
+        ("--size", "1", "--seed"),
+        ("--colour", "red"),
+        ("--pattern", "plaid"),
+        ("--stride", "100"),
+        ("--seal", "harbour"),
+    ],
+)
+def test_memfd_wrong_shape_is_refused_and_holds_nothing(
+    agent: Agent, shape: tuple[str, ...]
+) -> None:
+    assert agent.refused("memfd", "create", "f", *shape)["error"] == "EINVAL"
+    assert agent("files")["items"] == []
+
+
+# -- checking --------------------------------------------------------------------------------
+
+SHAPES = {
+    "full": ("--size", "200001", "--seed", "9"),
+    "zero": ("--size", "200001", "--pattern", "zero"),
+    "sparse": ("--size", "200001", "--pattern", "sparse", "--seed", "9"),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_check_same_shape_agrees(agent: Agent, name: str) -> None:
+    agent("memfd", "create", "f", *SHAPES[name])
+    agent("check", "f", *SHAPES[name])
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted", "first_bad"),
+    [("full", "zero", 0), ("full", "sparse", PAGE), ("sparse", "full", PAGE), ("zero", "full", 0)],
+)
+def test_check_other_shape_says_where(agent: Agent, made: str, wanted: str, first_bad: int) -> None:
+    agent("memfd", "create", "f", *SHAPES[made])
+    found = agent.refused("check", "f", *SHAPES[wanted])
+    assert (found["error"], found["first_bad"]) == ("mismatch", first_bad)
+
+
+def test_check_single_changed_byte_is_found(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "200001", "--seed", "9", "--offset", "123456")
+    agent("write", "f", "\x01" if pattern(123457, 9)[-1] != 1 else "\x02")
+    assert agent.refused("check", "f", *SHAPES["full"])["first_bad"] == 123456
+
+
+@pytest.mark.parametrize("size", ["200000", "200002"])
+def test_check_other_size_is_a_mismatch(agent: Agent, size: str) -> None:
+    agent("memfd", "create", "f", *SHAPES["full"])
+    found = agent.refused("check", "f", "--size", size, "--seed", "9")
+    assert found["size"] == 200001
+
+
+def test_check_and_verify_leave_the_offset(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "100", "--offset", "50")
+    agent("check", "f", "--size", "100")
+    agent("verify", "f")
+    assert agent("verify", "f")["offset"] == 50
+
+
+# -- reading and writing ---------------------------------------------------------------------
+
+
+def test_write_goes_on_at_the_offset(agent: Agent) -> None:
+    agent("memfd", "create", "f")
+    assert agent("write", "f", "one")["written"] == 3
+    agent("write", "f", "two")
+    agent("seek", "f", "0")
+    assert bytes.fromhex(agent("read", "f")["hex"]) == b"onetwo"
+
+
+def test_read_takes_so_much_and_moves_on(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "100")
+    read = [agent("read", "f", "--length", "10")["hex"] for _ in range(2)]
+    assert "".join(read) == pattern(20).hex()
+
+
+def test_read_at_the_end_is_empty(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "10", "--offset", "10")
+    found = agent("read", "f")
+    assert (found["length"], found["hex"]) == (0, "")
+
+
+def test_seek_sets_the_offset(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "100")
+    agent("seek", "f", "42")
+    assert agent("verify", "f")["offset"] == 42
+
+
+def test_open_file_is_held(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    agent("open", "f", str(tmp_path / "file"))
+    assert agent("verify", "f")["sha256"] == sha256(b"content")
+
+
+def test_open_creat_makes_the_file(agent: Agent, tmp_path: Path) -> None:
+    agent("open", "f", str(tmp_path / "file"), "--flags", "creat")
+    agent("write", "f", "text")
+    assert (tmp_path / "file").read_text() == "text"
+
+
+def test_open_rdonly_refuses_writing(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    agent("open", "f", str(tmp_path / "file"), "--flags", "rdonly")
+    assert agent.refused("write", "f", "text")["error"] == "EBADF"
+
+
+@pytest.mark.parametrize("flags", ["wronly", "", "RDONLY"])
+def test_open_unknown_flags_are_wrong_usage(agent: Agent, tmp_path: Path, flags: str) -> None:
+    (tmp_path / "file").touch()
+    status, _ = agent.run("open", "f", str(tmp_path / "file"), "--flags", flags)
+    assert status == 2
+
+
+# -- what is held ----------------------------------------------------------------------------
+
+
+def test_files_lists_what_is_held(agent: Agent) -> None:
+    agent("memfd", "create", "one")
+    agent("memfd", "create", "two")
+    items = agent("files")["items"]
+    assert {item["name"]: item["target"] for item in items} == {
+        "one": "/memfd:one (deleted)",
+        "two": "/memfd:two (deleted)",
+    }
+
+
+def test_close_lets_go(agent: Agent) -> None:
+    agent("memfd", "create", "f")
+    agent("close", "f")
+    assert agent("files")["items"] == []
+
+
+def test_reset_lets_go_of_everything(agent: Agent) -> None:
+    for name in ("one", "two"):
+        agent("memfd", "create", name)
+    agent("reset")
+    assert agent("files")["items"] == []
+
+
+def test_name_of_any_bytes_comes_back(agent: Agent) -> None:
+    name = 'a "b" \\ \t é'
+    agent("memfd", "create", name)
+    (item,) = agent("files")["items"]
+    assert item["name"].encode("latin-1").decode() == name
+
+
+def test_long_answer_is_whole(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", str(64 * 1024))
+    assert agent("read", "f")["hex"] == pattern(64 * 1024).hex()
+
+
+# -- errors ----------------------------------------------------------------------------------
+
+
+def test_name_that_is_taken_is_eexist(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "10")
+    found = agent.refused("memfd", "create", "f", "--size", "20")
+    assert (found["error"], found["errno"], found["op"]) == ("EEXIST", 17, "memfd")
+    assert agent("verify", "f")["size"] == 10
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("close", "f"),
+        ("verify", "f"),
+        ("check", "f"),
+        ("read", "f"),
+        ("write", "f", "x"),
+        ("seek", "f", "0"),
+        ("preserve", "s", "1", "f"),
+        ("retrieve", "s", "1", "f"),
+        ("session", "finish", "s"),
+        ("session", "close", "s"),
+    ],
+    ids=" ".join,
+)
+def test_name_that_is_not_held_is_ebadf(agent: Agent, words: tuple[str, ...]) -> None:
+    assert agent.refused(*words)["error"] == "EBADF"
+
+
+def test_open_absent_file_is_enoent(agent: Agent, tmp_path: Path) -> None:
+    assert agent.refused("open", "f", str(tmp_path / "absent"))["error"] == "ENOENT"
+
+
+def test_session_without_the_device_is_enoent(agent: Agent) -> None:
+    assert not Path("/dev/liveupdate").exists()
+    found = agent.refused("session", "create", "s")
+    assert (found["op"], found["error"]) == ("create", "ENOENT")
+
+
+def test_session_name_that_is_too_long(agent: Agent) -> None:
+    assert agent.refused("session", "create", "s" * 65)["error"] == "ENAMETOOLONG"
+
+
+def test_seek_to_no_number_is_einval(agent: Agent) -> None:
+    agent("memfd", "create", "f")
+    assert agent.refused("seek", "f", "end")["error"] == "EINVAL"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("conquer",),
+        ("session",),
+        ("session", "conquer", "s"),
+        ("memfd", "create"),
+        ("close",),
+        ("close", "f", "g"),
+        ("ping", "pong"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_status_2(agent: Agent, words: tuple[str, ...]) -> None:
+    status, (answer,) = agent.run(*words)
+    assert (status, answer["ok"], answer["error"]) == (2, False, "usage")
+
+
+def test_no_command_is_status_2_without_a_daemon(stopped: Agent) -> None:
+    status, (answer,) = stopped.run()
+    assert (status, answer["error"]) == (2, "usage")
+
+
+@pytest.mark.parametrize("words", [("ping",), ("conquer",)])
+def test_no_daemon_is_status_3(stopped: Agent, words: tuple[str, ...]) -> None:
+    status, (answer,) = stopped.run(*words)
+    assert (status, answer["op"], answer["error"]) == (3, "agent", "ENOENT")
+
+
+def test_dead_daemon_is_status_3(agent: Agent) -> None:
+    pid = agent("ping")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    status, (answer,) = agent.run("ping")
+    assert (status, answer["error"]) in [(3, "ECONNREFUSED"), (3, "ECONNRESET")]
+
+
+def test_daemon_goes_on_after_an_error(agent: Agent) -> None:
+    agent.run("conquer")
+    agent("ping")
+
+
+# -- batch -----------------------------------------------------------------------------------
+
+
+def test_batch_runs_tab_separated_commands(agent: Agent) -> None:
+    lines = "memfd\tcreate\ta b\t--size\t10\nverify\ta b\n"
+    status, answers = agent.run("batch", stdin=lines)
+    assert (status, answers[1]["sha256"]) == (0, sha256(pattern(10)))
+
+
+def test_batch_stops_at_the_first_failure(agent: Agent) -> None:
+    status, answers = agent.run("batch", stdin="ping\nclose\tabsent\nping\n")
+    assert (status, [answer["ok"] for answer in answers]) == (1, [True, False])
+
+
+def test_batch_last_line_needs_no_newline(agent: Agent) -> None:
+    assert agent.run("batch", stdin="ping\nping")[0] == 0
+
+
+def test_batch_of_nothing_is_no_error(agent: Agent) -> None:
+    assert agent.run("batch") == (0, [])
+
+
+@pytest.mark.parametrize("count", [65, 200])
+def test_batch_with_too_many_words_is_wrong_usage(agent: Agent, count: int) -> None:
+    status, _ = agent.run("batch", stdin="\t".join(["ping", *["x"] * count]) + "\n")
+    assert status == 2

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line as a user meets it: one clear error, the right exit code, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "clean")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def harness(cache: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=cache.parent,
+        env={
+            **{name: value for name, value in os.environ.items() if "HARNESS" not in name},
+            "HARNESS_CACHE": str(cache),
+            "COLUMNS": "100",
+            "PYTHONPATH": os.environ.get("PYTHONPATH") or str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def error_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the one line that says what is wrong."""
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "error: " in line]
+    return line
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    """A git tree that looks like a kernel from outside, and has one more commit."""
+    path = tmp_path / "linux"
+    path.mkdir()
+    (path / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 1\nEXTRAVERSION =\n")
+    (path / "Kconfig").write_text("\n")
+    (path / "kernel").mkdir()
+    # What shows that a tree needs no support commit.
+    (path / "kernel/liveupdate").mkdir()
+    (path / "kernel/liveupdate/kexec_handover.c").write_text(
+        "EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);\nkasan_unpoison_vmalloc(x);\n"
+    )
+    git(tmp_path, "init", "-q", "-b", "main", str(path))
+    git(path, "add", ".")
+    git(path, "commit", "-qm", "base")
+    (path / "kernel/new.c").write_text("int new;\n")
+    git(path, "add", ".")
+    git(path, "commit", "-qm", "kernel: add new")
+    return path
+
+
+def git(repo: Path, *words: str) -> None:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
+    subprocess.run(["git", *identity, "-C", repo, *words], check=True, capture_output=True)
+
+
+# -- help ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples(cache: Path, command: str) -> None:
+    done = harness(cache, command, "--help")
+    assert done.returncode == 0
+    assert f"examples:\n  harness {command}" in done.stdout
+
+
+def test_help_lists_every_command(cache: Path) -> None:
+    done = harness(cache, "--help")
+    assert done.returncode == 0
+    assert "examples:" in done.stdout
+    assert [name for name in COMMANDS if f"\n    {name} " not in done.stdout] == []
+
+
+@pytest.mark.parametrize("words", [(), ("conquer",), ("build", "--no-such-option")])
+def test_wrong_usage_is_exit_code_2(cache: Path, words: tuple[str, ...]) -> None:
+    done = harness(cache, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error_line(done).startswith("harness")
+
+
+# -- bad input -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("build", "--position", "seven"),
+            "position must be a whole number from 0 on, not 'seven'",
+        ),
+        (("build", "--position", "-1"), "position must be a whole number from 0 on, not '-1'"),
+        (("build", "-j", "many"), "jobs must be a whole number from 1 on, not 'many'"),
+        (("fetch", "--base", "v7.0"), "--base goes with --kernel"),
+        (("fetch", "--kernel", "absent"), "there is no "),
+        (("fetch", "--series", "absent.mbx"), "there is no series at absent.mbx"),
+        (("fetch", "--series", "v1..v2"), "'v1..v2' is no file"),
+    ],
+)
+def test_bad_input_is_one_error_line(cache: Path, words: tuple[str, ...], said: str) -> None:
+    done = harness(cache, *words)
+    assert done.returncode == 2
+    assert error_line(done).startswith(f"error: {said}")
+
+
+def test_bad_input_leaves_nothing_in_the_cache(cache: Path) -> None:
+    harness(cache, "fetch", "--series", "absent.mbx")
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_unknown_profile_names_the_known_ones(cache: Path, kernel: Path) -> None:
+    words = ("--kernel", kernel, "--series", "none", "--profile", "absent")
+    done = harness(cache, "build", *words)
+    assert done.returncode == 2
+    assert error_line(done).startswith("error: no profile 'absent' in ")
+    assert "hint: known profiles: default, debug" in done.stderr
+
+
+def test_unknown_profile_is_said_before_the_tree_is_read(cache: Path, kernel: Path) -> None:
+    harness(cache, "build", "--kernel", kernel, "--series", "none", "--profile", "absent")
+    assert list((cache / "work").iterdir()) == []
+
+
+def test_position_outside_the_series_says_the_range(cache: Path, kernel: Path) -> None:
+    words = ("--kernel", kernel, "--base", "HEAD~1", "--series", "HEAD~1..HEAD")
+    done = harness(cache, "build", *words, "--position", "2")
+    assert done.returncode == 2
+    assert error_line(done) == "error: there is no position 2"
+    assert "hint: positions run from 0 (no patch) to 1 (all)" in done.stderr
+
+
+def test_unknown_base_is_named(cache: Path, kernel: Path) -> None:
+    done = harness(cache, "fetch", "--kernel", kernel, "--base", "v9.9", "--series", "none")
+    assert done.returncode == 2
+    assert "has no revision 'v9.9'" in error_line(done)
+
+
+def test_path_that_is_no_kernel_tree_has_a_hint(cache: Path, kernel: Path) -> None:
+    git(kernel, "rm", "-q", "Kconfig")
+    git(kernel, "commit", "-qm", "no kernel any more")
+    done = harness(cache, "fetch", "--kernel", kernel, "--series", "none")
+    assert done.returncode == 2
+    assert "is no kernel tree" in error_line(done)
+    assert "hint: --kernel takes the top of a Linux tree" in done.stderr
+
+
+def test_directory_without_git_is_no_git_tree(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    done = harness(cache, "fetch", "--kernel", tmp_path / "plain", "--series", "none")
+    assert done.returncode == 2
+    assert "is no git tree" in error_line(done)
+
+
+def test_brackets_in_a_message_are_printed_as_they_are(cache: Path) -> None:
+    done = harness(cache, "fetch", "--series", "[bold]v4[/bold].mbx")
+    assert error_line(done) == "error: there is no series at [bold]v4[/bold].mbx"
+
+
+def test_long_message_stays_one_line(cache: Path) -> None:
+    name = "x" * 200
+    assert error_line(harness(cache, "fetch", "--series", name)).endswith(name)
+
+
+def test_debug_shows_the_traceback(cache: Path) -> None:
+    done = harness(cache, "fetch", "--debug", "--series", "absent.mbx")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+def test_unwritable_json_is_an_error(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = harness(cache, "clean", "--json", tmp_path / "file" / "out.json")
+    assert done.returncode == 2
+    assert error_line(done).startswith("error: cannot write ")
+
+
+def test_cache_that_is_a_file_is_an_error(cache: Path) -> None:
+    cache.touch()
+    done = harness(cache, "clean")
+    assert done.returncode == 2
+    assert str(cache) in error_line(done)
+
+
+def test_results_directory_that_is_a_file_is_an_error(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    done = harness(cache, "run", "--base", "v7.0")
+    assert done.returncode == 2
+    assert "error: " in error_line(done)
+
+
+# -- what works without a build --------------------------------------------------------------
+
+
+def test_fetch_lists_positions(cache: Path, kernel: Path) -> None:
+    words = ("--kernel", kernel, "--base", "HEAD~1", "--series", "HEAD~1..HEAD")
+    done = harness(cache, "fetch", *words)
+    assert done.returncode == 0
+    head, *rows = done.stdout.splitlines()
+    assert head.startswith("Linux 7.0.1: ")
+    assert [row.split(maxsplit=2)[::2] for row in rows] == [["0", "base"], ["1", "kernel: add new"]]
+
+
+def test_fetch_json(cache: Path, kernel: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out.json"
+    words = ("--kernel", kernel, "--base", "HEAD~1", "--series", "HEAD~1..HEAD")
+    assert harness(cache, "fetch", *words, "--json", out).returncode == 0
+    found = json.loads(out.read_text())
+    assert found["version"] == "7.0.1"
+    assert [p["subject"] for p in found["series"]["patches"]] == ["kernel: add new"]
+
+
+def test_clean_json(cache: Path, tmp_path: Path) -> None:
+    with Store(cache).produce("build", "k") as entry:
+        (entry / "kernel").write_bytes(b"x" * 8192)
+    out = tmp_path / "out.json"
+    done = harness(cache, "clean", "--json", out)
+    assert done.returncode == 0
+    found = json.loads(out.read_text())
+    assert (found["entries"], found["root"]) == (1, str(cache))
+    assert found["bytes"] >= 8192
+    assert Store(cache).get("build", "k") is None
+
+
+@pytest.mark.parametrize(("words", "kept"), [((), True), (("--all",), False)])
+def test_clean_drops_object_trees_only_with_all(
+    cache: Path, words: tuple[str, ...], kept: bool
+) -> None:
+    file = Store(cache).work("tree") / "src"
+    file.touch()
+    assert harness(cache, "clean", *words).returncode == 0
+    assert file.exists() is kept
+
+
+def test_clean_of_an_empty_cache(cache: Path) -> None:
+    done = harness(cache, "clean")
+    assert done.returncode == 0
+    assert done.stdout.startswith("dropped 0 entries")
+
+
+def test_doctor_json_lists_what_was_looked_for(cache: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    harness(cache, "doctor", "--json", out)
+    assert {"make", "gcc", "git"} <= {item["name"] for item in json.loads(out.read_text())["items"]}

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the host lacks is named with its package, and one command installs all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import host
+from harness.arch import X86_64
+from harness.errors import SpecError
+from harness.host import Finding, HostReport, check_host
+from harness.store import Store
+
+
+def check(tmp_path: Path, text: str) -> HostReport:
+    packages = tmp_path / "packages.txt"
+    packages.write_text(text)
+    return check_host(Store(tmp_path / "cache"), X86_64, packages)
+
+
+def finding(report: HostReport, name: str) -> Finding:
+    (found,) = [item for item in report.items if item.name == name]
+    return found
+
+
+def test_missing_program_is_named_with_its_package(tmp_path: Path) -> None:
+    found = finding(check(tmp_path, "no-such-program  tiny-tools\n"), "no-such-program")
+    assert (found.ok, found.package) == (False, "tiny-tools")
+    assert "tiny-tools" in found.detail
+
+
+def test_missing_programs_one_command_installs_each_package_once(tmp_path: Path) -> None:
+    report = check(tmp_path, "absent-1 zoo\nabsent-2 ark\nabsent-3 zoo\nsh dash\n")
+    assert report.install is not None
+    assert report.install.endswith("apt-get install --no-install-recommends ark zoo")
+    assert not report.ok
+
+
+@pytest.mark.parametrize(("uid", "prefix"), [(0, "apt-get "), (1000, "sudo apt-get ")])
+def test_install_command_needs_sudo_unless_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, prefix: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    assert (check(tmp_path, "absent zoo\n").install or "").startswith(prefix)
+
+
+def test_nothing_missing_needs_no_command(tmp_path: Path) -> None:
+    report = check(tmp_path, "sh dash\n")
+    assert report.install is None
+    assert finding(report, "sh").ok
+
+
+def test_path_is_a_file_that_must_exist(tmp_path: Path) -> None:
+    (tmp_path / "there.h").touch()
+    report = check(tmp_path, f"{tmp_path}/there.h one-dev\n{tmp_path}/absent.h two-dev\n")
+    found = [finding(report, f"{tmp_path}/{name}.h").ok for name in ("there", "absent")]
+    assert found == [True, False]
+
+
+@pytest.mark.parametrize("line", ["make", "make gcc binutils"])
+def test_bad_line_of_the_list_is_named(tmp_path: Path, line: str) -> None:
+    with pytest.raises(SpecError, match=r"packages\.txt:3: expected 'program package'"):
+        check(tmp_path, f"# comment\nsh dash # why\n{line}\n")
+
+
+def test_absent_list_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"cannot read .*absent\.txt"):
+        check_host(Store(tmp_path / "cache"), X86_64, tmp_path / "absent.txt")
+
+
+def test_comments_and_empty_lines_are_skipped(tmp_path: Path) -> None:
+    names = [item.name for item in check(tmp_path, "# sh dash\n\nsh dash # shell\n").items]
+    assert "sh" in names
+    assert "#" not in names
+
+
+def test_too_little_disk_space_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "DISK_MIB", 1 << 40)
+    found = finding(check(tmp_path, "sh dash\n"), "disk space")
+    assert (found.ok, found.detail.endswith(f"{1 << 40} needed")) == (False, True)
+
+
+def test_disk_space_does_not_matter_once_the_cache_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "DISK_MIB", 1 << 40)
+    Store(tmp_path / "cache").ccache.mkdir()
+    assert finding(check(tmp_path, "sh dash\n"), "disk space").ok
+
+
+def test_report_for_machines(tmp_path: Path) -> None:
+    found = check(tmp_path, "absent zoo\n").to_json()
+    assert found["ok"] is False
+    assert {"name": "absent", "ok": False, "package": "zoo"}.items() <= found["items"][0].items()
+
+
+def test_shipped_list_can_be_read() -> None:
+    assert len(host._read_packages(host.PACKAGES)) > 10

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Settings become a target, and what makes no sense is refused before anything is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError, SpecError
+from harness.pipeline import Pipeline, target_from_settings
+from harness.spec import DEBIAN_LINUX_7_0, DEFAULT_SERIES, KernelSpec, Target
+from harness.store import Store
+
+
+def target(**settings: str) -> Target:
+    return target_from_settings(settings.get)
+
+
+def test_no_settings_is_the_shipped_series_on_its_kernel() -> None:
+    found = target()
+    assert found.kernel == KernelSpec(package=DEBIAN_LINUX_7_0)
+    assert (found.series, found.position) == (str(DEFAULT_SERIES), None)
+    assert (found.profile, found.accel, found.jobs) == ("default", "auto", None)
+
+
+def test_kernel_is_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert target(kernel="linux").kernel == KernelSpec(path=tmp_path / "linux")
+
+
+def test_kernel_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert target(kernel="~/linux").kernel.path == tmp_path / "linux"
+
+
+def test_base_goes_with_kernel() -> None:
+    assert target(kernel="/linux", base="v7.0").kernel.base == "v7.0"
+
+
+def test_base_without_kernel_is_refused() -> None:
+    with pytest.raises(SpecError, match="--base goes with --kernel"):
+        target(base="v7.0")
+
+
+def test_series_none_is_the_tree_as_it_is() -> None:
+    assert target(series="none").series is None
+
+
+@pytest.mark.parametrize(("text", "position"), [("0", 0), ("7", 7), ("07", 7), ("last", None)])
+def test_position(text: str, position: int | None) -> None:
+    assert target(position=text).position == position
+
+
+@pytest.mark.parametrize("name", ["position", "jobs"])
+@pytest.mark.parametrize("text", ["-1", "1.5", "seven", "", " ", "0x7", "²"])
+def test_number_that_is_none_is_refused(name: str, text: str) -> None:
+    with pytest.raises(SpecError, match=f"{name} must be a whole number"):
+        target(**{name: text})
+
+
+def test_jobs_of_none_at_all_is_refused() -> None:
+    with pytest.raises(SpecError, match="jobs"):
+        target(jobs="0")
+
+
+def test_jobs_last_is_refused() -> None:
+    with pytest.raises(SpecError, match="jobs"):
+        target(jobs="last")
+
+
+@pytest.mark.parametrize("accel", ["auto", "kvm", "tcg"])
+def test_accel(accel: str) -> None:
+    assert target(accel=accel).accel == accel
+
+
+def test_unknown_accel_names_the_known_ones() -> None:
+    with pytest.raises(SpecError, match="no accelerator 'hvf'") as caught:
+        target(accel="hvf")
+    assert caught.value.hint == "known: auto, kvm, tcg"
+
+
+def test_pipeline_does_nothing_before_it_is_asked(tmp_path: Path) -> None:
+    said: list[str] = []
+    Pipeline(target(kernel="/absent", series="absent"), Store(tmp_path), said.append)
+    assert said == []
+
+
+def test_series_is_read_before_the_tree(tmp_path: Path) -> None:
+    pipeline = Pipeline(
+        target(kernel="/absent", series="absent.mbx"), Store(tmp_path), lambda text: None
+    )
+    with pytest.raises(HarnessError, match="no series"):
+        pipeline.position()

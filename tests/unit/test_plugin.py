@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The plugin in sessions of its own: where options come from, and what outcomes are called."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.plugin import _OPTIONS, sanitised
+
+pytest_plugins = ["pytester"]
+
+OPTIONS = [option.name for option in _OPTIONS]
+
+SHOW = """\
+from harness.plugin import setting
+
+def test_show(request):
+    print("value:", setting(request.config, "{name}"))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OPTIONS:
+        monkeypatch.delenv(f"HARNESS_{name.upper()}", raising=False)
+
+
+def shown(pytester: pytest.Pytester, name: str, *words: str) -> str:
+    """Run a session and return the value that a setting has in it."""
+    pytester.makepyfile(test_show=SHOW.format(name=name))
+    done = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *words)
+    done.assert_outcomes(passed=1)
+    (line,) = [line for line in done.outlines if "value: " in line]
+    return line.partition("value: ")[2].removesuffix(".")
+
+
+def ini(pytester: pytest.Pytester, value: str, name: str = "profile") -> None:
+    pytester.makeini(f"[pytest]\nharness_{name} = {value}\n")
+
+
+# -- settings --------------------------------------------------------------------------------
+
+
+def test_setting_default(pytester: pytest.Pytester) -> None:
+    assert shown(pytester, "profile") == "default"
+
+
+def test_setting_without_default_is_none(pytester: pytest.Pytester) -> None:
+    assert shown(pytester, "kernel") == "None"
+
+
+def test_setting_ini_beats_default(pytester: pytest.Pytester) -> None:
+    ini(pytester, "from-ini")
+    assert shown(pytester, "profile") == "from-ini"
+
+
+def test_setting_environment_beats_ini(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini(pytester, "from-ini")
+    monkeypatch.setenv("HARNESS_PROFILE", "from-environment")
+    assert shown(pytester, "profile") == "from-environment"
+
+
+def test_setting_command_line_beats_environment(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini(pytester, "from-ini")
+    monkeypatch.setenv("HARNESS_PROFILE", "from-environment")
+    assert shown(pytester, "profile", "--harness-profile=from-line") == "from-line"
+
+
+def test_setting_empty_environment_counts_as_none(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini(pytester, "from-ini")
+    monkeypatch.setenv("HARNESS_PROFILE", "")
+    assert shown(pytester, "profile") == "from-ini"
+
+
+def test_every_option_has_help(pytester: pytest.Pytester) -> None:
+    done = pytester.runpytest_subprocess("--help")
+    text = done.stdout.str()
+    for name in OPTIONS:
+        assert f"--harness-{name}=" in text
+        assert f"harness_{name} " in text
+
+
+# -- outcomes --------------------------------------------------------------------------------
+
+RAISE = """\
+from harness.errors import *
+
+def test_it():
+    raise {error}
+"""
+
+
+def raising(pytester: pytest.Pytester, error: str) -> pytest.RunResult:
+    pytester.makepyfile(RAISE.format(error=error))
+    return pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider")
+
+
+@pytest.mark.parametrize(
+    ("error", "word", "count"),
+    [
+        ("MachineError('no QEMU')", "ERROR", "1 error"),
+        ("LiveUpdateError('not live')", "ERROR", "1 error"),
+        ("GuestClosed('gone')", "ERROR", "1 error"),
+        ("BuildError('no compiler')", "ERROR", "1 error"),
+        ("CommandError('failed', argv=('x',))", "ERROR", "1 error"),
+        ("KernelCrash('panic')", "CRASHED", "1 failed"),
+        ("AssertionError('wrong')", "FAILED", "1 failed"),
+    ],
+    ids=lambda text: text.partition("(")[0],
+)
+def test_exception_is_shown_as(
+    pytester: pytest.Pytester, error: str, word: str, count: str
+) -> None:
+    done = raising(pytester, error)
+    done.stdout.fnmatch_lines([f"*::test_it {word}*", f"*{count}*"])
+
+
+def test_every_exception_fails_the_session(pytester: pytest.Pytester) -> None:
+    assert raising(pytester, "MachineError('no QEMU')").ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_error_shows_hint_and_log(pytester: pytest.Pytester) -> None:
+    done = raising(pytester, "MachineError('no QEMU', hint='install it', log='logs/qemu.log')")
+    done.stdout.fnmatch_lines(["*no QEMU*", "* hint *", "install it", "* log *", "logs/qemu.log"])
+
+
+def test_crash_shows_the_splat(pytester: pytest.Pytester) -> None:
+    done = raising(pytester, "KernelCrash('panic', splat='BUG: at luo_file.c')")
+    done.stdout.fnmatch_lines(["* kernel crash *", "BUG: at luo_file.c"])
+
+
+def test_error_in_a_fixture_is_an_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from harness.errors import MachineError
+
+        @pytest.fixture
+        def broken():
+            raise MachineError("no QEMU")
+
+        def test_it(broken):
+            pass
+        """
+    )
+    done = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider")
+    done.assert_outcomes(errors=1)
+
+
+def test_passing_test_is_left_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it():\n    pass\n")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(passed=1)
+    assert done.ret == pytest.ExitCode.OK
+
+
+def test_session_without_kernel_leaves_no_results(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it():\n    pass\n")
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-results=out")
+    assert not (pytester.path / "out").exists()
+    assert not (pytester.path / "results").exists()
+
+
+def test_bad_input_ends_the_session_with_one_message(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_one(kernel):\n    pass\n\ndef test_two(kernel):\n    pass\n")
+    done = pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider", "--harness-series=absent.mbx", "--harness-kernel=absent"
+    )
+    assert done.ret == 2
+    assert sum("there is no series at absent.mbx" in line for line in done.outlines) == 1
+    assert "Traceback" not in done.stdout.str() + done.stderr.str()
+
+
+def test_bad_setting_ends_the_session_with_one_message(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(pipeline):\n    pass\n")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-position=seven")
+    assert done.ret == 2
+    done.stdout.fnmatch_lines(["*position must be a whole number*"])
+
+
+# -- markers and names -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("marker", ["splat(regex)", "fresh_machine"])
+def test_marker_is_registered(pytester: pytest.Pytester, marker: str) -> None:
+    done = pytester.runpytest_subprocess("--markers")
+    done.stdout.fnmatch_lines([f"@pytest.mark.{marker}:*"])
+
+
+def test_splat_marker_passes_strict_markers(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "import pytest\n\n@pytest.mark.splat('BUG')\n@pytest.mark.fresh_machine\n"
+        "def test_it():\n    pass\n"
+    )
+    done = pytester.runpytest_subprocess("--strict-markers", "-p", "no:cacheprovider")
+    done.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "name"),
+    [
+        ("tests/guest/test_memfd.py::test_sparse", "test_memfd.py-test_sparse"),
+        ("tests/guest/test_a.py::test_b[4096-a b]", "test_a.py-test_b-4096-a-b"),
+    ],
+)
+def test_sanitised_is_a_file_name(nodeid: str, name: str) -> None:
+    assert sanitised(nodeid) == name
+
+
+def test_sanitised_ids_that_differ_before_a_slash_stay_apart() -> None:
+    assert sanitised("a.py::test_b[x/y]") != sanitised("a.py::test_c[z/y]")
