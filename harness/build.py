@@ -14,13 +14,13 @@ import os
 import re
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness import command, kmod
-from harness.arch import Architecture, architecture
+from harness.arch import Architecture
+from harness.build_log import BuildWarning, WarningLedger, first_error
 from harness.errors import BuildError, CommandError
 from harness.kconfig import KernelConfig, configure, fragments_of
 from harness.spec import ProfileSpec
@@ -36,25 +36,6 @@ SELFTESTS = ("liveupdate", "luo_kexec_simple", "luo_multi_session")
 _KIND = "build"
 _RECIPE = 1
 """Grows when the same inputs come to mean another result."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildWarning:
-    """One compiler, linker, modpost or objtool warning.
-
-    :param file: relative to the tree where the tool said so, else as printed.
-    :param option: the ``-W`` option behind it, or empty.
-    """
-
-    file: str
-    line: int
-    message: str
-    option: str
-
-    def __str__(self) -> str:
-        """Return it as the compiler prints it."""
-        where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where}: {self.message}" + (f" [{self.option}]" if self.option else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +182,7 @@ def make_argv(
         "KBUILD_BUILD_HOST=harness",
         "KBUILD_BUILD_VERSION=1",
         f"-j{jobs or os.cpu_count() or 1}",
+        "--output-sync=target",
     ]
 
 
@@ -228,6 +210,10 @@ def build_kernel(
     """
     started = time.monotonic()
     log_file = objdir.parent / f"{objdir.name}.log"
+    # A build that was killed has compiled things that this one will not say anything about.
+    ledger = WarningLedger(objdir / ".harness-warnings.json")
+    if log_file.exists() and objdir.exists():
+        ledger.enter(log_file.read_text(errors="replace"), worktree)
     log_file.unlink(missing_ok=True)
     make = make_argv(
         worktree,
@@ -257,7 +243,7 @@ def build_kernel(
         headers = _install_headers(make, objdir, log_file)
         selftests = _build_selftests(worktree, objdir, headers, log_file)
     release = (objdir / "include/config/kernel.release").read_text().strip()
-    warnings = parse_warnings(log_file.read_text(errors="replace"), worktree)
+    warnings = ledger.enter(log_file.read_text(errors="replace"), worktree)
     key = build_key(
         tree=tree,
         arch=arch,
@@ -373,6 +359,8 @@ def _build_selftests(worktree: Path, objdir: Path, headers: Path, log_file: Path
     flags += [f"-ffile-prefix-map={worktree}=.", "-Wl,--build-id=none"]
     for name in SELFTESTS:
         parts = [source / f"{name}.c", *([common] if common.exists() else [])]
+        with log_file.open("a") as stream:
+            stream.write(f"  HOSTCC  {output.name}/{name}\n")
         command.run(["gcc", *flags, "-o", output / name, *parts], timeout_s=120, log_file=log_file)
     return output
 
@@ -399,71 +387,3 @@ def _collect(
     header = headers / "linux" / "liveupdate.h"
     if header.exists():
         shutil.copyfile(header, entry / "uapi" / "linux" / "liveupdate.h")
-
-
-# -- what the tools said ---------------------------------------------------------------------
-
-_GCC = re.compile(
-    r"^(?P<file>[^\s:][^:]*):(?P<line>\d+)(?::\d+)?: (?P<kind>warning|error|fatal error): "
-    r"(?P<message>.*?)(?: \[(?P<option>-W[^\]]+)\])?$"
-)
-_OTHER = re.compile(
-    r"^(?:(?P<file>[\w./-]+\.o|[\w./-]+): )?(?:ld: |.*modpost: )?(?P<kind>warning|WARNING): "
-    r"(?P<message>.*)$"
-)
-_ERROR = re.compile(
-    r"^(?:[^\s:][^:]*:\d+(?::\d+)?: (?:fatal )?error: .*|ERROR: modpost: .*|.*undefined reference.*"
-    r"|ld: (?!warning).*|make.*\*\*\* No rule.*)$"
-)
-
-
-def parse_warnings(text: str, tree: Path | None = None) -> tuple[BuildWarning, ...]:
-    """Return every warning in a build's output, each once.
-
-    :param tree: taken off the front of file names.
-    """
-    prefix = f"{tree}/" if tree is not None else ""
-    found: dict[tuple[str, int, str], BuildWarning] = {}
-    for line in text.splitlines():
-        match = _GCC.match(line) or _OTHER.match(line)
-        if match is None or "error" in match.group("kind"):
-            continue
-        groups = match.groupdict()
-        file = re.sub(r"^(?:\.\./)+", "", (groups["file"] or "").removeprefix(prefix))
-        warning = BuildWarning(
-            file=file,
-            line=int(groups.get("line") or 0),
-            message=groups["message"],
-            option=groups.get("option") or "",
-        )
-        found.setdefault((warning.file, warning.line, warning.message), warning)
-    return tuple(found.values())
-
-
-def new_warnings(
-    before: Iterable[BuildWarning], after: Iterable[BuildWarning]
-) -> tuple[BuildWarning, ...]:
-    """Return the warnings that *after* has more of; lines may have moved."""
-    known = Counter((w.file, w.message) for w in before)
-    fresh = []
-    for warning in after:
-        identity = (warning.file, warning.message)
-        if known[identity]:
-            known[identity] -= 1
-        else:
-            fresh.append(warning)
-    return tuple(fresh)
-
-
-def first_error(text: str) -> str:
-    """Return the first error in a build's output, else its last words."""
-    for line in text.splitlines():
-        if _ERROR.match(line):
-            return re.sub(r"^(?:\.\./)+", "", line)
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "make said nothing"
-
-
-def architecture_of(build: KernelBuild) -> Architecture:
-    """Return the architecture that *build* is for."""
-    return architecture(build.arch)

@@ -20,9 +20,9 @@ from harness.build import (
     build_key,
     cached_build,
     make_argv,
-    new_warnings,
     probe_toolchain,
 )
+from harness.build_log import BuildWarning, new_warnings
 from harness.errors import SpecError
 from harness.image import GuestKeys, Image, build_image, guest_keys, payload_archive
 from harness.kconfig import KernelConfig, configure, explain, fragments_of
@@ -357,7 +357,7 @@ class Pipeline:
             },
         }
 
-    def _warnings_before(self, at: Position) -> tuple[Any, ...]:
+    def _warnings_before(self, at: Position) -> tuple[BuildWarning, ...]:
         """Return the warnings of position 0 if it is in the cache; it is not built for this."""
         base = self.applied.positions[0]
         if at.number == 0:

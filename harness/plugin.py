@@ -313,19 +313,22 @@ def pytest_runtest_makereport(
     report = yield
     report.harness = {"outcome": None, "splats": [], "known": []}
     if call.excinfo is not None and isinstance(call.excinfo.value, HarnessError):
-        _classify_error(call.excinfo.value, report)
+        _classify_error(call.excinfo.value, report, item.config.get_verbosity())
     if _SESSION in item.config.stash:
         _judge_consoles(item, report)
     return report
 
 
-def _classify_error(error: HarnessError, report: Any) -> None:
+def _classify_error(error: HarnessError, report: Any, verbosity: int) -> None:
     if isinstance(error, KernelCrash):
         report.harness["outcome"] = Outcome.CRASHED.value
         if error.splat:
             report.sections.append(("kernel crash", error.splat))
     elif isinstance(error, InfrastructureError | InputError):
         report.harness["outcome"] = Outcome.ERROR.value
+        # Where in the harness it was noticed helps nobody; -v -v shows it all the same.
+        if verbosity < 2:
+            report.longrepr = error.message
     if error.hint:
         report.sections.append(("hint", error.hint))
     if error.log:
