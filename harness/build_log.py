@@ -58,14 +58,19 @@ def parse_warnings(text: str, tree: Path | None = None) -> tuple[BuildWarning, .
 
     :param tree: taken off the front of file names.
     """
-    prefix = f"{tree}/" if tree is not None else ""
+    # The object tree lies beside the tree: compilers are given ../src/file or the whole path.
+    prefix = (
+        re.compile(rf"^(?:{re.escape(str(tree))}|(?:\.\./)+{re.escape(tree.name)})/|^(?:\.\./)+")
+        if tree is not None
+        else re.compile(r"^(?:\.\./)+")
+    )
     found: dict[tuple[str, int, str], BuildWarning] = {}
     for line in text.splitlines():
         match = _GCC.match(line) or _OTHER.match(line)
         if match is None or "error" in match.group("kind"):
             continue
         groups = match.groupdict()
-        file = re.sub(r"^(?:\.\./)+", "", (groups["file"] or "").removeprefix(prefix))
+        file = prefix.sub("", groups["file"] or "")
         warning = BuildWarning(
             file=file,
             line=int(groups.get("line") or 0),

@@ -79,6 +79,10 @@ examples:
 }
 
 
+_FILE_WIDTH = 120
+"""Columns of tables that go into a file or a pipe."""
+
+
 def run_command(argv: list[str]) -> int:
     """Parse *argv*, run the command, print its error if there is one; return the exit code."""
     args = _parser().parse_args(argv)
@@ -108,6 +112,8 @@ class _Ui:
 
     def __init__(self, *, verbose: int) -> None:
         self.out = Console(highlight=False)
+        if not self.out.is_terminal:
+            self.out.width = max(self.out.width, _FILE_WIDTH)
         self.err = Console(stderr=True, highlight=False)
         level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
         logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s")
@@ -126,7 +132,7 @@ class _Ui:
             with self.err.status("starting") as status:
                 yield lambda text: status.update(Text(f"{elapsed()}  {text}"))
         else:
-            yield lambda text: self.err.print(f"[{elapsed()}] {text}", markup=False)
+            yield lambda text: self.err.print(f"[{elapsed()}] {text}", markup=False, soft_wrap=True)
 
     def error(self, error: HarnessError) -> None:
         self.err.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
@@ -295,7 +301,7 @@ def _build(args: argparse.Namespace, ui: _Ui) -> int:
     how = "from the cache" if build.cached else f"built in {build.seconds:.0f} s"
     ui.out.print(f"kernel {build.release} ({how}): {build.image}", markup=False, soft_wrap=True)
     ui.out.print(f"image {image.size_bytes / 1e6:.1f} MB: {image.initrd}", soft_wrap=True)
-    for warning in kernel["new_warnings"]:
+    for warning in kernel["new_warnings"] or ():
         ui.out.print(f"new warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     _write_json(args, facts)
     return int(ExitCode.PASSED)

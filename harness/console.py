@@ -9,6 +9,7 @@ dropped in QEMU (seen with QEMU 7.2: a few characters in most boots; a pipe lost
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import re
@@ -190,6 +191,7 @@ class Console:
     def _drain(self) -> None:
         started = time.monotonic()
         fresh = True
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         with self.log_file.open("w", encoding="utf-8") as stream:
             while True:
                 data = self._receive()
@@ -197,7 +199,7 @@ class Console:
                     break
                 if self._echo is not None:
                     self._echo(data)
-                text = data.decode("utf-8", errors="replace").replace("\r", "")
+                text = decoder.decode(data).replace("\r", "")
                 with self._lock:
                     self._text.append(text)
                     self._length += len(text)

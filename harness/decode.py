@@ -48,20 +48,25 @@ def decode_splat(splat: Splat, vmlinux: Path, modules: Mapping[str, Path]) -> st
 def _lines(path: Path, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Return symbol and offset -> ``file:line``, for what *path* knows."""
     names = {symbol for symbol, _ in wanted}
-    addresses: dict[str, int] = {}
-    for line in command.run(["nm", path], timeout_s=DECODE_S).stdout.splitlines():
-        words = line.split()
-        if len(words) == 3 and words[2] in names and words[1] in "tTwW":
-            addresses.setdefault(words[2], int(words[0], 16))
+    addresses: dict[str, tuple[str, int]] = {}
+    listing = command.run(["nm", "--format=sysv", path], timeout_s=DECODE_S).stdout
+    for line in listing.splitlines():
+        words = [word.strip() for word in line.split("|")]
+        if len(words) == 7 and words[0] in names and words[2] in ("t", "T", "w", "W"):
+            addresses.setdefault(words[0], (words[6], int(words[1], 16)))
     known = [pair for pair in dict.fromkeys(wanted) if pair[0] in addresses]
-    if not known:
-        return {}
-    # A return address is one past its call: the instruction before it is the one that is meant.
-    points = [hex(addresses[s] + max(int(o, 16) - 1, 0)) for s, o in known]
-    section = ["-j", ".text"] if path.suffix == ".ko" else []
-    done = command.run(["addr2line", "-e", path, *section, *points], timeout_s=DECODE_S)
     found = {}
-    for pair, place in zip(known, done.stdout.splitlines(), strict=False):
-        if not place.startswith("??"):
-            found[pair] = re.sub(r" \(discriminator \d+\)$", "", place)
+    # In a module every section begins at 0: its lines are asked for section by section.
+    relocatable = path.suffix == ".ko"
+    for section in sorted({addresses[symbol][0] for symbol, _ in known}) if relocatable else [""]:
+        pairs = [p for p in known if not relocatable or addresses[p[0]][0] == section]
+        if not pairs:
+            continue
+        # A return address is one past its call: the instruction before it is the one that is meant.
+        points = [hex(addresses[s][1] + max(int(o, 16) - 1, 0)) for s, o in pairs]
+        only = ["-j", section] if relocatable else []
+        done = command.run(["addr2line", "-e", path, *only, *points], timeout_s=DECODE_S)
+        for pair, place in zip(pairs, done.stdout.splitlines(), strict=False):
+            if not place.startswith("??"):
+                found[pair] = re.sub(r" \(discriminator \d+\)$", "", place)
     return found

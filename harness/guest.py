@@ -149,7 +149,10 @@ class Guest:
         finally:
             channel.close()
         if status == -1:
-            raise self._closed(line)
+            # No status came: a signal ended the command, or the connection went (and paramiko
+            # closes its channels before it calls itself inactive, so that it has to be tried).
+            self._open_nothing(line)
+            raise CommandFailed(f"in the guest: {line[:120]!r} was ended by a signal")
         return CommandResult(
             command=line,
             status=status,
@@ -172,6 +175,12 @@ class Guest:
                 f"in the guest: {result.command[:120]!r} ended with status {result.status}: {said}"
             )
         return result
+
+    def _open_nothing(self, line: str) -> None:
+        try:
+            self._transport.open_session(timeout=QUICK_S * self._scale).close()
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._closed(line) from error
 
     def _open(self, line: str, timeout_s: float) -> paramiko.Channel:
         try:

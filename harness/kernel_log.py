@@ -95,7 +95,7 @@ _STARTS: tuple[tuple[str, str], ...] = (
             r"|invalid wait context|at most \d+ .*locks).*"
         ),
     ),
-    ("lockdep", r"BUG: (?:MAX_LOCK|.* held while leaving|Invalid wait context).*"),
+    ("lockdep", r"BUG: (?:MAX_LOCK|.* held while leaving).*|\[ BUG: .* \]"),
     ("lockdep", r"INFO: (?:trying to register non-static key|possible).*"),
     # lib/list_debug.c: the text precedes the BUG or WARN it leads to
     ("list-corruption", r"list_(?:add|del) corruption.*"),
@@ -115,8 +115,9 @@ _START = re.compile(
 )
 
 _NOT_A_SPLAT = re.compile(
-    r"WARNING: (?:Spectre|Kernel not compiled with retpoline|stack_depot|.*mitigation"
-    r"|CPU model|.*is deprecated|workqueue cpumask)|BUG: KASAN: .*multi_shot",
+    r"WARNING: (?:Spectre|Kernel not compiled with retpoline|stack_depot"
+    r"|(?!\S+:\d+ at ).*mitigation|CPU model|.*is deprecated|workqueue cpumask)"
+    r"|BUG: KASAN: .*multi_shot",
     re.I,
 )
 """Boot-time advice that only looks like one."""
@@ -143,6 +144,13 @@ _VARIABLE = (
     (re.compile(r"\bCPU: ?\d+ PID: \d+"), "CPU"),
     (re.compile(r"\bCPU#\d+"), "CPU"),
     (re.compile(r"\[#\d+\]"), ""),
+    (re.compile(r"\bkworker/\S+"), "kworker"),
+    (re.compile(r"(\[[^\]\s:]+):\d+\]"), r"\1]"),
+    (re.compile(r"\bCPU\d+|\bcpu \d+"), "CPU"),
+    (re.compile(r"\bprocess \d+"), "process"),
+    (re.compile(r" total-vm:.*"), ""),
+    (re.compile(r"^kmemleak: \d+"), "kmemleak: N"),
+    (re.compile(r"\bpfn:[0-9a-f]+"), "pfn:ADDR"),
     (re.compile(r"/\d+\b"), "/N"),
     (re.compile(r":\d+(?=[!\s]|$)"), ""),
     (re.compile(r"\+(?=\s|$)"), ""),
@@ -191,8 +199,8 @@ def _extent(lines: Sequence[str], start: int) -> int:
     traced = False
     for at in range(start + 1, min(len(lines), start + _MOST_LINES)):
         text = strip_prefix(lines[at].rstrip())
-        if _END.search(text) and "end trace" in text:
-            return at + 1
+        if "end trace" in text:
+            return _panic_after(lines, at) or at + 1
         if _FENCE.match(text) and traced:
             return at + 1
         if _MEMBER.match(text) or _FENCE.match(text) or _kind(lines[at]) is not None:
@@ -201,6 +209,17 @@ def _extent(lines: Sequence[str], start: int) -> int:
         elif at - last > 6:
             break
     return last + 1
+
+
+def _panic_after(lines: Sequence[str], end: int) -> int | None:
+    """Return the line after the panic that follows an oops and its registers; ``None`` if none."""
+    for at in range(end + 1, len(lines)):
+        text = strip_prefix(lines[at].rstrip())
+        if text.startswith("Kernel panic - not syncing: Fatal exception"):
+            return at + 1
+        if not re.match(r"(?:RIP|RSP|Code|RAX|RDX|RBP|R\d\d|FS|CS|CR\d|DR\d|PKRU): ", text):
+            return None
+    return None
 
 
 def _title(line: str) -> str:

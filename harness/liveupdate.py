@@ -253,7 +253,7 @@ class LiveUpdate:
         vm = self.vm
         try:
             seen = vm.console.expect(
-                [re.escape(READY), re.escape(_REFUSED) + ": (.*)"],
+                [re.escape(READY), re.escape(_REFUSED) + ": (.*)\n"],
                 timeout_s=BOOT_S * vm.timeout_scale,
                 mark=mark,
             )
@@ -289,11 +289,12 @@ class LiveUpdate:
             wrong = "the machine was reset: there was no kexec"
         elif not kho_handover_found(text):
             wrong = "the next kernel found no kexec handover data"
-        self.number = live_update_number(text)
-        if wrong is None and self.number is None:
+        number = live_update_number(text)
+        if wrong is None and number is None:
             wrong = "the next kernel's live update orchestrator received nothing"
         if wrong is not None:
             raise LiveUpdateError(f"no live update: {wrong}", log=self.vm.console.log_file)
+        self.number = number
 
     # -- in the second kernel ----------------------------------------------------------------
 

@@ -368,7 +368,7 @@ def _probe_kvm(arch: Architecture) -> str | None:
     log.info("probing KVM with a boot sector")
     with tempfile.TemporaryDirectory(prefix="harness-kvm-") as name:
         disk = Path(name) / "sector"
-        disk.write_bytes(_BOOT_SECTOR.ljust(1 << 16, b"\0"))
+        disk.write_bytes(_BOOT_SECTOR.ljust(1 << 20, b"\0"))
         argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         argv += ["-machine", arch.machine, "-accel", "kvm", "-cpu", "host", "-m", "64M"]
         argv += ["-drive", f"file={disk},format=raw,if=ide"]
@@ -383,7 +383,9 @@ def _probe_kvm(arch: Architecture) -> str | None:
     if done.returncode == _EXIT_STATUS:
         return None
     said = " / ".join(done.stderr.strip().splitlines()[-2:])
-    return f"QEMU ended with status {done.returncode}" + (f": {said}" if said else "")
+    status = done.returncode
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return f"QEMU {how}" + (f": {said}" if said else "")
 
 
 def qemu_version(arch: Architecture) -> str:

@@ -339,7 +339,9 @@ class Pipeline:
                 "build_seconds": 0.0 if build.cached else round(build.seconds, 1),
                 "cached": build.cached,
                 "warnings": len(build.warnings),
-                "new_warnings": [str(w) for w in new_warnings(before, build.warnings)],
+                "new_warnings": None
+                if before is None
+                else [str(w) for w in new_warnings(before, build.warnings)],
                 "toolchain": self.toolchain.compiler,
                 "config": str(build.config),
             },
@@ -357,8 +359,8 @@ class Pipeline:
             },
         }
 
-    def _warnings_before(self, at: Position) -> tuple[BuildWarning, ...]:
-        """Return the warnings of position 0 if it is in the cache; it is not built for this."""
+    def _warnings_before(self, at: Position) -> tuple[BuildWarning, ...] | None:
+        """Return the warnings of position 0, ``None`` if it is not in the cache."""
         base = self.applied.positions[0]
         if at.number == 0:
             return self.build().warnings
@@ -371,4 +373,4 @@ class Pipeline:
             toolchain=self.toolchain,
         )
         found = cached_build(self.store, key)
-        return found.warnings if found is not None else ()
+        return found.warnings if found is not None else None

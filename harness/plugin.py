@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_CONSOLE_LINES = 60
+"""Lines of the console that a report shows; all of them are in a file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Option:
@@ -377,7 +380,11 @@ def _keep_console(session: _Session, item: pytest.Item, report: Any, text: str) 
         if not text.endswith("\n"):
             stream.write("\n")
     report.harness["console"] = str(path.relative_to(session.directory))
-    report.sections.append((f"console during {report.when}", text))
+    lines = text.splitlines()
+    if len(lines) > _CONSOLE_LINES:
+        before = len(lines) - _CONSOLE_LINES
+        lines = [f"({before} lines before these are in {path})", *lines[before:]]
+    report.sections.append((f"console during {report.when}", "\n".join(lines)))
 
 
 def sanitised(nodeid: str) -> str:

@@ -140,7 +140,7 @@ def read_results(path: Path) -> RunResults:
             machine=data["machine"],
             tests=tuple(
                 TestResult(
-                    **item
+                    **_known(TestResult, item)
                     | {
                         "outcome": Outcome(item["outcome"]),
                         "splats": tuple(item["splats"]),
@@ -149,13 +149,21 @@ def read_results(path: Path) -> RunResults:
                 )
                 for item in data["tests"]
             ),
-            live_updates=tuple(UpdateResult(**item) for item in data["live_updates"]),
+            live_updates=tuple(
+                UpdateResult(**_known(UpdateResult, item)) for item in data["live_updates"]
+            ),
             seconds=data["seconds"],
         )
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise SpecError(f"{path}: not a results file: {error}") from error
+
+
+def _known(kind: Any, item: dict[str, Any]) -> dict[str, Any]:
+    """Return what this harness knows of *item*: keys may be added within a schema."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {key: value for key, value in item.items() if key in names}
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -206,18 +214,21 @@ def _facts(results: RunResults) -> Panel:
             "series",
             Text(f"{series['title']}\n{series['position']} of {series['total']} patches applied"),
         )
-    warnings = len(kernel["new_warnings"])
+    new, count = kernel["new_warnings"], kernel["warnings"]
+    compared = "" if new is None else f", {len(new)} of them new" if count else ""
     grid.add_row(
         "build",
         Text(
             f"{kernel['release']}, profile {results.profile}, "
             + ("from the cache" if kernel["cached"] else f"{kernel['build_seconds']:.0f} s")
-            + f", {warnings} new warning{'' if warnings == 1 else 's'}"
+            + f", {count} warning{'' if count == 1 else 's'}{compared}"
         ),
     )
     grid.add_row(
         "machine",
-        Text(f"QEMU {machine['qemu']}, {results.accel} ({machine['accel_reason']})"),
+        Text(
+            f"QEMU {machine['qemu']}, {results.accel} ({machine['accel_reason'].partition(':')[0]})"
+        ),
     )
     return Panel(grid, title="under test", title_align="left")
 

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Addresses in a splat get their source lines, from real binaries."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.decode import decode_splat
+from harness.kernel_log import Splat
+
+SOURCE = """\
+#include <stdio.h>
+int depth;
+__attribute__((noinline)) void inner(char *start)
+{
+	char *back = __builtin_return_address(0);
+	printf("%#lx\\n", (unsigned long)(back - start));
+}
+__attribute__((section(".init.text"))) int setup(int x)
+{
+	return x * depth;
+}
+int main(void)
+{
+	inner((char *)main);
+	depth++;
+	return 0;
+}
+"""
+CALL = 1 + SOURCE.splitlines().index("\tinner((char *)main);")
+SETUP = range(8, 12)
+
+NOWHERE = Path("/nonexistent")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("decode")
+    (made / "probe.c").write_text(SOURCE)
+    for output in (["-o", "probe"], ["-c", "-o", "probe.ko"]):
+        words = ["gcc", "-g", "-O0", *output, "probe.c"]
+        subprocess.run(words, cwd=made, check=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def binary(directory: Path) -> Path:
+    return directory / "probe"
+
+
+@pytest.fixture(scope="module")
+def frame(binary: Path) -> str:
+    """Return the frame of the call in main(), as a kernel would print its return address."""
+    offset = subprocess.run([binary], check=True, capture_output=True, text=True).stdout.strip()
+    return f"main+{offset}/0x100"
+
+
+def decoded(text: str, vmlinux: Path, modules: dict[str, Path] | None = None) -> str:
+    splat = Splat(kind="warning", title="WARNING", text=text, line=0)
+    return decode_splat(splat, vmlinux, modules or {})
+
+
+def test_frame_gets_the_line_of_the_call(binary: Path, frame: str) -> None:
+    """The return address itself belongs to the next line."""
+    text = decoded(f"[    1.0]  {frame}\n", binary)
+    assert re.fullmatch(rf"\[    1\.0\]  {re.escape(frame)} \(.*probe\.c:{CALL}\)\n", text)
+
+
+def test_each_of_several_frames_gets_its_line(binary: Path, frame: str) -> None:
+    text = decoded(f" inner+0x1/0x10\n ? {frame}\n {frame}\n", binary)
+    assert text.count(f"probe.c:{CALL})") == 2
+    assert text.count("probe.c:") == 3
+
+
+def test_start_of_a_function_is_not_taken_for_the_one_before(binary: Path) -> None:
+    assert re.search(r"probe\.c:1[23]\)", decoded("main+0x0/0x100", binary))
+
+
+def test_unknown_symbol_is_left_as_it_is(binary: Path) -> None:
+    line = " no_such_function+0x1/0x10"
+    assert decoded(line, binary) == line
+
+
+def test_unknown_symbol_beside_a_known_one_is_left_as_it_is(binary: Path, frame: str) -> None:
+    text = decoded(f" nowhere+0x1/0x10\n {frame}\n", binary)
+    assert text.startswith(f" nowhere+0x1/0x10\n {frame} (")
+
+
+def test_frame_of_a_module_is_looked_up_in_that_module(binary: Path, frame: str) -> None:
+    line = f"{frame} [probe]"
+    assert decoded(line, binary) == line
+    assert f"probe.c:{CALL})" in decoded(line, NOWHERE, {"probe": binary})
+
+
+def test_relocatable_module_has_its_lines(directory: Path, frame: str) -> None:
+    assert f"probe.c:{CALL})" in decoded(
+        f"{frame} [probe]", NOWHERE, {"probe": directory / "probe.ko"}
+    )
+
+
+def test_init_function_of_a_module_gets_no_line_of_another(directory: Path) -> None:
+    """It is in a section of its own, whose addresses begin at 0 again."""
+    text = decoded("setup+0x6/0x10 [probe]", NOWHERE, {"probe": directory / "probe.ko"})
+    found = re.search(r"probe\.c:(\d+)", text)
+    assert found is None or int(found.group(1)) in SETUP
+
+
+def test_text_without_frames_runs_no_tool(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    text = "BUG: nothing to see"
+    assert decoded(text, binary) == text

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Splats are found in recorded consoles (Linux 7.0.13, KASAN and lockdep on), nothing else is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.kernel_log import (
+    KnownIssue,
+    classify,
+    find_splats,
+    kho_handover_found,
+    live_update_number,
+    parse_ktap,
+    why_no_live_update,
+)
+
+# Recorded in a guest of the debug profile (boot: of the default profile), except for:
+#   advice        the beginning of boot, then boot-time advice as the kernel sources word it
+#   kmemleak      mm/kmemleak.c: kmemleak_scan()
+#   oops-panic    bug, then what oops_end() of arch/x86/kernel/dumpstack.c adds with oops=panic
+#   wait-context  kernel/locking/lockdep.c: print_lock_invalid_wait_context()
+RECORDED = Path(__file__).resolve().parents[1] / "data" / "console"
+
+SPLATS = {
+    "atomic": [
+        (
+            "atomic-sleep",
+            "BUG: sleeping function called from invalid context at provoke.c",
+        )
+    ],
+    "bug": [("bug", "kernel BUG at provoke.c!")],
+    "kasan": [("kasan", "BUG: KASAN: slab-out-of-bounds in provoke_init [provoke]")],
+    "list-twice": [
+        (
+            "list-corruption",
+            "list_del corruption. prev->next should be ADDR, but was ADDR. (prev=ADDR)",
+        )
+    ]
+    * 2,
+    "lockdep": [("lockdep", "WARNING: possible circular locking dependency detected")],
+    "null": [
+        ("kasan", "BUG: KASAN: null-ptr-deref in provoke_init [provoke]"),
+        ("page-fault", "BUG: kernel NULL pointer dereference, address: ADDR"),
+    ],
+    "panic": [("panic", "Kernel panic - not syncing: asked for")],
+    "oops-panic": [("bug", "kernel BUG at provoke.c!")],
+    "warn": [("warning", "WARNING: provoke.c at provoke_init [provoke], CPU: insmod/N")],
+    "boot": [],
+    "advice": [],
+}
+
+
+def recorded(name: str) -> str:
+    return (RECORDED / f"{name}.log").read_text()
+
+
+# -- splats ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SPLATS)
+def test_splats_of_a_recorded_console(name: str) -> None:
+    found = find_splats(recorded(name))
+    assert [(splat.kind, splat.title) for splat in found] == SPLATS[name]
+
+
+@pytest.mark.parametrize("name", [name for name in SPLATS if SPLATS[name]])
+def test_splat_begins_where_it_says(name: str) -> None:
+    text = recorded(name)
+    for splat in find_splats(text):
+        assert splat.text.splitlines()[0] == text.splitlines()[splat.line]
+
+
+@pytest.mark.parametrize("name", ["bug", "kasan", "lockdep", "warn"])
+def test_splat_holds_its_call_trace(name: str) -> None:
+    assert "Call Trace" in find_splats(recorded(name))[0].text
+
+
+def test_splat_ends_before_what_is_printed_next() -> None:
+    text = recorded("warn") + "[   49.000000] luo_test: loaded: 1 handlers\n"
+    assert "luo_test" not in find_splats(text)[0].text
+
+
+@pytest.mark.parametrize(
+    "stamp", ["", "[   12.345678] ", "<4>[   12.345678] ", "[    1.2][  T61] "]
+)
+def test_splat_is_found_behind_any_prefix(stamp: str) -> None:
+    (splat,) = find_splats(f"{stamp}WARNING: kernel/a.c:3 at f+0x1/0x2, CPU#1: x/5\n")
+    assert splat.kind == "warning"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "BUG: KASAN: slab-use-after-free in f+0x12/0x34",
+            "BUG: KASAN: slab-use-after-free in f+0x9a/0xbc",
+        ),
+        (
+            "WARNING: kernel/a.c:3 at f+0x1/0x2, CPU#0: insmod/61",
+            "WARNING: kernel/a.c:9 at f+0x5/0x6, CPU#1: insmod/99",
+        ),
+        (
+            "BUG: unable to handle page fault for address: ffff888003c0ffee",
+            "BUG: unable to handle page fault for address: ffff888004c0ffee",
+        ),
+        (
+            "INFO: task rmmod:61 blocked for more than 120 seconds.",
+            "INFO: task rmmod:99 blocked for more than 241 seconds.",
+        ),
+        (
+            "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [rmmod:61]",
+            "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [rmmod:99]",
+        ),
+        (
+            "watchdog: CPU0: Watchdog detected hard LOCKUP on cpu 0",
+            "watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 1",
+        ),
+        (
+            "BUG: scheduling while atomic: insmod/61/0x00000002",
+            "BUG: scheduling while atomic: insmod/99/0x00000002",
+        ),
+        (
+            "WARNING: kernel/a.c:3 at f+0x1/0x2, CPU#0: kworker/u8:2/33",
+            "WARNING: kernel/a.c:3 at f+0x1/0x2, CPU#1: kworker/u8:0/12",
+        ),
+        (
+            "Out of memory: Killed process 61 (sh) total-vm:1234kB, anon-rss:12kB, UID:0",
+            "Out of memory: Killed process 99 (sh) total-vm:1240kB, anon-rss:16kB, UID:0",
+        ),
+        (
+            "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+        ),
+        (
+            "BUG: Bad page state in process insmod  pfn:06a86",
+            "BUG: Bad page state in process insmod  pfn:07c11",
+        ),
+    ],
+)
+def test_title_is_the_same_in_another_run(one: str, other: str) -> None:
+    assert find_splats(one)[0].title == find_splats(other)[0].title
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "luo_test: WARNING: this is the module's own text",
+        "Spectre V2 : WARNING: Unprivileged eBPF is enabled",
+        "WARNING: Spectre v2 mitigation leaves CPU vulnerable",
+        "kasan: KernelAddressSanitizer initialized (generic)",
+        "lockdep: fixing up alternatives",
+        "printk: BUGfix applied",
+        "harness: noise",
+    ],
+)
+def test_look_alike_is_no_splat(line: str) -> None:
+    assert find_splats(f"[    1.000000] {line}\n") == ()
+
+
+def test_panic_that_an_oops_ends_in_is_part_of_it() -> None:
+    (splat,) = find_splats(recorded("oops-panic"))
+    assert "Call Trace" in splat.text
+    assert "Kernel panic - not syncing: Fatal exception" in splat.text
+
+
+def test_panic_long_after_an_oops_is_another_splat() -> None:
+    """The oops of a process need not end the kernel."""
+    between = "".join(f"[   36.{n:06}] luo_test: line {n}\n" for n in range(20))
+    found = find_splats(recorded("bug") + between + recorded("panic"))
+    assert [splat.kind for splat in found] == ["bug", "panic"]
+
+
+def test_splats_of_two_consoles_in_a_row_are_all_found() -> None:
+    found = find_splats(recorded("warn") + recorded("kasan") + recorded("lockdep"))
+    assert [splat.kind for splat in found] == ["warning", "kasan", "lockdep"]
+
+
+def test_kmemleak_report_is_a_splat_of_one_line() -> None:
+    (splat,) = find_splats(recorded("kmemleak"))
+    assert splat.kind == "kmemleak"
+    assert splat.text.endswith("3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)")
+
+
+def test_lockdep_report_that_is_put_in_brackets_is_found() -> None:
+    (splat,) = find_splats(recorded("wait-context"))
+    assert splat.kind == "lockdep"
+    assert "Invalid wait context" in splat.title
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("Oops: general protection fault, probably for non-canonical address 0x1f: 0000", "oops"),
+        ("BUG: KFENCE: use-after-free read in f+0x1/0x2", "kfence"),
+        ("BUG: KCSAN: data-race in f / g", "kcsan"),
+        ("UBSAN: array-index-out-of-bounds in kernel/a.c:3:5", "ubsan"),
+        ("BUG: scheduling while atomic: insmod/64/0x00000002", "atomic-sleep"),
+        ("BUG kmalloc-64 (Not tainted): Right Redzone overwritten", "slab"),
+        ("BUG: Bad page state in process insmod  pfn:06a86", "bug"),
+        ("rcu: INFO: rcu_preempt self-detected stall on CPU", "rcu-stall"),
+        ("watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [insmod:64]", "soft-lockup"),
+        ("WARNING: suspicious RCU usage", "lockdep"),
+        ("WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected", "lockdep"),
+        ("BUG: MAX_LOCKDEP_KEYS too low!", "lockdep"),
+        ("INFO: trying to register non-static key.", "lockdep"),
+        # A warning is one wherever it comes from.
+        (
+            "WARNING: arch/x86/kernel/cpu/bugs.c:9 at srso_select_mitigation+0x1/0x2, CPU#0: x/0",
+            "warning",
+        ),
+    ],
+)
+def test_first_line_tells_the_kind(line: str, kind: str) -> None:
+    assert [splat.kind for splat in find_splats(f"[    1.000000] {line}\n")] == [kind]
+
+
+# -- verdicts --------------------------------------------------------------------------------
+
+
+def issue(title: str, kernels: str = "") -> KnownIssue:
+    return KnownIssue(title=title, reason="the base has it", kernels=kernels)
+
+
+def test_classify_nobody_asked_for_it() -> None:
+    verdict = classify(find_splats(recorded("kasan")), (), ())
+    assert (len(verdict.unexpected), verdict.expected, verdict.known) == (1, (), ())
+
+
+def test_classify_expected_by_its_title() -> None:
+    verdict = classify(find_splats(recorded("kasan")), (), ("slab-out-of-bounds in provoke",))
+    assert (verdict.unexpected, len(verdict.expected)) == ((), 1)
+
+
+def test_classify_known_issue() -> None:
+    verdict = classify(find_splats(recorded("kasan")), (issue("slab-out-of-bounds"),), ())
+    assert (verdict.unexpected, len(verdict.known)) == ((), 1)
+
+
+def test_classify_known_issue_of_another_kernel_is_unexpected() -> None:
+    known = (issue("slab-out-of-bounds", r"^6\."),)
+    verdict = classify(find_splats(recorded("kasan")), known, (), release="7.0.13-p11")
+    assert len(verdict.unexpected) == 1
+
+
+def test_classify_expected_goes_before_known() -> None:
+    verdict = classify(find_splats(recorded("kasan")), (issue("KASAN"),), ("KASAN",))
+    assert (len(verdict.expected), verdict.known) == (1, ())
+
+
+# -- the orchestrator's messages -------------------------------------------------------------
+
+
+def test_handover_is_found_in_a_kexeced_boot() -> None:
+    assert kho_handover_found("[    0.000000] KHO: found kexec handover data.\n")
+
+
+def test_handover_is_not_found_in_a_cold_boot() -> None:
+    assert not kho_handover_found(recorded("boot"))
+
+
+def test_live_update_number_is_the_last_one() -> None:
+    line = "luo: Retrieved live update data, liveupdate number: {}\n"
+    assert live_update_number(line.format(1) + line.format(12)) == 12
+
+
+def test_live_update_number_of_a_cold_boot_is_none() -> None:
+    assert live_update_number(recorded("boot")) is None
+
+
+def test_why_no_live_update_quotes_the_kernel() -> None:
+    text = "[    0.1] KHO: Failed to reserve scratch area, disabling kexec handover\n"
+    why = why_no_live_update(text)
+    assert why is not None
+    assert why.startswith("KHO: Failed")
+
+
+def test_why_no_live_update_with_nothing_wrong_is_none() -> None:
+    assert why_no_live_update(recorded("boot")) is None
+
+
+# -- KTAP ------------------------------------------------------------------------------------
+
+KTAP = """\
+TAP version 13
+1..3
+# Starting 3 tests from 1 test cases.
+#  RUN           dev.open ...
+#            OK  dev.open
+ok 1 dev.open
+# a.c:12:close:Expected 0 (0) == err (-1)
+not ok 2 dev.close
+ok 3 dev.other # SKIP no device
+# FAILED: 2 / 3 tests passed.
+"""
+
+
+def outcomes(text: str) -> list[tuple[str, str]]:
+    return [(result.name, result.outcome) for result in parse_ktap(text)]
+
+
+def test_ktap_results() -> None:
+    assert outcomes(KTAP) == [
+        ("dev.open", "passed"),
+        ("dev.close", "failed"),
+        ("dev.other", "skipped"),
+    ]
+
+
+def test_ktap_failure_carries_its_diagnostics() -> None:
+    assert "Expected 0 (0) == err (-1)" in parse_ktap(KTAP)[1].detail
+
+
+def test_ktap_without_a_plan_is_an_error() -> None:
+    assert outcomes("ok 1 a\n") == [("a", "passed"), ("plan", "error")]
+
+
+def test_ktap_that_was_cut_off_is_an_error() -> None:
+    assert outcomes("1..2\nok 1 a\n")[-1] == ("plan", "error")
+
+
+def test_ktap_with_more_results_than_planned_is_an_error() -> None:
+    assert outcomes("1..1\nok 1 a\nok 2 b\n")[-1] == ("plan", "error")
+
+
+def test_ktap_plan_may_come_last() -> None:
+    assert outcomes("ok 1 a\n1..1\n") == [("a", "passed")]
+
+
+def test_ktap_skip_carries_its_reason() -> None:
+    (result,) = parse_ktap("1..1\nok 1 a # SKIP no device\n")
+    assert (result.outcome, result.detail, result.ok) == ("skipped", "no device", True)
+
+
+def test_ktap_nested_failure_is_told() -> None:
+    text = "1..1\n    1..1\n    not ok 1 x\nnot ok 1 a\n"
+    assert outcomes(text) == [("x", "failed"), ("a", "failed")]
+
+
+def test_ktap_bail_out_is_an_error() -> None:
+    assert ("bail-out", "error") in outcomes("1..2\nok 1 a\nBail out! no memory\n")
+
+
+def test_ktap_of_nothing_is_an_error() -> None:
+    assert outcomes("") == [("plan", "error")]
+
+
+def test_ktap_nested_results_do_not_count_for_the_plan() -> None:
+    text = "1..1\n    1..2\n    ok 1 x\n    ok 2 y\nok 1 a\n"
+    assert outcomes(text) == [("x", "passed"), ("y", "passed"), ("a", "passed")]
+
+
+def test_ktap_todo_is_no_failure() -> None:
+    assert parse_ktap("1..1\nnot ok 1 a # TODO later\n")[0].ok
+
+
+def test_recorded_logs_name_no_host() -> None:
+    for path in RECORDED.glob("*.log"):
+        assert not re.search(r"/(?:home|root|work)/", path.read_text()), path.name

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU's arguments, how its failures are told, and which accelerator is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import machine
+from harness.arch import X86_64
+from harness.errors import MachineError
+from harness.machine import Machine, choose_accel, qemu_argv, qemu_version
+from harness.spec import MachineSpec
+from harness.store import Store
+
+
+def idle_kernel() -> bytes:
+    """Make a kernel that QEMU loads and that halts at once (kernel ``arch/x86/boot.rst``)."""
+    image = bytearray(8192)
+    image[0x1F1] = 4  # setup_sects
+    image[0x1FE:0x200] = b"\x55\xaa"  # boot_flag
+    image[0x200:0x202] = b"\xeb\x6e"  # jmp 0x270
+    image[0x202:0x206] = b"HdrS"
+    image[0x206:0x208] = b"\x06\x02"  # version 2.6
+    image[0x211] = 1  # loadflags: LOADED_HIGH
+    image[0x22C:0x230] = b"\xff\xff\xff\x37"  # initrd_addr_max
+    image[0x270:0x274] = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to hlt
+    return bytes(image)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> MachineSpec:
+    (tmp_path / "kernel").write_bytes(idle_kernel())
+    (tmp_path / "one").write_bytes(b"1")
+    (tmp_path / "two").write_bytes(b"2")
+    return MachineSpec(
+        arch="x86_64",
+        kernel=tmp_path / "kernel",
+        initrds=(tmp_path / "one", tmp_path / "two"),
+        cmdline=("kho=on", "liveupdate=on"),
+        memory_mib=64,
+        cpus=2,
+        accel="tcg",
+        timeout_scale=1.0,
+    )
+
+
+def argv(spec: MachineSpec, gdb: Path | None = None) -> str:
+    words = qemu_argv(spec, initrd=Path("initrd"), console=Path("tty"), qmp_fd=8, gdb_socket=gdb)
+    return " ".join(words)
+
+
+# -- arguments -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-machine q35",
+        "-accel tcg,thread=multi -cpu max",
+        "-m 64M -smp 2",
+        "-append console=ttyS0 kho=on liveupdate=on",
+        "-chardev pipe,id=console,path=tty -serial chardev:console",
+        "socket,id=qmp,fd=8",
+        "hostfwd=tcp:127.0.0.1:0-:22",
+        "-no-reboot",
+    ],
+)
+def test_argv_has(spec: MachineSpec, words: str) -> None:
+    assert words in argv(spec)
+
+
+def test_argv_kvm_uses_the_hosts_cpu(spec: MachineSpec) -> None:
+    words = argv(dataclasses.replace(spec, accel="kvm"))
+    assert "-accel kvm -cpu host" in words
+    assert "tcg" not in words
+
+
+def test_argv_gdb_stub_only_when_asked_for(spec: MachineSpec) -> None:
+    assert "-gdb " not in argv(spec)
+    words = argv(spec, gdb=Path("stub"))
+    assert "socket,id=gdb,path=stub,server=on,wait=off -gdb chardev:gdb" in words
+
+
+def test_argv_extra_arguments_come_last(spec: MachineSpec) -> None:
+    assert argv(dataclasses.replace(spec, extra_args=("-s", "-S"))).endswith(" -s -S")
+
+
+# -- life ------------------------------------------------------------------------------------
+
+
+def test_qemu_that_is_not_installed_is_named_with_a_hint(
+    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arch = dataclasses.replace(X86_64, qemu="qemu-system-absent")
+    monkeypatch.setattr(machine, "architecture", lambda _name: arch)
+    with pytest.raises(MachineError, match="qemu-system-absent") as caught:
+        Machine(spec, log_dir=tmp_path / "log").start()
+    assert caught.value.hint
+
+
+def test_qemu_that_refuses_its_arguments_is_quoted(spec: MachineSpec, tmp_path: Path) -> None:
+    wrong = dataclasses.replace(spec, extra_args=("-device", "no-such-device"))
+    with pytest.raises(MachineError, match="no-such-device"):
+        Machine(wrong, log_dir=tmp_path / "log").start()
+
+
+def test_qemu_that_fails_to_start_leaves_nothing_open(spec: MachineSpec, tmp_path: Path) -> None:
+    before = set(Path("/proc/self/fd").iterdir())
+    wrong = dataclasses.replace(spec, extra_args=("-device", "no-such-device"))
+    with pytest.raises(MachineError):
+        Machine(wrong, log_dir=tmp_path / "log").start()
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_machine_has_a_port_and_a_process_while_it_runs(spec: MachineSpec, tmp_path: Path) -> None:
+    with Machine(spec, log_dir=tmp_path / "log") as vm:
+        assert vm.ssh_port > 0
+        assert Path(f"/proc/{vm.qemu_pid}").exists()
+        pid = vm.qemu_pid
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_killed_qemu_is_told_with_its_signal(spec: MachineSpec, tmp_path: Path) -> None:
+    with Machine(spec, log_dir=tmp_path / "log") as vm:
+        vm.assert_alive()
+        os.kill(vm.qemu_pid, 9)
+        with pytest.raises(MachineError, match="QEMU closed the console"):
+            vm.console.expect(["never"], timeout_s=10.0)
+        with pytest.raises(MachineError, match="killed by signal 9"):
+            vm.assert_alive()
+
+
+def test_machines_side_by_side_do_not_clash(spec: MachineSpec, tmp_path: Path) -> None:
+    with Machine(spec, log_dir=tmp_path / "a") as a, Machine(spec, log_dir=tmp_path / "b") as b:
+        assert a.ssh_port != b.ssh_port
+
+
+# -- the accelerator -------------------------------------------------------------------------
+
+
+def test_accel_tcg_is_taken_when_asked_for(tmp_path: Path) -> None:
+    assert choose_accel("tcg", X86_64, Store(tmp_path)).name == "tcg"
+
+
+@pytest.mark.parametrize("request_", ["auto", "kvm"])
+def test_accel_kvm_that_works_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    monkeypatch.setattr(machine, "_kvm_trouble", lambda _arch, _store: None)
+    chosen = choose_accel(request_, X86_64, Store(tmp_path))
+    assert (chosen.name, chosen.timeout_scale) == ("kvm", 1.0)
+
+
+def test_accel_auto_falls_back_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_kvm_trouble", lambda _arch, _store: "no guest ran")
+    chosen = choose_accel("auto", X86_64, Store(tmp_path))
+    assert chosen.name == "tcg"
+    assert "no guest ran" in chosen.reason
+    assert chosen.timeout_scale > 1.0
+
+
+def test_accel_kvm_insisted_on_fails_where_it_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_kvm_trouble", lambda _arch, _store: "no guest ran")
+    with pytest.raises(MachineError, match="no guest ran") as caught:
+        choose_accel("kvm", X86_64, Store(tmp_path))
+    assert caught.value.hint
+
+
+def test_boot_sector_ends_qemu_with_the_status_that_the_probe_expects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under TCG, which always works: the probe's guest is right, so KVM is all it judges."""
+    run = machine.command.run
+
+    def under_tcg(words: list[str], **options: object) -> object:
+        swap = {"kvm": "tcg", "host": "max"}
+        return run([swap.get(word, word) for word in words], **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(machine.command, "run", under_tcg)
+    assert machine._probe_kvm(X86_64) is None
+
+
+def test_qemu_version_is_a_number() -> None:
+    assert qemu_version(X86_64)[0].isdigit()

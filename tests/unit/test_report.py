@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Results keep their facts: as values, as documented JSON, and as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.errors import SpecError
+from harness.report import (
+    SCHEMA,
+    Outcome,
+    RunResults,
+    TestResult,
+    UpdateResult,
+    print_results,
+    read_results,
+)
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+
+
+@pytest.fixture
+def results() -> RunResults:
+    """Make one of everything, as a run of the shipped series gives it."""
+    return RunResults(
+        kernel={
+            "version": "7.0.13",
+            "label": "linux-source-7.0",
+            "base": "a3056634b55b",
+            "commit": "d19808a8ca35",
+            "release": "7.0.13-p1-debug",
+            "build_seconds": 16.2,
+            "cached": False,
+            "warnings": 3,
+            "new_warnings": ["kernel/a.c: unused variable"],
+            "toolchain": "gcc 12.2.0",
+            "config": "cache/config",
+        },
+        series={
+            "name": "module-unload",
+            "title": "Fix module unloading",
+            "origin": "series/module-unload",
+            "position": 1,
+            "total": 2,
+            "support": [
+                {
+                    "subject": "Export the interface",
+                    "reason": "modules need it",
+                    "applied": True,
+                    "why_left_out": "",
+                },
+                {
+                    "subject": "Unpoison the area",
+                    "reason": "false reports",
+                    "applied": False,
+                    "why_left_out": "the base has it",
+                },
+            ],
+            "patches": [
+                {"position": 1, "subject": "Print strings safely", "commit": "49d5bb642de1"},
+                {"position": 2, "subject": "Protect the list", "commit": "5d0c1ffee000"},
+            ],
+        },
+        profile="debug",
+        accel="tcg",
+        machine={
+            "arch": "x86_64",
+            "qemu": "7.2.22",
+            "accel_reason": "KVM does not work here: there is no /dev/kvm",
+            "memory_mib": 2048,
+            "cpus": 2,
+            "cmdline": ["kho=on"],
+            "image": "08db350f0333",
+        },
+        tests=(
+            TestResult(
+                id="test_boot.py::test_boot[kexec]",
+                outcome=Outcome.PASSED,
+                seconds=27.98,
+                known_issues=("BUG: KASAN: known",),
+                console="console/test_boot.log",
+            ),
+            TestResult(
+                id="test_module.py::test_idle",
+                outcome=Outcome.CRASHED,
+                seconds=1.23456,
+                message="the kernel [died]\nsecond line",
+                splats=("WARNING: kernel/a.c at f",),
+            ),
+        ),
+        live_updates=(
+            UpdateResult(
+                test="test_live_update.py::test_many",
+                from_release="7.0.13-p0",
+                to_release="7.0.13-p1",
+                from_boot_id="47feec6f-38d2-4ce4-8a14-0db44db23b11",
+                to_boot_id="987fefe7-b56c-49be-a140-5cfc124952a4",
+                qemu_pid=4711,
+                number=12,
+                preserved=64,
+                verified=63,
+                stages={
+                    "preserve": 4.223,
+                    "load": 7.932,
+                    "blackout": 24.482,
+                    "retrieve": 3.461,
+                    "verify": 1.61,
+                    "finish": 1.525,
+                },
+            ),
+        ),
+        seconds=61.0,
+    )
+
+
+# -- JSON ------------------------------------------------------------------------------------
+
+
+def test_results_read_back_give_the_same_json(results: RunResults, tmp_path: Path) -> None:
+    results.write(tmp_path / "results.json")
+    again = read_results(tmp_path / "results.json")
+    assert again.to_json() == results.to_json()
+
+
+def test_results_read_back_have_values_of_their_types(results: RunResults, tmp_path: Path) -> None:
+    results.write(tmp_path / "results.json")
+    again = read_results(tmp_path / "results.json")
+    assert again.tests[1].outcome is Outcome.CRASHED
+    assert again.tests[1].splats == ("WARNING: kernel/a.c at f",)
+    assert again.live_updates == results.live_updates
+
+
+def test_write_makes_its_directory_and_leaves_nothing_else(
+    results: RunResults, tmp_path: Path
+) -> None:
+    results.write(tmp_path / "new" / "results.json")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["results.json"]
+
+
+def test_json_says_its_schema(results: RunResults) -> None:
+    assert results.to_json()["schema"] == SCHEMA
+
+
+def test_json_rounds_seconds(results: RunResults) -> None:
+    assert results.to_json()["tests"][1]["seconds"] == 1.235
+
+
+def test_counts_name_every_outcome(results: RunResults) -> None:
+    assert results.counts == {
+        "passed": 1,
+        "failed": 0,
+        "crashed": 1,
+        "error": 0,
+        "skipped": 0,
+        "total": 2,
+    }
+
+
+def test_other_schema_is_refused(results: RunResults, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(results.to_json() | {"schema": SCHEMA + 1}))
+    with pytest.raises(SpecError, match=f"schema {SCHEMA + 1}"):
+        read_results(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", f'{{"schema": {SCHEMA}}}'])
+def test_file_that_holds_no_results_is_refused_by_name(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=re.escape(str(path))):
+        read_results(path)
+
+
+def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="absent"):
+        read_results(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize("part", ["kernel", "tests", "live_updates"])
+def test_key_that_was_added_within_the_schema_is_no_obstacle(
+    part: str, results: RunResults, tmp_path: Path
+) -> None:
+    data = results.to_json()
+    holder = data[part] if isinstance(data[part], dict) else data[part][0]
+    holder["added_later"] = 1
+    (tmp_path / "results.json").write_text(json.dumps(data))
+    assert read_results(tmp_path / "results.json").counts == results.counts
+
+
+# -- the document ----------------------------------------------------------------------------
+
+
+def keys(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from keys(item)
+
+
+def test_document_names_every_key(results: RunResults) -> None:
+    named = set(re.findall(r'"(\w+)"', DOCUMENT.read_text()))
+    assert set(keys(results.to_json())) - named == set()
+
+
+def test_document_names_every_outcome() -> None:
+    text = DOCUMENT.read_text()
+    assert " | ".join(outcome.value for outcome in Outcome) in text
+
+
+def test_document_is_of_this_schema() -> None:
+    assert f"## results.json, schema {SCHEMA}\n" in DOCUMENT.read_text()
+
+
+# -- the table -------------------------------------------------------------------------------
+
+
+def printed(results: RunResults, directory: Path | None = None) -> str:
+    stream = io.StringIO()
+    print_results(results, Console(file=stream, width=160), directory=directory)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "Linux 7.0.13 (linux-source-7.0)",
+        "1 of 2 patches applied",
+        "7.0.13-p1-debug, profile debug, 16 s, 3 warnings, 1 of them new",
+        "QEMU 7.2.22, tcg (KVM does not work here)",
+        "left out: the base has it",
+        "test_boot.py::test_boot[kexec]",
+        "the kernel [died]",
+        "7.0.13-p0 -> 7.0.13-p1",
+        "47feec6f -> 987fefe7",
+        "63/64",
+        "24.48 s",
+        "known issue seen: BUG: KASAN: known",
+        "1 passed, 1 crashed in 61 s",
+    ],
+)
+def test_summary_has(fact: str, results: RunResults) -> None:
+    assert fact in printed(results)
+
+
+@pytest.mark.parametrize(
+    ("subject", "state"),
+    [("Print strings safely", "applied"), ("Protect the list", "not applied")],
+)
+def test_summary_tells_applied_patches_from_others(
+    subject: str, state: str, results: RunResults
+) -> None:
+    (line,) = (line for line in printed(results).splitlines() if subject in line)
+    assert line.split(subject)[1].strip() == state
+
+
+def test_summary_of_a_cached_build_without_warnings(results: RunResults) -> None:
+    kernel = {**results.kernel, "cached": True, "warnings": 0, "new_warnings": None}
+    text = printed(dataclasses.replace(results, kernel=kernel))
+    assert "from the cache, 0 warnings" in text
+    assert "of them new" not in text
+
+
+def test_summary_without_a_series(results: RunResults) -> None:
+    text = printed(dataclasses.replace(results, series={"name": None}))
+    assert "patches" not in text
+
+
+def test_summary_of_no_tests_says_so(results: RunResults) -> None:
+    text = printed(dataclasses.replace(results, tests=(), live_updates=()))
+    assert "no tests ran in 61 s" in text
+
+
+def test_summary_ends_with_the_directory(results: RunResults, tmp_path: Path) -> None:
+    assert printed(results, tmp_path).rstrip().endswith(f"report: {tmp_path}")
