@@ -85,7 +85,7 @@ def qemu_argv(
     cpu = "host" if spec.accel == "kvm" else arch.cpu_tcg
     accel = "kvm" if spec.accel == "kvm" else "tcg,thread=multi"
     argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    argv += ["-machine", arch.machine, "-accel", accel, "-cpu", cpu]
+    argv += ["-machine", arch.machine, "-accel", accel, "-cpu", cpu + arch.cpu_features]
     argv += ["-m", f"{spec.memory_mib}M", "-smp", str(spec.cpus)]
     argv += ["-kernel", str(spec.kernel), "-initrd", str(initrd)]
     argv += ["-append", " ".join([f"console={arch.console}", *arch.cmdline, *spec.cmdline])]
