@@ -78,13 +78,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
-    config.addinivalue_line(
-        "markers", "fresh_machine: give the test a machine that nothing else has used"
-    )
-    config.addinivalue_line(
-        "markers",
+    for marker in (
+        "fresh_machine: give the test a machine that nothing else has used",
         "splat(regex): the kernel log must show a splat whose title matches; it is then no failure",
-    )
+        "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
+        "only_from(patch): the test has nothing to ask before that patch",
+    ):
+        config.addinivalue_line("markers", marker)
 
 
 def setting(config: pytest.Config, name: str) -> str | None:
