@@ -310,6 +310,7 @@ def _build(args: argparse.Namespace, ui: _Ui) -> int:
 def _boot(args: argparse.Namespace, ui: _Ui) -> int:
     with ui.progress() as progress:
         pipeline = _pipeline(args, progress)
+        pipeline.check_machine()
         build = pipeline.build()
         words = ("harness.console=1", *(args.cmdline or "").split())
         directory = _results_directory(None)
@@ -325,6 +326,7 @@ def _run(args: argparse.Namespace, ui: _Ui) -> int:
     directory = _results_directory(args.results)
     with ui.progress() as progress:
         pipeline = _pipeline(args, progress)
+        pipeline.check_machine()
         pipeline.image(pipeline.build())
     words: list[str | Path] = [sys.executable, "-m", "pytest", f"--rootdir={PROJECT_ROOT}"]
     words += ["-c", PROJECT_ROOT / "pyproject.toml", "-p", "no:cacheprovider"]

@@ -329,8 +329,13 @@ def choose_accel(request: str, arch: Architecture, store: Store) -> Accel:
     the host and QEMU version.
 
     :param request: ``"auto"``, ``"kvm"`` (insists) or ``"tcg"``.
-    :raises MachineError: when KVM was insisted on and does not work.
+    :raises MachineError: when KVM was insisted on and does not work, or there is no QEMU.
     """
+    if command.which(arch.qemu) is None:
+        raise MachineError(
+            f"there is no {arch.qemu} on this host",
+            hint=f"install Debian's package {arch.qemu_package}; 'harness doctor' checks the rest",
+        )
     if request == "tcg":
         return Accel(name="tcg", reason="asked for")
     trouble = _kvm_trouble(arch, store)

@@ -254,6 +254,14 @@ class Pipeline:
 
     # -- running -----------------------------------------------------------------------------
 
+    def check_machine(self) -> None:
+        """Say before minutes are spent on a build that this host cannot run what comes out.
+
+        :raises MachineError: when there is no QEMU, or not the accelerator that was asked for.
+        """
+        # Bad input is named first, whatever the host lacks.
+        _ = self.position(), self.accel
+
     def initrds(self, build: KernelBuild) -> tuple[Path, ...]:
         """Return the archives that make the initrd of *build*; only the last differs by build.
 

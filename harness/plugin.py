@@ -191,14 +191,14 @@ def _results_directory(config: pytest.Config) -> Path:
     return Path(config.rootpath) / "results" / time.strftime("%Y%m%d-%H%M%S")
 
 
-def _or_exit(stage: Callable[[], _T]) -> _T:
-    """Run a stage; bad input ends the session with one message instead of a traceback a test."""
+def _or_exit(stage: Callable[[], _T], kind: type[HarnessError] = InputError) -> _T:
+    """Run a stage; errors of *kind* end the session with one message instead of one a test."""
     try:
         return stage()
-    except InputError as error:
+    except kind as error:
         hint = f"\n  hint: {error.hint}" if error.hint else ""
         log = f"\n  log: {error.log}" if error.log else ""
-        pytest.exit(f"{error.message}{hint}{log}", returncode=int(ExitCode.BAD_INPUT))
+        pytest.exit(f"{error.message}{hint}{log}", returncode=int(error.exit_code))
 
 
 # -- fixtures -------------------------------------------------------------------------------
@@ -208,7 +208,8 @@ def _or_exit(stage: Callable[[], _T]) -> _T:
 def pipeline(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
     """The stages from source to running kernel, each done once a session."""
     session = _session(request.config)
-    yield _or_exit(lambda: session.pipeline)
+    _or_exit(lambda: session.pipeline.check_machine(), HarnessError)
+    yield session.pipeline
     session.close()
 
 
@@ -476,6 +477,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if state is None or not state.used:
         return
     state.close()
+    tests = tuple(state.tests.values())
+    failed = any(test.outcome in (Outcome.FAILED, Outcome.CRASHED) for test in tests)
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and not failed:
+        session.exitstatus = int(ExitCode.INFRASTRUCTURE)
     try:
         facts = state.pipeline.facts()
     except HarnessError:
@@ -483,14 +488,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     results = RunResults(
         **facts,
-        tests=tuple(state.tests.values()),
+        tests=tests,
         live_updates=tuple(state.updates),
         seconds=time.monotonic() - state.started,
     )
     results.write(state.directory / "results.json")
-    counts = results.counts
-    if exitstatus == pytest.ExitCode.TESTS_FAILED and not (counts["failed"] + counts["crashed"]):
-        session.exitstatus = int(ExitCode.INFRASTRUCTURE)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -271,7 +271,7 @@ def _tests(results: RunResults) -> Table:
 
 def _updates(results: RunResults) -> Table:
     table = Table(
-        title="live updates (same QEMU process, new boot id)",
+        title="live updates (same QEMU process, new boot id; one kernel named: to the same build)",
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -286,9 +286,10 @@ def _updates(results: RunResults) -> Table:
     ):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for update in results.live_updates:
+        releases = dict.fromkeys((update.from_release, update.to_release))
         table.add_row(
-            Text(update.test.rpartition("::")[2]),
-            f"{update.from_release} -> {update.to_release}",
+            Text(update.test.rpartition("::")[2].rpartition("/")[2]),
+            " -> ".join(releases),
             f"{update.from_boot_id[:8]} -> {update.to_boot_id[:8]}",
             str(update.number),
             f"{update.verified}/{update.preserved}",

@@ -468,12 +468,11 @@ class _Chain:
             where = f"{missing.group(1)} is not in the tree"
         else:
             lines = [line for line in said.splitlines() if line.strip()]
-            where = lines[0] if lines else "git says nothing"
-        return SeriesError(
-            f"{what} does not apply: {where}",
-            patch=what,
-            hint="is this the tree that the series was made for? --base names another revision",
-        )
+            where = lines[0].removeprefix("error: ") if lines else "git says nothing"
+        hint = "is this the tree that the series was made for? --base names another revision"
+        if "corrupt patch" in said:
+            hint = "the patch is damaged: was it edited by hand, or wrapped by a mailer?"
+        return SeriesError(f"{what} does not apply: {where}", patch=what, hint=hint)
 
 
 def mail_for_am(mail: bytes) -> bytes:

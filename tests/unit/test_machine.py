@@ -142,6 +142,16 @@ def test_machines_side_by_side_do_not_clash(spec: MachineSpec, tmp_path: Path) -
 # -- the accelerator -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("request_", ["auto", "kvm", "tcg"])
+def test_accel_missing_qemu_is_named_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError, match="there is no qemu-system-x86_64") as caught:
+        choose_accel(request_, X86_64, Store(tmp_path))
+    assert "qemu-system-x86" in (caught.value.hint or "")
+
+
 def test_accel_tcg_is_taken_when_asked_for(tmp_path: Path) -> None:
     assert choose_accel("tcg", X86_64, Store(tmp_path)).name == "tcg"
 

@@ -426,6 +426,16 @@ def test_apply_failure_names_number_subject_file_and_hunk(
     )
 
 
+def test_apply_failure_of_a_damaged_patch_says_so(
+    tmp_path: Path, source: SourceTree, store: Store
+) -> None:
+    damaged = hunk_that_fails().replace("@@ -9,3 +9,3 @@", "@@ -9,9 +9,9 @@")
+    series = series_of(tmp_path, STEPS[0], mail("[PATCH 2/2] mm: bad", damaged))
+    with pytest.raises(SeriesError, match='patch 2 "mm: bad" does not apply: corrupt') as caught:
+        apply(source, series, store)
+    assert "damaged" in (caught.value.hint or "")
+
+
 def test_apply_failure_names_a_file_that_is_not_in_the_tree(
     tmp_path: Path, source: SourceTree, store: Store
 ) -> None:
