@@ -196,10 +196,18 @@ def _raw_mails(path: Path) -> Iterator[bytes]:
             yield from _raw_mails(file)
 
 
+_FROM_LINE = re.compile(
+    rb"(?:\A|(?<=\n\n))From \S+.*\d\d:\d\d"
+    # Patches that were strung together with cat have no empty line between them.
+    rb"|(?<=\n)From \S+ +[A-Z][a-z]{2} [A-Z][a-z]{2} +\d+ \d\d:\d\d:\d\d \d{4}$",
+    re.M,
+)
+
+
 def _mbox(data: bytes) -> Iterator[bytes]:
-    """Split an mbox where a ``From `` line follows an empty line or begins the file."""
+    """Split an mbox at its ``From `` lines."""
     data = data.replace(b"\r\n", b"\n")
-    starts = [m.start() for m in re.finditer(rb"(?:\A|(?<=\n\n))From \S+.*\d\d:\d\d", data)]
+    starts = [m.start() for m in _FROM_LINE.finditer(data)]
     for start, end in zip(starts, [*starts[1:], len(data)], strict=False):
         body = data[start:end].partition(b"\n")[2]
         yield re.sub(rb"^>(>*From )", rb"\1", body, flags=re.M)

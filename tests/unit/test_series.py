@@ -67,6 +67,12 @@ def test_read_out_of_order_parts_are_sorted(tmp_path: Path) -> None:
     assert subjects(read_series(mbox(tmp_path / "s.mbox", *reversed(TWO)))) == BOTH
 
 
+def test_read_patches_strung_together_without_empty_lines(tmp_path: Path) -> None:
+    assert (
+        subjects(read_series(mbox(tmp_path / "s.mbox", *(t.strip() + "\n" for t in TWO)))) == BOTH
+    )
+
+
 @pytest.mark.parametrize("folder", ["cur", "new"])
 def test_read_maildir(tmp_path: Path, folder: str) -> None:
     for name in ("cur", "new", "tmp"):
