@@ -312,9 +312,11 @@ def _boot(args: argparse.Namespace, ui: _Ui) -> int:
         pipeline = _pipeline(args, progress)
         pipeline.check_machine()
         build = pipeline.build()
-        words = ("harness.console=1", *(args.cmdline or "").split())
+        words = ["harness.console=1", *(args.cmdline or "").split()]
+        if args.gdb:
+            words.append("nokaslr")  # or no address fits vmlinux
         directory = _results_directory(None)
-        machine = pipeline.machine(build, directory, cmdline=words, gdb=args.gdb)
+        machine = pipeline.machine(build, directory, cmdline=tuple(words), gdb=args.gdb)
         machine.start()
     with machine:
         ui.out.print(machine.how_to_attach(), markup=False, soft_wrap=True)

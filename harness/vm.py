@@ -269,10 +269,12 @@ class VirtualMachine:
 
     def how_to_attach(self) -> str:
         """Say how to reach the machine from other terminals."""
-        options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+        port, known = self._machine.ssh_port, self._machine.log_dir / "known_hosts"
+        known.write_text(f"[127.0.0.1]:{port} ssh-ed25519 {self._keys.host_public}\n")
+        options = f"-i {self._keys.client} -o UserKnownHostsFile={known}"
         lines = [
             f"{self.epoch.release} runs; Ctrl-] ends it.  In another terminal:",
-            f"  ssh -i {self._keys.client} -p {self._machine.ssh_port} {options} root@127.0.0.1",
+            f"  ssh {options} -p {port} root@127.0.0.1",
         ]
         if self._machine.gdb_socket is not None:
             lines += [
