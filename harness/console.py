@@ -132,6 +132,18 @@ class Console:
             assert isinstance(match, re.Match)  # noqa: S101 - no EOF or TIMEOUT among the patterns
             return Seen(index=index, groups=tuple(group or "" for group in match.groups()))
 
+    def raise_if_panicked(self) -> None:
+        """Raise when a kernel has panicked.
+
+        :raises KernelCrash: with the panic's splat.
+        """
+        if re.search(_PANIC, self.since(0)):
+            raise self._crash()
+
+    def wait_for_end(self, timeout_s: float) -> bool:
+        """Wait until QEMU's end is closed and everything is read; return whether that came."""
+        return self._ended.wait(timeout_s)
+
     def last_lines(self, count: int = 5) -> str:
         """Return the last non-empty lines, joined with `` / ``."""
         lines = [line for line in self.since(0).splitlines() if line.strip()]

@@ -68,5 +68,10 @@ def _lines(path: Path, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], s
         done = command.run(["addr2line", "-e", path, *only, *points], timeout_s=DECODE_S)
         for pair, place in zip(pairs, done.stdout.splitlines(), strict=False):
             if not place.startswith("??"):
-                found[pair] = re.sub(r" \(discriminator \d+\)$", "", place)
+                found[pair] = _below_tree(re.sub(r" \(discriminator \d+\)$", "", place))
     return found
+
+
+def _below_tree(place: str) -> str:
+    """Return a place relative to the kernel tree: objects are built in a directory beside it."""
+    return re.sub(r"^/.*/(?:\.\./[^/]+|\.)/", "", place)

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 QUICK_S = 10.0
 """Seconds for the small commands this module runs itself; scaled by the connection's scale."""
 
+DYING_S = 1.0
+"""How long a machine whose connection has ended is watched for its end."""
+
 _POLL_S = 0.02
 _CHUNK = 1 << 18
 
@@ -51,7 +54,7 @@ class Guest:
 
     :param scale: factor on the deadlines of this class's own commands.
     :param alive: raises when the machine is dead; asked whenever the connection fails, so that a
-        dead QEMU is reported as such.
+        dead QEMU or a panic is reported as such.
     """
 
     def __init__(
@@ -234,7 +237,11 @@ class Guest:
             channel.status_event.wait(0.002)
 
     def _closed(self, line: str) -> GuestClosed:
-        self._alive()
+        # A machine that dies closes its sockets first.
+        deadline = time.monotonic() + DYING_S
+        while time.monotonic() < deadline:
+            self._alive()
+            time.sleep(_POLL_S)
         return GuestClosed(f"the SSH connection ended under {line[:120]!r}")
 
     # -- files -------------------------------------------------------------------------------

@@ -209,11 +209,16 @@ class Machine:
         return self._process.pid
 
     def assert_alive(self) -> None:
-        """Raise when QEMU has ended.
+        """Raise when QEMU has ended, or the kernel in it has.
 
-        :raises MachineError: with how and why it ended.
+        :raises KernelCrash: when the kernel panicked; QEMU may have ended because of it.
+        :raises MachineError: with how and why QEMU ended.
         """
-        if self._process is not None and self._process.poll() is not None:
+        ended = self._process is not None and self._process.poll() is not None
+        if ended:
+            self.console.wait_for_end(_GONE_S)
+        self.console.raise_if_panicked()
+        if ended:
             raise self._died_error("QEMU ended")
 
     def why_ended(self) -> str:

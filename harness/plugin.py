@@ -363,9 +363,13 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
         for splat in verdict.unexpected:
             report.harness["splats"].append(splat.title)
             report.sections.append(("splat", watch.machine.decode(splat)))
-    if report.harness["splats"] and report.passed:
-        report.outcome = "failed"
-        report.longrepr = "the kernel log shows: " + "; ".join(report.harness["splats"])
+    # Trouble that comes with a splat is the kernel's, not the harness's.
+    if report.harness["splats"] and (
+        report.passed or report.harness["outcome"] == Outcome.ERROR.value
+    ):
+        trouble = "" if report.passed else f"\n{report.longrepr}"
+        report.outcome, report.harness["outcome"] = "failed", None
+        report.longrepr = "the kernel log shows: " + "; ".join(report.harness["splats"]) + trouble
     missing = [want for want in expected if not any(re.search(want, title) for title in met)]
     if report.when == "call" and report.passed and missing:
         report.outcome = "failed"

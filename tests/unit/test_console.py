@@ -136,6 +136,17 @@ def test_panic_ends_the_wait(qemu: Qemu) -> None:
     assert caught.value.log == qemu.log
 
 
+def test_panic_that_nobody_waited_for_is_raised_when_asked_for(qemu: Qemu) -> None:
+    qemu.print("[    1.0] all is well\n")
+    qemu.console.expect(["well"], timeout_s=SOON)
+    qemu.console.raise_if_panicked()
+    qemu.print("[    2.0] Kernel panic - not syncing: asked for\nend\n")
+    with pytest.raises(KernelCrash, match="asked for"):
+        qemu.console.expect(["never"], timeout_s=SOON)
+    with pytest.raises(KernelCrash, match="asked for"):
+        qemu.console.raise_if_panicked()
+
+
 def test_panic_that_an_oops_ends_in_carries_the_oops(qemu: Qemu) -> None:
     """With oops=panic the trace is in the oops; the panic prints none."""
     qemu.print((RECORDED / "oops-panic.log").read_text())

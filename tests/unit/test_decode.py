@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.decode import decode_splat
+from harness.decode import _below_tree, decode_splat
 from harness.kernel_log import Splat
 
 SOURCE = """\
@@ -113,3 +113,16 @@ def test_text_without_frames_runs_no_tool(binary: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", "")
     text = "BUG: nothing to see"
     assert decoded(text, binary) == text
+
+
+@pytest.mark.parametrize(
+    ("place", "below"),
+    [
+        ("/c/obj-debug/../src/kernel/fork.c:7", "kernel/fork.c:7"),
+        ("/c/obj-debug/./arch/x86/include/generated/asm/syscalls_64.h:3",
+         "arch/x86/include/generated/asm/syscalls_64.h:3"),
+        ("/home/me/module/file.c:9", "/home/me/module/file.c:9"),
+    ],
+)  # fmt: skip
+def test_place_is_said_relative_to_the_tree(place: str, below: str) -> None:
+    assert _below_tree(place) == below

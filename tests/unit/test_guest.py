@@ -247,6 +247,18 @@ def test_connection_that_ends_under_a_command_is_closed(guest: Guest) -> None:
         guest.run("die", timeout_s=SOON)
 
 
+def test_machine_that_dies_after_its_connection_is_reported_as_such(host: Host) -> None:
+    asked = iter(range(100))
+
+    def alive() -> None:
+        if next(asked) > 5:
+            raise MachineError("QEMU ended")
+
+    guest = host.connect(alive=alive)
+    with pytest.raises(MachineError, match="QEMU ended"):
+        guest.run("die", timeout_s=SOON)
+
+
 def test_closed_connection_takes_no_command(guest: Guest) -> None:
     guest.close()
     with pytest.raises(GuestClosed):
