@@ -69,6 +69,7 @@ examples:
   harness run
   harness run --position 9 --profile debug
   harness run -- -k memfd -x                everything behind -- goes to pytest
+  harness run --position 3 --expected       does each test do what it states for position 3?
   harness run --json out.json
 """,
     "clean": """\
@@ -205,6 +206,13 @@ def _parser() -> argparse.ArgumentParser:
     boot.add_argument("--gdb", action="store_true", help="offer a gdb stub")
     run = add("run", _run, "the main job: build, boot, test, report", target, vm, output)
     run.add_argument("--results", metavar="DIR", type=Path, help="where the report goes")
+    run.add_argument(
+        "--expected",
+        dest="judge",
+        action="store_const",
+        const="expected",
+        help="judge by what the tests state for the position, not by what the series is to bring",
+    )
     run.add_argument("pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest")
     clean = add("clean", _clean, "drop what is cached", output)
     clean.add_argument("--all", action="store_true", help="sources and object trees as well")
@@ -333,7 +341,7 @@ def _run(args: argparse.Namespace, ui: _Ui) -> int:
     words: list[str | Path] = [sys.executable, "-m", "pytest", f"--rootdir={PROJECT_ROOT}"]
     words += ["-c", PROJECT_ROOT / "pyproject.toml", "-p", "no:cacheprovider"]
     words += [f"--junitxml={directory / 'junit.xml'}", f"--harness-results={directory}"]
-    for name in ("kernel", "base", "series", "position", "profile", "accel", "cmdline"):
+    for name in ("kernel", "base", "series", "position", "profile", "accel", "cmdline", "judge"):
         value = getattr(args, name)
         if value is not None:
             words.append(f"--harness-{name}={value}")

@@ -28,7 +28,7 @@ from harness.image import GuestKeys, Image, build_image, guest_keys, payload_arc
 from harness.kconfig import KernelConfig, configure, explain, fragments_of
 from harness.machine import Accel, choose_accel, qemu_version
 from harness.series import AppliedSeries, Position, Series, apply_series, read_series
-from harness.source import SourceTree, check_out, open_source
+from harness.source import SourceTree, check_out, git, open_source
 from harness.spec import (
     DEBIAN_LINUX_7_0,
     DEFAULT_SERIES,
@@ -156,6 +156,33 @@ class Pipeline:
         """
         return self.applied.position(self.target.position if number is None else number)
 
+    def has_patch(self, number: int) -> bool:
+        """Return whether the kernel under test has a patch of the shipped series.
+
+        It is known by its subject: another re-roll may have it at another number, and a newer
+        tree may have it already.
+
+        :raises SpecError: when the shipped series has no such patch.
+        """
+        subject = self._shipped_subjects.get(number)
+        if subject is None:
+            raise SpecError(f"the shipped series has no patch {number}")
+        for position in self.applied.positions[1:]:
+            if position.subject == subject:
+                return position.number <= self.position().number
+        return subject in self._base_subjects
+
+    @cached_property
+    def _shipped_subjects(self) -> dict[int, str]:
+        return {patch.number: patch.subject for patch in read_series(str(DEFAULT_SERIES)).patches}
+
+    @cached_property
+    def _base_subjects(self) -> frozenset[str]:
+        """Subjects of what the tree itself did to live updates, newest first, up to a limit."""
+        words = ("log", "-n", "1000", "--format=%s", self.source.base, "--")
+        paths = ("kernel/liveupdate", "include/linux/liveupdate.h")
+        return frozenset(git(self.source.repo, *words, *paths).stdout.splitlines())
+
     # -- building ----------------------------------------------------------------------------
 
     def build(self, position: int | None = None) -> KernelBuild:
@@ -168,6 +195,11 @@ class Pipeline:
         if at.number not in self._builds:
             self._builds[at.number] = self._build(at)
         return self._builds[at.number]
+
+    @property
+    def built(self) -> bool:
+        """Whether anything has been built or taken from the cache so far."""
+        return bool(self._builds)
 
     def _localversion(self, at: Position) -> str:
         suffix = "" if self.profile.name == "default" else f"-{self.profile.name}"

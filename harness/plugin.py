@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from harness.errors import ExitCode, HarnessError, InfrastructureError, InputError, KernelCrash
+from harness.errors import (
+    ExitCode,
+    HarnessError,
+    InfrastructureError,
+    InputError,
+    KernelCrash,
+)
+from harness.expectation import EVERYWHERE, Expectation, Expected, resolve
 from harness.report import Outcome, RunResults, TestResult, UpdateResult
 
 if TYPE_CHECKING:
@@ -63,6 +70,12 @@ _OPTIONS = (
     _Option(name="accel", metavar="auto|kvm|tcg", help="QEMU accelerator", default="auto"),
     _Option(name="cmdline", metavar="WORDS", help="further kernel parameters"),
     _Option(name="jobs", metavar="N", help="parallel compilers (default: one for each CPU)"),
+    _Option(
+        name="judge",
+        metavar="desired|expected",
+        help="by what the series is to bring, or by what the markers state for the position",
+        default="desired",
+    ),
     _Option(name="results", metavar="DIR", help="where logs and results.json go"),
 )
 
@@ -114,6 +127,7 @@ class _Session:
         self.config = config
         self.started = time.monotonic()
         self.directory = _results_directory(config)
+        self.by_expectation = _by_expectation(config)
         self.watches: list[_Watch] = []
         self.shared: VirtualMachine | None = None
         self.tests: dict[str, TestResult] = {}
@@ -175,6 +189,7 @@ class _Session:
 
 
 _SESSION = pytest.StashKey[_Session]()
+_EXPECTATION = pytest.StashKey[Expectation]()
 _MET = pytest.StashKey[set[str]]()
 
 
@@ -189,6 +204,13 @@ def _results_directory(config: pytest.Config) -> Path:
     if given:
         return Path(given).resolve()
     return Path(config.rootpath) / "results" / time.strftime("%Y%m%d-%H%M%S")
+
+
+def _by_expectation(config: pytest.Config) -> bool:
+    judge = setting(config, "judge")
+    if judge not in ("desired", "expected"):
+        raise pytest.UsageError(f"--harness-judge is desired or expected, not {judge!r}")
+    return judge == "expected"
 
 
 def _or_exit(stage: Callable[[], _T], kind: type[HarnessError] = InputError) -> _T:
@@ -306,6 +328,54 @@ def record_updates(request: pytest.FixtureRequest, updates: list[LiveUpdate]) ->
     ]
 
 
+# -- expectations ---------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what there is nothing to ask about yet at the position under test."""
+    want = _expectation(item)
+    if want.outcome is Expected.SKIPPED:
+        pytest.skip(want.why)
+
+
+def _expectation(item: pytest.Item) -> Expectation:
+    """Return what is expected of *item*; without markers no kernel is asked for."""
+    if _EXPECTATION not in item.stash:
+        names = ("fails_before", "only_from")
+        marks = [mark for name in names for mark in item.iter_markers(name)]
+        item.stash[_EXPECTATION] = EVERYWHERE
+        if marks:
+            pipeline = _or_exit(lambda: _session(item.config).pipeline)
+            item.stash[_EXPECTATION] = _or_exit(lambda: resolve(marks, pipeline.has_patch))
+    return item.stash[_EXPECTATION]
+
+
+def _compare(item: pytest.Item, report: Any) -> None:
+    """Note what was expected; when expectations are judged, make the report say so.
+
+    An expected failure becomes pytest's ``xfailed``, an unexpected pass a failure.
+    """
+    want, facts = _expectation(item), report.harness
+    facts["expected"] = want.outcome.value
+    failed = facts["outcome"] in (Outcome.FAILED.value, Outcome.CRASHED.value)
+    if failed:
+        as_expected = want.outcome in (Expected.FAILED, Expected.EITHER)
+        facts["unexpected"] = not as_expected or not want.explains(facts["splats"])
+    elif facts["outcome"] == Outcome.ERROR.value:
+        facts["unexpected"] = True
+    else:
+        passed = report.when == "call" and report.passed
+        facts["unexpected"] = passed and want.outcome is Expected.FAILED
+    if not item.config.stash[_SESSION].by_expectation:
+        return
+    if failed and not facts["unexpected"]:
+        report.outcome, report.wasxfail = "skipped", want.why
+    elif facts["unexpected"] and report.passed:
+        facts["outcome"] = Outcome.PASSED.value
+        report.outcome, report.longrepr = "failed", f"it passes, but is stated: {want.why}"
+
+
 # -- reports --------------------------------------------------------------------------------
 
 
@@ -316,14 +386,22 @@ def pytest_runtest_makereport(
     """Judge the kernel log, attach the console, and say which kind of trouble it was."""
     report = yield
     report.harness = {"outcome": None, "splats": [], "known": []}
-    if call.excinfo is not None and isinstance(call.excinfo.value, HarnessError):
+    if call.excinfo is not None:
         _classify_error(call.excinfo.value, report, item.config.get_verbosity())
     if _SESSION in item.config.stash:
         _judge_consoles(item, report)
+        _compare(item, report)
     return report
 
 
-def _classify_error(error: HarnessError, report: Any, verbosity: int) -> None:
+def _classify_error(error: BaseException, report: Any, verbosity: int) -> None:
+    if not isinstance(error, HarnessError):
+        # What a fixture asserts is a verdict as well; other trouble of a fixture is none.
+        if report.failed:
+            verdict = report.when == "call" or isinstance(error, AssertionError)
+            outcome = Outcome.FAILED if verdict else Outcome.ERROR
+            report.harness["outcome"] = outcome.value
+        return
     if isinstance(error, KernelCrash):
         report.harness["outcome"] = Outcome.CRASHED.value
         if error.splat:
@@ -368,11 +446,11 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
         report.passed or report.harness["outcome"] == Outcome.ERROR.value
     ):
         trouble = "" if report.passed else f"\n{report.longrepr}"
-        report.outcome, report.harness["outcome"] = "failed", None
+        report.outcome, report.harness["outcome"] = "failed", Outcome.FAILED.value
         report.longrepr = "the kernel log shows: " + "; ".join(report.harness["splats"]) + trouble
     missing = [want for want in expected if not any(re.search(want, title) for title in met)]
     if report.when == "call" and report.passed and missing:
-        report.outcome = "failed"
+        report.outcome, report.harness["outcome"] = "failed", Outcome.FAILED.value
         report.longrepr = f"the kernel log does not show the expected splat: {missing[0]}"
 
 
@@ -402,6 +480,8 @@ def sanitised(nodeid: str) -> str:
 def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
     """Show trouble of the harness as an error and a dead kernel as a crash."""
     outcome = getattr(report, "harness", {}).get("outcome")
+    if hasattr(report, "wasxfail"):
+        return None
     if outcome == Outcome.ERROR.value:
         return "error", "E", "ERROR"
     if outcome == Outcome.CRASHED.value:
@@ -425,14 +505,13 @@ class _Collector:
 def _result_of(report: Any) -> TestResult:
     extra = getattr(report, "harness", {})
     outcome = Outcome(extra.get("outcome") or report.outcome)
-    if outcome is Outcome.FAILED and report.when != "call" and not extra.get("splats"):
-        outcome = Outcome.ERROR
+    unexpected = extra.get("unexpected", outcome not in (Outcome.PASSED, Outcome.SKIPPED))
     context = getattr(report, "context", None)
     name = report.nodeid.partition("tests/guest/")[2] or report.nodeid
     if context is not None and getattr(context, "msg", None):
         name = f"{name}::{context.msg}"
     message = ""
-    if outcome not in (Outcome.PASSED,):
+    if outcome is not Outcome.PASSED or unexpected:
         message = _message(report)
     return TestResult(
         id=name,
@@ -442,6 +521,8 @@ def _result_of(report: Any) -> TestResult:
         splats=tuple(extra.get("splats", ())),
         known_issues=tuple(extra.get("known", ())),
         console=extra.get("console"),
+        expected=extra.get("expected", Expected.PASSED.value),
+        unexpected=unexpected,
     )
 
 
@@ -465,6 +546,7 @@ def _merged(before: TestResult, now: TestResult) -> TestResult:
         splats=before.splats + now.splats,
         known_issues=before.known_issues + now.known_issues,
         console=now.console or before.console,
+        unexpected=before.unexpected or now.unexpected,
     )
 
 
@@ -482,9 +564,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     state.close()
     tests = tuple(state.tests.values())
-    failed = any(test.outcome in (Outcome.FAILED, Outcome.CRASHED) for test in tests)
+    failed = any(
+        test.unexpected and test.outcome is not Outcome.ERROR
+        if state.by_expectation
+        else test.outcome in (Outcome.FAILED, Outcome.CRASHED)
+        for test in tests
+    )
     if exitstatus == pytest.ExitCode.TESTS_FAILED and not failed:
         session.exitstatus = int(ExitCode.INFRASTRUCTURE)
+    if not state.pipeline.built:
+        return
     try:
         facts = state.pipeline.facts()
     except HarnessError:
@@ -492,6 +581,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     results = RunResults(
         **facts,
+        judge="expected" if state.by_expectation else "desired",
         tests=tests,
         live_updates=tuple(state.updates),
         seconds=time.monotonic() - state.started,

@@ -47,6 +47,9 @@ class TestResult:
     :param splats: titles of splats in the kernel log that nobody expected.
     :param known_issues: titles of splats that are on the list of known issues.
     :param console: the console slice, relative to the results directory; ``None`` without a VM.
+    :param expected: what its markers state for the position: ``passed``, ``failed``, ``either``
+        or ``skipped``.
+    :param unexpected: whether it did something else; an error always is.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -58,6 +61,8 @@ class TestResult:
     splats: tuple[str, ...] = ()
     known_issues: tuple[str, ...] = ()
     console: str | None = None
+    expected: str = "passed"
+    unexpected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +88,11 @@ class UpdateResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResults:
-    """Everything one run found out."""
+    """Everything one run found out.
+
+    :param judge: ``desired``: by what the series is to bring; ``expected``: by what the tests
+        state for the position.
+    """
 
     kernel: Mapping[str, Any]
     series: Mapping[str, Any]
@@ -93,6 +102,7 @@ class RunResults:
     tests: tuple[TestResult, ...]
     live_updates: tuple[UpdateResult, ...]
     seconds: float
+    judge: str = "desired"
 
     @property
     def counts(self) -> dict[str, int]:
@@ -108,6 +118,7 @@ class RunResults:
             "series": dict(self.series),
             "profile": self.profile,
             "accel": self.accel,
+            "judge": self.judge,
             "machine": dict(self.machine),
             "tests": [_plain(test) for test in self.tests],
             "live_updates": [_plain(update) for update in self.live_updates],
@@ -153,6 +164,7 @@ def read_results(path: Path) -> RunResults:
                 UpdateResult(**_known(UpdateResult, item)) for item in data["live_updates"]
             ),
             seconds=data["seconds"],
+            judge=data.get("judge", "desired"),
         )
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror}") from error
@@ -263,9 +275,12 @@ def _tests(results: RunResults) -> Table:
         name = Text(test.id)
         if test.message:
             name.append(f"\n  {test.message.splitlines()[0][:160]}", style="dim")
-        table.add_row(
-            Text(test.outcome.value, style=_STYLE[test.outcome]), name, f"{test.seconds:.1f}"
-        )
+        said, style = test.outcome.value, _STYLE[test.outcome]
+        if results.judge == "expected" and test.unexpected:
+            said, style = f"{said}, unexpected", "bold red"
+        elif results.judge == "expected" and test.outcome is not Outcome.PASSED:
+            said, style = f"{said}, as stated", "green"
+        table.add_row(Text(said, style=style), name, f"{test.seconds:.1f}")
     return table
 
 
@@ -302,5 +317,9 @@ def _verdict(results: RunResults) -> Text:
     counts = results.counts
     said = ", ".join(f"{counts[o.value]} {o.value}" for o in Outcome if counts[o.value])
     bad = counts["failed"] + counts["crashed"]
+    if results.judge == "expected":
+        wrong = [test for test in results.tests if test.unexpected]
+        bad = sum(test.outcome is not Outcome.ERROR for test in wrong)
+        said += f"; {len(wrong) or 'none'} unexpected"
     style = "bold red" if bad else "bold magenta" if counts["error"] else "bold green"
     return Text(f"{said or 'no tests ran'} in {results.seconds:.0f} s", style=style)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Markers and a position become one expectation; sessions are judged by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.errors import SpecError
+from harness.expectation import EVERYWHERE, Expected, resolve
+
+pytest_plugins = ["pytester"]
+
+
+def at(position: int) -> Callable[[int], bool]:
+    return lambda patch: patch <= position
+
+
+def fails_before(*args: object, **kwargs: object) -> pytest.Mark:
+    return pytest.mark.fails_before(*args, **kwargs).mark
+
+
+def only_from(*args: object, **kwargs: object) -> pytest.Mark:
+    return pytest.mark.only_from(*args, **kwargs).mark
+
+
+def test_without_markers_it_passes_everywhere() -> None:
+    assert resolve([], at(0)) is EVERYWHERE
+    assert resolve([pytest.mark.fresh_machine.mark], at(0)) is EVERYWHERE
+
+
+@pytest.mark.parametrize(
+    ("position", "outcome"),
+    [(0, Expected.FAILED), (4, Expected.FAILED), (5, Expected.PASSED), (11, Expected.PASSED)],
+)
+def test_fails_before_flips_at_its_patch(position: int, outcome: Expected) -> None:
+    assert resolve([fails_before(5)], at(position)).outcome is outcome
+
+
+@pytest.mark.parametrize(("position", "outcome"), [(1, Expected.EITHER), (2, Expected.PASSED)])
+def test_sometimes_accepts_either_before_and_only_before(position: int, outcome: Expected) -> None:
+    assert resolve([fails_before(2, sometimes=True)], at(position)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("position", "outcome"),
+    [(5, Expected.SKIPPED), (6, Expected.FAILED), (8, Expected.PASSED)],
+)
+def test_what_does_not_exist_yet_cannot_fail(position: int, outcome: Expected) -> None:
+    assert resolve([fails_before(8), only_from(6)], at(position)).outcome is outcome
+
+
+def test_why_is_said_in_words() -> None:
+    assert resolve([fails_before(5)], at(4)).why == "fails before patch 5"
+    assert resolve([fails_before(5, sometimes=True)], at(4)).why == "may fail before patch 5"
+    assert resolve([only_from(6)], at(4)).why == "only from patch 6"
+
+
+def test_splat_that_is_not_named_is_not_explained() -> None:
+    want = resolve([fails_before(5, splat="KASAN: .*-use-after-free")], at(0))
+    assert want.explains(["BUG: KASAN: slab-use-after-free in f"])
+    assert not want.explains(["BUG: KASAN: slab-use-after-free in f", "WARNING: at g"])
+    assert not resolve([fails_before(5)], at(0)).explains(["WARNING: at g"])
+    assert EVERYWHERE.explains([])
+
+
+@pytest.mark.parametrize(
+    "mark", [fails_before(), fails_before("five"), fails_before(5, splats="x"), only_from(6, 7)]
+)
+def test_marker_that_is_used_wrongly_is_an_error(mark: pytest.Mark) -> None:
+    with pytest.raises(SpecError, match=mark.name):
+        resolve([mark], at(0))
+
+
+# -- sessions --------------------------------------------------------------------------------
+
+TESTS = """\
+import pytest
+
+@pytest.mark.fails_before(5)
+def test_fixed_by_five():
+    assert {position} >= {fixed}
+
+@pytest.mark.fails_before(5, sometimes=True)
+def test_race():
+    assert {position} >= 5
+
+@pytest.mark.only_from(6)
+def test_only_from_six():
+    pass
+
+def test_everywhere():
+    pass
+"""
+
+
+def judged(
+    pytester: pytest.Pytester, position: int, judge: str, *, fixed: int = 5
+) -> tuple[dict[str, int], int]:
+    """Run the tests at a position; return what pytest counts, and the exit code."""
+    pytester.makepyfile(test_it=TESTS.format(position=position, fixed=fixed))
+    pytester.makeconftest(
+        f"from harness.pipeline import Pipeline\n"
+        f"Pipeline.has_patch = lambda self, number: number <= {position}\n"
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--harness-judge={judge}")
+    return done.parseoutcomes(), done.ret
+
+
+@pytest.mark.parametrize(
+    ("position", "judge", "fixed", "counts", "status"),
+    [
+        (0, "desired", 5, {"failed": 2, "skipped": 1, "passed": 1}, 1),
+        (0, "expected", 5, {"xfailed": 2, "skipped": 1, "passed": 1}, 0),
+        (5, "expected", 5, {"passed": 3, "skipped": 1}, 0),
+        (11, "desired", 5, {"passed": 4}, 0),
+        (11, "expected", 5, {"passed": 4}, 0),
+        # Fixed one patch too early, and one too late.
+        (4, "expected", 4, {"failed": 1, "xfailed": 1, "skipped": 1, "passed": 1}, 1),
+        (5, "expected", 6, {"failed": 1, "skipped": 1, "passed": 2}, 1),
+    ],
+)
+def test_session_is_judged(
+    pytester: pytest.Pytester,
+    position: int,
+    judge: str,
+    fixed: int,
+    counts: dict[str, int],
+    status: int,
+) -> None:
+    assert judged(pytester, position, judge, fixed=fixed) == (counts, status)
+
+
+def test_unknown_judge_is_bad_usage(pytester: pytest.Pytester) -> None:
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-judge=somebody")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert "desired or expected" in done.stderr.str()
