@@ -26,7 +26,6 @@ def preserve_module_file(update: LiveUpdate, name: str, content: str) -> None:
     update.preserve(name)
 
 
-@pytest.mark.fresh_machine
 def test_many_sessions_survive(
     machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
 ) -> None:
