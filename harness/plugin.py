@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -142,6 +143,9 @@ class _Session:
             from harness.pipeline import Pipeline, target_from_settings
             from harness.store import Store
 
+            # What ends a job in CI must end compilers and machines too, as Ctrl-C does.
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
             target = target_from_settings(lambda name: setting(self.config, name))
             self._pipeline = Pipeline(target, Store(), self.say)
         return self._pipeline

@@ -16,22 +16,22 @@ from harness.build_log import (
     warnings_by_target,
 )
 
-TREE = Path("/cache/work/src")
+TREE = Path("/cache/linux/src")
 
 # Lines as gcc 12, ld 2.40, modpost and objtool of Linux 7.0 print them.
 RECORDED = """\
   CC      kernel/liveupdate/luo_file.o
   CC      lib/maple_tree.o
-In file included from /cache/work/src/include/linux/kernel.h:16,
-                 from /cache/work/src/kernel/fork.c:1:
-/cache/work/src/lib/maple_tree.c: In function 'mas_wr_bnode':
-/cache/work/src/lib/maple_tree.c:3480:1: warning: the frame size of 1488 bytes is larger than \
+In file included from /cache/linux/src/include/linux/kernel.h:16,
+                 from /cache/linux/src/kernel/fork.c:1:
+/cache/linux/src/lib/maple_tree.c: In function 'mas_wr_bnode':
+/cache/linux/src/lib/maple_tree.c:3480:1: warning: the frame size of 1488 bytes is larger than \
 1280 bytes [-Wframe-larger-than=]
  3480 | }
       | ^
 ../kernel/liveupdate/luo_flb.c:12:9: warning: #warning old interface [-Wcpp]
    12 | #warning old interface
-/cache/work/src/kernel/fork.c:7:5: note: declared here
+/cache/linux/src/kernel/fork.c:7:5: note: declared here
   LD      vmlinux.o
 vmlinux.o: warning: objtool: luo_thaw+0x12: unreachable instruction
 ld: warning: vmlinux has a LOAD segment with RWX permissions
@@ -43,10 +43,10 @@ WARNING: modpost: vmlinux: section mismatch in reference: a+0x1 (section: .text)
 
 FAILED = """\
   CC      kernel/liveupdate/luo_file.o
-/cache/work/src/kernel/a.c:3:2: warning: #warning old [-Wcpp]
+/cache/linux/src/kernel/a.c:3:2: warning: #warning old [-Wcpp]
 {first}
-/cache/work/src/kernel/b.c:9:1: error: a later one
-make[3]: *** [/cache/work/src/scripts/Makefile.build:289: kernel/a.o] Error 1
+/cache/linux/src/kernel/b.c:9:1: error: a later one
+make[3]: *** [/cache/linux/src/scripts/Makefile.build:289: kernel/a.o] Error 1
 make: *** [Makefile:248: __sub-make] Error 2
 """
 
@@ -96,12 +96,12 @@ def test_parse_finds_nothing_else() -> None:
 
 
 def test_parse_warning_of_a_header_counts_once() -> None:
-    line = "/cache/work/src/include/linux/a.h:3:1: warning: bad [-Wx]\n"
+    line = "/cache/linux/src/include/linux/a.h:3:1: warning: bad [-Wx]\n"
     assert len(parse_warnings(line * 3, TREE)) == 1
 
 
 def test_parse_errors_are_no_warnings() -> None:
-    assert parse_warnings("/cache/work/src/kernel/a.c:3:1: error: bad [-Werror=x]\n", TREE) == ()
+    assert parse_warnings("/cache/linux/src/kernel/a.c:3:1: error: bad [-Werror=x]\n", TREE) == ()
 
 
 def test_parse_without_tree_keeps_the_whole_name() -> None:
@@ -144,8 +144,8 @@ def test_new_warnings_gone_warning_is_not_new() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "/cache/work/src/kernel/a.c:1:22: error: expected ';' before '}' token",
-        "/cache/work/src/kernel/a.c:1:10: fatal error: none.h: No such file or directory",
+        "/cache/linux/src/kernel/a.c:1:22: error: expected ';' before '}' token",
+        "/cache/linux/src/kernel/a.c:1:10: fatal error: none.h: No such file or directory",
         'ERROR: modpost: "liveupdate_flb_get" [luo_test.ko] undefined!',
         "ld: kernel/a.o: in function `f': a.c:(.text+0x3): undefined reference to `g'",
         "ld: cannot find -lelf: No such file or directory",
