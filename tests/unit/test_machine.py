@@ -60,7 +60,7 @@ def argv(spec: MachineSpec, gdb: Path | None = None) -> str:
     "words",
     [
         "-machine q35",
-        "-accel tcg,thread=multi -cpu max",
+        "-accel tcg,thread=multi -cpu max,la57=off -m",
         "-m 64M -smp 2",
         "-append console=ttyS0 kho=on liveupdate=on",
         "-chardev pipe,id=console,path=tty -serial chardev:console",
@@ -75,7 +75,7 @@ def test_argv_has(spec: MachineSpec, words: str) -> None:
 
 def test_argv_kvm_uses_the_hosts_cpu(spec: MachineSpec) -> None:
     words = argv(dataclasses.replace(spec, accel="kvm"))
-    assert "-accel kvm -cpu host" in words
+    assert "-accel kvm -cpu host,la57=off -m" in words
     assert "tcg" not in words
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from harness.errors import HarnessError, SpecError
 from harness.pipeline import Pipeline, target_from_settings
+from harness.series import AppliedSeries, Position, read_series
+from harness.source import SourceTree, git
 from harness.spec import DEBIAN_LINUX_7_0, DEFAULT_SERIES, KernelSpec, Target
 from harness.store import Store
 
@@ -92,3 +94,58 @@ def test_series_is_read_before_the_tree(tmp_path: Path) -> None:
     )
     with pytest.raises(HarnessError, match="no series"):
         pipeline.position()
+
+
+# -- which patches the kernel under test has -------------------------------------------------
+
+SHIPPED = {patch.number: patch.subject for patch in read_series(str(DEFAULT_SERIES)).patches}
+
+
+def pipeline_at(
+    tmp_path: Path, position: int, subjects: list[str], upstream: list[str] | None = None
+) -> Pipeline:
+    """Return a pipeline whose tree has the commits *upstream*, and a series of *subjects*."""
+    repo = tmp_path / "linux"
+    (repo / "kernel" / "liveupdate").mkdir(parents=True)
+    git(tmp_path, "init", "-q", repo)
+    for number, subject in enumerate(["base", *(upstream or [])]):
+        (repo / "kernel" / "liveupdate" / "luo.c").write_text(f"{number}\n")
+        git(repo, "add", ".")
+        identity = ("-c", "user.name=A", "-c", "user.email=a@example.com")
+        git(repo, *identity, "commit", "-q", "-m", subject)
+    base = git(repo, "rev-parse", "HEAD").stdout.strip()
+    made = Pipeline(target(position=str(position)), Store(tmp_path / "cache"), lambda _text: None)
+    source = SourceTree(repo=repo, base=base, tree="", version="7.0", label="", lock="")
+    positions = tuple(
+        Position(number=number, subject=subject, commit=base, tree="")
+        for number, subject in enumerate(["base", *subjects])
+    )
+    applied = AppliedSeries(source=source, series=None, support=(), positions=positions)
+    vars(made).update(source=source, applied=applied)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("position", "number", "has"), [(0, 1, False), (5, 5, True), (5, 6, False)]
+)
+def test_has_patch_of_the_shipped_series(
+    tmp_path: Path, position: int, number: int, has: bool
+) -> None:
+    assert pipeline_at(tmp_path, position, list(SHIPPED.values())).has_patch(number) is has
+
+
+def test_has_patch_is_known_by_its_subject_in_a_re_roll(tmp_path: Path) -> None:
+    made = pipeline_at(tmp_path, 2, ["mm: new in v5", SHIPPED[7], SHIPPED[1]])
+    assert made.has_patch(7)
+    assert not made.has_patch(1)
+
+
+def test_has_patch_that_the_tree_has_already(tmp_path: Path) -> None:
+    made = pipeline_at(tmp_path, 0, ["mm: other"], upstream=[SHIPPED[3]])
+    assert made.has_patch(3)
+    assert not made.has_patch(4)
+
+
+def test_has_patch_of_an_unknown_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no patch 99"):
+        pipeline_at(tmp_path, 0, []).has_patch(99)
