@@ -337,11 +337,8 @@ def _make(
 
 def _install_headers(make: list[str | Path], objdir: Path, log_file: Path) -> Path:
     target = objdir / "harness-headers"
-    command.run(
-        [*make, "-s", "headers_install", f"INSTALL_HDR_PATH={target}"],
-        timeout_s=BUILD_S,
-        log_file=log_file,
-    )
+    words = [*make, "-s", "headers_install", f"INSTALL_HDR_PATH={target}"]
+    _compile(words, "headers_install", log_file)
     return target / "include"
 
 
@@ -361,8 +358,18 @@ def _build_selftests(worktree: Path, objdir: Path, headers: Path, log_file: Path
         parts = [source / f"{name}.c", *([common] if common.exists() else [])]
         with log_file.open("a") as stream:
             stream.write(f"  HOSTCC  {output.name}/{name}\n")
-        command.run(["gcc", *flags, "-o", output / name, *parts], timeout_s=120, log_file=log_file)
+        _compile(["gcc", *flags, "-o", output / name, *parts], f"selftest {name}", log_file)
     return output
+
+
+def _compile(words: list[str | Path], what: str, log_file: Path) -> None:
+    try:
+        command.run(words, timeout_s=BUILD_S, log_file=log_file)
+    except CommandError as error:
+        if error.returncode is None or error.returncode < 0:
+            raise
+        text = log_file.read_text(errors="replace")
+        raise BuildError(f"{what}: {first_error(text)}", log=log_file) from error
 
 
 def _collect(

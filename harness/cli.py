@@ -22,11 +22,11 @@ from rich.text import Text
 
 from harness import command
 from harness.arch import architecture
+from harness.cell import Cell, pytest_argv, pytest_environment
 from harness.errors import ExitCode, HarnessError, InputError
 from harness.host import check_host
 from harness.pipeline import Pipeline, target_from_settings
 from harness.report import print_results, read_results
-from harness.spec import GUEST_TESTS_DIR, PROJECT_ROOT
 from harness.store import Store
 
 log = logging.getLogger(__name__)
@@ -164,6 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         help="mbox, maildir, directory or A..B; 'none' for no patches (default: the shipped one)",
     )
     group.add_argument("--position", metavar="N", help="patches applied, 0 = none (default: all)")
+    group.add_argument(
+        "--extra", metavar="FILES", help="patches on top of the position, colon-separated"
+    )
     group.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
     group.add_argument("-j", "--jobs", metavar="N", help="parallel compilers (default: all CPUs)")
     output = argparse.ArgumentParser(add_help=False)
@@ -257,6 +260,7 @@ def _fetch(args: argparse.Namespace, ui: _Ui) -> int:
     with ui.progress() as progress:
         pipeline = _pipeline(args, progress)
         applied = pipeline.applied
+        applied.position(None)
     source = applied.source
     ui.out.print(f"Linux {source.version}: {source.label}", markup=False, soft_wrap=True)
     for position in applied.positions:
@@ -338,17 +342,13 @@ def _run(args: argparse.Namespace, ui: _Ui) -> int:
         pipeline = _pipeline(args, progress)
         pipeline.check_machine()
         pipeline.image(pipeline.build())
-    words: list[str | Path] = [sys.executable, "-m", "pytest", f"--rootdir={PROJECT_ROOT}"]
-    words += ["-c", PROJECT_ROOT / "pyproject.toml", "-p", "no:cacheprovider"]
-    words += [f"--junitxml={directory / 'junit.xml'}", f"--harness-results={directory}"]
-    for name in ("kernel", "base", "series", "position", "profile", "accel", "cmdline", "judge"):
-        value = getattr(args, name)
-        if value is not None:
-            words.append(f"--harness-{name}={value}")
-    extra = list(args.pytest_args)
-    if not any(Path(word.partition("::")[0]).exists() for word in extra):
-        extra.append(str(GUEST_TESTS_DIR))
-    status = command.run_attached([*words, *extra])
+    cell = Cell(
+        target=pipeline.target,
+        pytest_args=tuple(args.pytest_args),
+        judge=args.judge or "desired",
+        cmdline=args.cmdline or "",
+    )
+    status = command.run_attached(pytest_argv(cell, directory), env=pytest_environment())
     path = directory / "results.json"
     if not path.exists():
         return status

@@ -206,19 +206,30 @@ def spawn(
         _end_group(popen, grace_s)
 
 
-def run_attached(argv: Sequence[Argument], *, env: Mapping[str, str] | None = None) -> int:
+def run_attached(
+    argv: Sequence[Argument],
+    *,
+    env: Mapping[str, str] | None = None,
+    log_file: Path | None = None,
+) -> int:
     """Run *argv* with our standard output and error, and return its exit status.
 
     It has no deadline: it is for a program that watches its own, such as pytest.  An interrupt is
     passed on exactly once, whoever sent it, and the program is then waited for, so that it can
     tear down what it holds.
 
+    :param log_file: where both its streams go instead, appended.
     :raises CommandError: when it cannot be started.
     :raises KeyboardInterrupt: after the program ended because of one.
     """
     words = tuple(str(word) for word in argv)
     log.debug("run %s", shlex.join(words))
-    popen = _start(words, cwd=None, env=env, stdin=subprocess.DEVNULL, stdout=None, stderr=None)
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(log_file.open("ab")) if log_file is not None else None
+        error = subprocess.STDOUT if sink is not None else None
+        popen = _start(
+            words, cwd=None, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=error
+        )
     try:
         return popen.wait()
     except KeyboardInterrupt:

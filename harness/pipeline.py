@@ -7,6 +7,7 @@ Command line, pytest plugin and everything that walks through positions use the 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +23,19 @@ from harness.build import (
     make_argv,
     probe_toolchain,
 )
-from harness.build_log import BuildWarning, new_warnings
+from harness.build_log import new_warnings
 from harness.errors import SpecError
 from harness.image import GuestKeys, Image, build_image, guest_keys, payload_archive
 from harness.kconfig import KernelConfig, configure, explain, fragments_of
 from harness.machine import Accel, choose_accel, qemu_version
-from harness.series import AppliedSeries, Position, Series, apply_series, read_series
+from harness.series import (
+    AppliedSeries,
+    Position,
+    Series,
+    apply_extra,
+    apply_series,
+    read_series,
+)
 from harness.source import SourceTree, check_out, git, open_source
 from harness.spec import (
     DEBIAN_LINUX_7_0,
@@ -76,7 +84,27 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
         accel=accel,
         arch=architecture().name,
         jobs=None if jobs is None else _number(jobs, "jobs", least=1),
+        extra=tuple(Path(text) for text in (setting("extra") or "").split(os.pathsep) if text),
     )
+
+
+def settings_of(target: Target) -> dict[str, str]:
+    """Turn a target into the settings that :func:`target_from_settings` makes it from."""
+    settings = {
+        "series": target.series if target.series is not None else "none",
+        "position": "last" if target.position is None else str(target.position),
+        "profile": target.profile,
+        "accel": target.accel,
+    }
+    if target.kernel.path is not None:
+        settings["kernel"] = str(target.kernel.path)
+    if target.kernel.base is not None:
+        settings["base"] = target.kernel.base
+    if target.jobs is not None:
+        settings["jobs"] = str(target.jobs)
+    if target.extra:
+        settings["extra"] = os.pathsep.join(str(path) for path in target.extra)
+    return settings
 
 
 def _number(text: str, name: str, *, least: int) -> int:
@@ -126,10 +154,15 @@ class Pipeline:
         return read_series(self.target.series, repo=self.target.kernel.path)
 
     @cached_property
+    def extra(self) -> tuple[Series, ...]:
+        """The patches on top of the target's position, read."""
+        return tuple(read_series(str(path)) for path in self.target.extra)
+
+    @cached_property
     def applied(self) -> AppliedSeries:
         """The series on the tree, one commit a patch."""
         # What is wrong with series or profile is said before minutes are spent on the tree.
-        series, _ = self.series, self.profile
+        series, _, _ = self.series, self.extra, self.profile
         return apply_series(
             self.source, series, self.store, support=SUPPORT, progress=self._progress
         )
@@ -150,11 +183,23 @@ class Pipeline:
         return guest_keys(self.store)
 
     def position(self, number: int | None = None) -> Position:
-        """Return a position; ``None`` is the target's.
+        """Return a position; ``None`` is the target's, which has the extra patches on top.
 
-        :raises SeriesError: when the series has no such position.
+        :raises SeriesError: when the series has no such position, or a patch does not apply.
         """
-        return self.applied.position(self.target.position if number is None else number)
+        if number is None or number == self._own.number:
+            return self._with_extra
+        return self.applied.position(number)
+
+    @cached_property
+    def _own(self) -> Position:
+        return self.applied.position(self.target.position)
+
+    @cached_property
+    def _with_extra(self) -> Position:
+        if not self.extra:
+            return self._own
+        return apply_extra(self.source, self._own, self.extra, self.store, progress=self._progress)
 
     def has_patch(self, number: int) -> bool:
         """Return whether the kernel under test has a patch of the shipped series.
@@ -167,6 +212,8 @@ class Pipeline:
         subject = self._shipped_subjects.get(number)
         if subject is None:
             raise SpecError(f"the shipped series has no patch {number}")
+        if any(patch.subject == subject for series in self.extra for patch in series.patches):
+            return True
         for position in self.applied.positions[1:]:
             if position.subject == subject:
                 return position.number <= self.position().number
@@ -203,18 +250,27 @@ class Pipeline:
 
     def _localversion(self, at: Position) -> str:
         suffix = "" if self.profile.name == "default" else f"-{self.profile.name}"
-        return f"-p{at.number:02}{suffix}"
+        # A kernel with extra patches does not pass for the position that it is made from.
+        extra = "" if at.commit == self.applied.positions[at.number].commit else "x"
+        return f"-p{at.number:02}{extra}{suffix}"
 
-    def _build(self, at: Position) -> KernelBuild:
-        localversion = self._localversion(at)
-        key = build_key(
+    def build_key(self, position: int | None = None) -> str:
+        """Return the cache key of the kernel at a position (``None`` is the target's)."""
+        return self._key(self.position(position))
+
+    def _key(self, at: Position) -> str:
+        return build_key(
             tree=at.tree,
             arch=self.arch,
             profile=self.profile,
-            localversion=localversion,
+            localversion=self._localversion(at),
             kmod_source=KMOD_DIR,
             toolchain=self.toolchain,
         )
+
+    def _build(self, at: Position) -> KernelBuild:
+        localversion = self._localversion(at)
+        key = self._key(at)
         found = cached_build(self.store, key)
         if found is not None:
             return found
@@ -349,7 +405,12 @@ class Pipeline:
             "title": series.title if series else None,
             "origin": series.origin if series else None,
             "position": at.number,
-            "total": len(applied.positions) - 1,
+            "total": applied.last,
+            "extra": [
+                {"subject": patch.subject, "file": series.origin}
+                for series in self.extra
+                for patch in series.patches
+            ],
             "support": [
                 {
                     "subject": item.subject,
@@ -368,7 +429,7 @@ class Pipeline:
     def facts(self) -> dict[str, Any]:
         """Return what the results say besides tests: kernel, series, profile, accel, machine."""
         build, at = self.build(), self.position()
-        before = self._warnings_before(at)
+        new = self.new_warnings()
         return {
             "kernel": {
                 "version": self.source.version,
@@ -379,9 +440,7 @@ class Pipeline:
                 "build_seconds": 0.0 if build.cached else round(build.seconds, 1),
                 "cached": build.cached,
                 "warnings": len(build.warnings),
-                "new_warnings": None
-                if before is None
-                else [str(w) for w in new_warnings(before, build.warnings)],
+                "new_warnings": None if new is None else list(new),
                 "toolchain": self.toolchain.compiler,
                 "config": str(build.config),
             },
@@ -397,20 +456,19 @@ class Pipeline:
                 "cmdline": list(self.profile.cmdline),
                 "image": self.image(build).key,
             },
+            "builds": {str(number): build.key for number, build in sorted(self._builds.items())},
         }
 
-    def _warnings_before(self, at: Position) -> tuple[BuildWarning, ...] | None:
-        """Return the warnings of position 0, ``None`` if it is not in the cache."""
-        base = self.applied.positions[0]
-        if at.number == 0:
-            return self.build().warnings
-        key = build_key(
-            tree=base.tree,
-            arch=self.arch,
-            profile=self.profile,
-            localversion=self._localversion(base),
-            kmod_source=KMOD_DIR,
-            toolchain=self.toolchain,
-        )
-        found = cached_build(self.store, key)
-        return found.warnings if found is not None else None
+    def new_warnings(self) -> tuple[str, ...] | None:
+        """Return the compiler warnings that the patches bring.
+
+        They are compared with position 0, with extra patches with the position without them;
+        ``None`` when that was never built.
+        """
+        base = self._own if self.extra else self.applied.positions[0]
+        if base.commit == self.position().commit:
+            return ()
+        found = cached_build(self.store, self._key(base))
+        if found is None:
+            return None
+        return tuple(str(w) for w in new_warnings(found.warnings, self.build().warnings))

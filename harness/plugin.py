@@ -24,13 +24,16 @@ import pytest
 
 from harness.errors import (
     ExitCode,
+    GuestError,
     HarnessError,
     InfrastructureError,
     InputError,
     KernelCrash,
+    PreconditionError,
+    SilentGuestError,
 )
 from harness.expectation import EVERYWHERE, Expectation, Expected, resolve
-from harness.report import Outcome, RunResults, TestResult, UpdateResult
+from harness.report import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
 
 if TYPE_CHECKING:
     from harness.build import KernelBuild
@@ -67,6 +70,7 @@ _OPTIONS = (
         help="mbox, maildir, directory or A..B; 'none' for no patches (default: the shipped one)",
     ),
     _Option(name="position", metavar="N", help="how many patches to apply (default: all)"),
+    _Option(name="extra", metavar="FILES", help="patches on top of the position, colon-separated"),
     _Option(name="profile", metavar="NAME", help="kernel profile", default="default"),
     _Option(name="accel", metavar="auto|kvm|tcg", help="QEMU accelerator", default="auto"),
     _Option(name="cmdline", metavar="WORDS", help="further kernel parameters"),
@@ -133,8 +137,9 @@ class _Session:
         self.shared: VirtualMachine | None = None
         self.tests: dict[str, TestResult] = {}
         self.updates: list[UpdateResult] = []
+        self.boots: list[BootResult] = []
         self._pipeline: Pipeline | None = None
-        self._boots = 0
+        self._dead: dict[str, HarnessError] = {}
 
     @property
     def pipeline(self) -> Pipeline:
@@ -156,18 +161,50 @@ class _Session:
         return self._pipeline is not None
 
     def boot(self, position: int | None = None) -> VirtualMachine:
-        """Boot a machine and watch its console from the first byte."""
-        self._boots += 1
-        build = _or_exit(lambda: self.pipeline.build(position))
+        """Boot a machine and watch its console from the first byte.
+
+        A kernel that failed to boot twice and never did is not tried again.
+        """
+        build = self.build(position)
+        if build.release in self._dead:
+            raise self._dead[build.release]
         extra = (setting(self.config, "cmdline") or "").split()
+        name = f"{len(self.boots) + 1:03}"
         vm = _or_exit(
             lambda: self.pipeline.machine(
-                build, self.directory / "machines" / f"{self._boots:03}", cmdline=tuple(extra)
+                build, self.directory / "machines" / name, cmdline=tuple(extra)
             )
         )
         self.watches.append(_Watch(vm))
-        vm.start()
+        started = time.monotonic()
+        try:
+            vm.start()
+        except HarnessError as error:
+            self._booted(build.release, started, name, error)
+            raise
+        self._booted(build.release, started, name, None)
         return vm
+
+    def build(self, position: int | None) -> KernelBuild:
+        """Return a kernel; trouble with the one under test ends the session."""
+        if position is None:
+            return _or_exit(self.pipeline.build)
+        return self.pipeline.build(position)
+
+    def _booted(self, release: str, started: float, name: str, error: HarnessError | None) -> None:
+        outcome = _boot_outcome(error)
+        self.boots.append(
+            BootResult(
+                release=release,
+                outcome=outcome,
+                seconds=time.monotonic() - started,
+                message=error.message if error is not None else "",
+                machine=f"machines/{name}",
+            )
+        )
+        own = [boot.outcome for boot in self.boots if boot.release == release]
+        if error is not None and len(own) > 1 and not {Boot.OK, Boot.ERROR} & set(own):
+            self._dead[release] = error
 
     def say(self, text: str) -> None:
         """Show progress although pytest captures output."""
@@ -190,6 +227,17 @@ class _Session:
         self.shared = None
         for watch in self.watches:
             watch.machine.close()
+
+
+def _boot_outcome(error: HarnessError | None) -> Boot:
+    match error:
+        case None:
+            return Boot.OK
+        case KernelCrash():
+            return Boot.CRASHED
+        case SilentGuestError() | GuestError() | PreconditionError():
+            return Boot.UNUSABLE
+    return Boot.ERROR
 
 
 _SESSION = pytest.StashKey[_Session]()
@@ -247,8 +295,11 @@ def kernel(pipeline: Pipeline) -> KernelBuild:
 
 @pytest.fixture(scope="session")
 def kernel_at(pipeline: Pipeline) -> Callable[[int], KernelBuild]:
-    """Build (or take from the cache) the kernel at another position of the series."""
-    return lambda position: _or_exit(lambda: pipeline.build(position))
+    """Build (or take from the cache) the kernel at another position of the series.
+
+    When that one does not build it is an error of the test that asked, and of no other.
+    """
+    return pipeline.build
 
 
 @pytest.fixture(scope="session")
@@ -588,6 +639,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         judge="expected" if state.by_expectation else "desired",
         tests=tests,
         live_updates=tuple(state.updates),
+        boots=tuple(state.boots),
         seconds=time.monotonic() - state.started,
     )
     results.write(state.directory / "results.json")

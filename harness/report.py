@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,41 @@ class UpdateResult:
     stages: Mapping[str, float]
 
 
+class Boot(StrEnum):
+    """What became of a boot.
+
+    Only ``CRASHED`` is a verdict.  ``UNUSABLE``: the kernel did not come as far as to be tested,
+    which a slow host can do as well.  ``ERROR``: trouble of the host or the machine.
+    """
+
+    OK = "ok"
+    CRASHED = "crashed"
+    UNUSABLE = "unusable"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootResult:
+    """One boot of a machine.
+
+    :param seconds: from QEMU's start until the guest answered over SSH, or until it was given up.
+    :param message: why it failed; empty when it did not.
+    :param machine: the machine's directory, relative to the results directory.
+    """
+
+    release: str
+    outcome: Boot
+    seconds: float
+    message: str
+    machine: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResults:
     """Everything one run found out.
 
+    :param boots: every machine that was booted, in order.
+    :param builds: position -> cache key, of every kernel that was used.
     :param judge: ``desired``: by what the series is to bring; ``expected``: by what the tests
         state for the position.
     """
@@ -103,6 +134,8 @@ class RunResults:
     live_updates: tuple[UpdateResult, ...]
     seconds: float
     judge: str = "desired"
+    boots: tuple[BootResult, ...] = ()
+    builds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -120,6 +153,8 @@ class RunResults:
             "accel": self.accel,
             "judge": self.judge,
             "machine": dict(self.machine),
+            "builds": dict(self.builds),
+            "boots": [_plain(boot) for boot in self.boots],
             "tests": [_plain(test) for test in self.tests],
             "live_updates": [_plain(update) for update in self.live_updates],
             "counts": self.counts,
@@ -165,6 +200,11 @@ def read_results(path: Path) -> RunResults:
             ),
             seconds=data["seconds"],
             judge=data.get("judge", "desired"),
+            boots=tuple(
+                BootResult(**_known(BootResult, item) | {"outcome": Boot(item["outcome"])})
+                for item in data.get("boots", ())
+            ),
+            builds=data.get("builds", {}),
         )
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror}") from error
@@ -226,6 +266,8 @@ def _facts(results: RunResults) -> Panel:
             "series",
             Text(f"{series['title']}\n{series['position']} of {series['total']} patches applied"),
         )
+    for item in series.get("extra", ()):
+        grid.add_row("extra", Text(item["subject"]))
     new, count = kernel["new_warnings"], kernel["warnings"]
     compared = "" if new is None else f", {len(new)} of them new" if count else ""
     grid.add_row(

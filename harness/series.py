@@ -107,27 +107,35 @@ class AppliedSeries:
     """A series on a tree.
 
     :param series: ``None`` when the tree is tested as it is.
-    :param positions: index is position.
+    :param positions: index is position; those that could be had.
+    :param broken: why there are no more, ``None`` when every patch applies.
     """
 
     source: SourceTree
     series: Series | None
     support: tuple[SupportPatch, ...]
     positions: tuple[Position, ...]
+    broken: SeriesError | None = None
+
+    @property
+    def last(self) -> int:
+        """The position with every patch, whether it can be had or not."""
+        return len(self.series.patches) if self.series is not None else len(self.positions) - 1
 
     def position(self, number: int | None) -> Position:
         """Return a position, the last one for ``None``.
 
-        :raises SeriesError: when there is none of that number.
+        :raises SeriesError: when there is none of that number, or a patch below it does not apply.
         """
-        if number is None:
-            return self.positions[-1]
-        if not 0 <= number < len(self.positions):
+        wanted = self.last if number is None else number
+        if not 0 <= wanted <= self.last:
             raise SeriesError(
-                f"there is no position {number}",
-                hint=f"positions run from 0 (no patch) to {len(self.positions) - 1} (all)",
+                f"there is no position {wanted}",
+                hint=f"positions run from 0 (no patch) to {self.last} (all)",
             )
-        return self.positions[number]
+        if self.broken is not None and wanted >= len(self.positions):
+            raise self.broken
+        return self.positions[wanted]
 
 
 # -- reading ---------------------------------------------------------------------------------
@@ -328,17 +336,22 @@ def apply_series(
     support: Path | None,
     progress: Callable[[str], None],
 ) -> AppliedSeries:
-    """Turn base, support commits and patches into one commit each.
+    """Turn base, support commits and patches into one commit each, up to one that does not apply.
 
     :param support: directory with ``support.yaml``; ``None`` for no support commits.
-    :raises SeriesError: naming the patch that does not apply, with file and hunk.
+    :raises SeriesError: naming the support commit that does not apply, with file and hunk.
     """
+    broken = None
     with store.lock(f"{source.lock}-am", waiting="it applies a series"):
         chain = _Chain(source, store, progress)
         supports = tuple(_apply_support(chain, support)) if support is not None else ()
         positions = [Position(number=0, subject="base", commit=chain.commit, tree=chain.tree())]
         for patch in series.patches if series is not None else ():
-            chain.apply(patch.mail, f"patch {patch.name}")
+            try:
+                chain.apply(patch.mail, f"patch {patch.name}")
+            except SeriesError as error:
+                broken = error
+                break
             positions.append(
                 Position(
                     number=patch.number,
@@ -352,7 +365,37 @@ def apply_series(
         same = git(source.repo, "rev-parse", "-q", "--verify", series.base_commit, check=False)
         if same.stdout.strip() != source.base:
             log.info("the series was made on %s", series.base_commit[:12])
-    return AppliedSeries(source=source, series=series, support=supports, positions=tuple(positions))
+    return AppliedSeries(
+        source=source,
+        series=series,
+        support=supports,
+        positions=tuple(positions),
+        broken=broken,
+    )
+
+
+def apply_extra(
+    source: SourceTree,
+    at: Position,
+    extra: Sequence[Series],
+    store: Store,
+    *,
+    progress: Callable[[str], None],
+) -> Position:
+    """Return the position *at* with further patches on top; it keeps its number.
+
+    :raises SeriesError: naming the patch that does not apply, and the file it is from.
+    """
+    with store.lock(f"{source.lock}-am", waiting="it applies a series"):
+        chain = _Chain(source, store, progress, on=at)
+        subject = at.subject
+        for series in extra:
+            for patch in series.patches:
+                chain.apply(patch.mail, f'extra patch "{patch.subject}" ({series.origin})')
+                subject = patch.subject
+        tree = chain.tree()
+        chain.close()
+    return Position(number=at.number, subject=subject, commit=chain.commit, tree=tree)
 
 
 def _apply_support(chain: _Chain, directory: Path) -> Iterator[SupportPatch]:
@@ -396,12 +439,21 @@ def _already(chain: _Chain, rule: Section) -> str:
 
 
 class _Chain:
-    """Commits on top of each other, each found again by the content of all below it."""
+    """Commits on top of each other, each found again by the content of all below it.
 
-    def __init__(self, source: SourceTree, store: Store, progress: Callable[[str], None]) -> None:
+    :param on: the position to start from; ``None`` is the tree itself.
+    """
+
+    def __init__(
+        self,
+        source: SourceTree,
+        store: Store,
+        progress: Callable[[str], None],
+        on: Position | None = None,
+    ) -> None:
         self.repo = source.repo
-        self.commit = source.base
-        self._key = digest("chain", source.tree)
+        self.commit = source.base if on is None else on.commit
+        self._key = digest("chain", source.tree if on is None else on.commit)
         self._progress = progress
         self._directory = store.work(source.lock) / "am"
         self._at: str | None = None

@@ -155,6 +155,7 @@ class Target:
     :param accel: ``"auto"``, ``"kvm"`` or ``"tcg"``.
     :param arch: the guest's architecture, as ``uname -m`` says it.
     :param jobs: parallel compilers; ``None`` is one for each CPU of the host.
+    :param extra: files of patches that go on top of the position, in this order.
     """
 
     kernel: KernelSpec
@@ -164,6 +165,7 @@ class Target:
     accel: str
     arch: str
     jobs: int | None = None
+    extra: tuple[Path, ...] = ()
 
 
 # -- reading YAML --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError, SpecError
-from harness.pipeline import Pipeline, target_from_settings
+from harness.pipeline import Pipeline, settings_of, target_from_settings
 from harness.series import AppliedSeries, Position, read_series
 from harness.source import SourceTree, git
 from harness.spec import DEBIAN_LINUX_7_0, DEFAULT_SERIES, KernelSpec, Target
@@ -80,6 +80,23 @@ def test_unknown_accel_names_the_known_ones() -> None:
     with pytest.raises(SpecError, match="no accelerator 'hvf'") as caught:
         target(accel="hvf")
     assert caught.value.hint == "known: auto, kvm, tcg"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"series": "none", "kernel": "/linux", "base": "v7.0", "accel": "tcg", "jobs": "3"},
+        {"position": "0", "profile": "debug", "extra": "/a.patch:/b.patch"},
+    ],
+)
+def test_settings_of_a_target_make_the_same_target(settings: dict[str, str]) -> None:
+    made = target(**settings)
+    assert target(**settings_of(made)) == made
+
+
+def test_extra_is_a_list_of_files() -> None:
+    assert target(extra="a.patch:/b.patch").extra == (Path("a.patch"), Path("/b.patch"))
 
 
 def test_pipeline_does_nothing_before_it_is_asked(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from rich.console import Console
 from harness.errors import SpecError
 from harness.report import (
     SCHEMA,
+    Boot,
+    BootResult,
     Outcome,
     RunResults,
     TestResult,
@@ -96,6 +98,16 @@ def results() -> RunResults:
                 splats=("WARNING: kernel/a.c at f",),
             ),
         ),
+        boots=(
+            BootResult(
+                release="7.0.13-p1-debug",
+                outcome=Boot.OK,
+                seconds=2.4,
+                message="",
+                machine="machines/001",
+            ),
+        ),
+        builds={"0": "a" * 32, "11": "b" * 32},
         live_updates=(
             UpdateResult(
                 test="test_live_update.py::test_many",

@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SeriesError, SpecError
-from harness.series import AppliedSeries, Series, apply_series, read_series, touched_files
+from harness.series import (
+    AppliedSeries,
+    Position,
+    Series,
+    apply_extra,
+    apply_series,
+    read_series,
+    touched_files,
+)
 from harness.source import SourceTree
 from harness.store import Store
 
@@ -327,6 +335,7 @@ def apply(
 ) -> tuple[AppliedSeries, list[str]]:
     said: list[str] = []
     applied = apply_series(source, series, store, support=support, progress=said.append)
+    applied.position(None)
     return applied, said
 
 
@@ -454,6 +463,58 @@ def test_apply_works_after_a_failure(tmp_path: Path, source: SourceTree, store: 
         apply(source, series_of(tmp_path, mail("[PATCH] mm: bad", hunk_that_fails())), store)
     applied, _ = apply(source, series_of(tmp_path, *STEPS), store)
     assert len(applied.positions) == 3
+
+
+def test_positions_below_a_patch_that_does_not_apply_can_be_had(
+    tmp_path: Path, source: SourceTree, store: Store
+) -> None:
+    third = mail("[PATCH 3/3] mm: three", diff(old="two", new="three"))
+    first = STEPS[0].replace("1/2", "1/3")
+    series = series_of(tmp_path, first, mail("[PATCH 2/3] mm: bad", hunk_that_fails()), third)
+    applied = apply_series(source, series, store, support=None, progress=lambda _text: None)
+    assert applied.last == 3
+    assert applied.position(1).subject == "mm: one"
+    for number in (2, 3, None):
+        with pytest.raises(SeriesError, match='patch 2 "mm: bad" does not apply'):
+            applied.position(number)
+
+
+def on_top(
+    source: SourceTree, store: Store, at: Position, *files: str
+) -> tuple[Position, list[str]]:
+    said: list[str] = []
+    extra = [read_series(file) for file in files]
+    return apply_extra(source, at, extra, store, progress=said.append), said
+
+
+def test_extra_patches_go_on_top_of_a_position(
+    tmp_path: Path, source: SourceTree, store: Store
+) -> None:
+    applied, _ = apply(source, series_of(tmp_path, *STEPS), store)
+    files = [
+        mbox(tmp_path / f"{name}.patch", mail(f"[PATCH] mm: {name}", diff(old=old, new=name)))
+        for old, name in (("one", "extra"), ("extra", "more"))
+    ]
+    made, said = on_top(source, store, applied.position(1), *files)
+    log = git(source.repo, "log", "--reverse", "--format=%s", made.commit)
+    assert log.splitlines() == ["base", "mm: one", "mm: extra", "mm: more"]
+    assert (made.number, made.subject, len(said)) == (1, "mm: more", 2)
+    assert made.tree == git(source.repo, "rev-parse", f"{made.commit}^{{tree}}").strip()
+    again, said = on_top(source, store, applied.position(1), *files)
+    assert (again, said) == (made, [])
+
+
+def test_extra_patch_that_does_not_apply_is_named_with_its_file(
+    tmp_path: Path, source: SourceTree, store: Store
+) -> None:
+    applied, _ = apply(source, series_of(tmp_path, *STEPS), store)
+    file = mbox(tmp_path / "bad.patch", mail("[PATCH] mm: bad", hunk_that_fails()))
+    with pytest.raises(SeriesError) as caught:
+        on_top(source, store, applied.position(2), file)
+    assert str(caught.value) == (
+        f'extra patch "mm: bad" ({file}) does not apply: kernel/long.c, the hunk at line 9'
+    )
+    assert caught.value.patch is not None
 
 
 @pytest.mark.parametrize("how", ["plain", "quoted-printable"])

@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One cell: tests on one kernel, from applying to outcomes, in one call.
+
+Matrix, bisect, mutants and the checks of single patches are made of cells.  A cell is plain data;
+running it builds the kernel, runs pytest in a process of its own, and says how far it came.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from harness import command
+from harness.errors import (
+    BuildError,
+    ExitCode,
+    HarnessError,
+    InfrastructureError,
+    InputError,
+    KconfigError,
+    SeriesError,
+)
+from harness.machine import qemu_version
+from harness.pipeline import Pipeline, Progress, settings_of, target_from_settings
+from harness.report import Boot, BootResult, Outcome, RunResults, TestResult, read_results
+from harness.spec import GUEST_TESTS_DIR, KNOWN_ISSUES_FILE, PROJECT_ROOT, Target
+from harness.store import Store, digest
+
+_KIND = "cell"
+_RECIPE = 1
+"""Grows when results of the same inputs come to be read in another way."""
+
+_SETTINGS = (
+    *("kernel", "base", "series", "position", "extra", "profile", "accel", "jobs"),
+    *("cmdline", "judge", "results"),
+)
+
+_NOT_JUDGING = {
+    # What these do is in the keys of build and image, or comes after the tests.
+    *("arch", "build", "build_log", "command", "host", "image", "kconfig", "kmod"),
+    *("series", "source", "store"),
+    *("bisect", "cell", "cli", "matrix", "mutants", "review", "__init__", "__main__"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """Tests on one kernel.
+
+    :param target: its position is a number.
+    :param tests: ids below ``tests/guest``, or paths; empty for all tests.
+    :param pytest_args: further arguments for pytest.
+    :param judge: ``desired`` or ``expected``, see :class:`harness.report.RunResults`.
+    :param cmdline: further kernel parameters.
+    """
+
+    target: Target
+    tests: tuple[str, ...] = ()
+    pytest_args: tuple[str, ...] = ()
+    judge: str = "expected"
+    cmdline: str = ""
+
+
+class CellStatus(StrEnum):
+    """How far a cell came.
+
+    ``ERROR`` is trouble of the host or the machine with the cell as a whole; single tests of a
+    ``TESTED`` one may still have no verdict.
+    """
+
+    NOT_APPLIED = "does not apply"
+    NOT_BUILT = "does not build"
+    NOT_BOOTED = "does not boot"
+    ERROR = "no verdict"
+    TESTED = "tested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellBuild:
+    """A kernel as a cell got it.
+
+    :param commit: what was built.
+    :param seconds: what the build took when it was made.
+    :param cached: whether it came from the cache this time.
+    :param new_warnings: see :meth:`harness.pipeline.Pipeline.new_warnings`.
+    """
+
+    commit: str
+    release: str
+    seconds: float
+    cached: bool
+    new_warnings: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """What became of a cell.
+
+    :param message: why it came no farther; empty when the tests ran.
+    :param log: the file with the details of that, or ``None``.
+    :param build: ``None`` when there is no kernel.
+    :param boot: the first boot of the kernel under test that worked, else the last that did not;
+        ``None`` when no machine was asked for.
+    :param results: ``None`` when there are no tests' results.
+    :param directory: results and logs.
+    :param seconds: what it took this time.
+    :param cached: whether the results came from the cache.
+    """
+
+    cell: Cell
+    status: CellStatus
+    message: str
+    log: Path | None
+    build: CellBuild | None
+    boot: BootResult | None
+    results: RunResults | None
+    directory: Path
+    seconds: float
+    cached: bool
+
+    @property
+    def tests(self) -> tuple[TestResult, ...]:
+        """The tests' results, none when there are none."""
+        return self.results.tests if self.results is not None else ()
+
+    def test(self, test_id: str) -> TestResult | None:
+        """Return a test's result, ``None`` when it did not run."""
+        return next((test for test in self.tests if test.id == test_id), None)
+
+    @property
+    def unexpected(self) -> tuple[TestResult, ...]:
+        """The tests that did not do what they state for the position; errors are among them."""
+        return tuple(test for test in self.tests if test.unexpected)
+
+
+# -- what is run ---------------------------------------------------------------------------
+
+
+def pytest_argv(cell: Cell, directory: Path) -> list[str | Path]:
+    """Return the command line that runs a cell's tests."""
+    words: list[str | Path] = [sys.executable, "-m", "pytest", f"--rootdir={PROJECT_ROOT}"]
+    words += ["-c", PROJECT_ROOT / "pyproject.toml", "-p", "no:cacheprovider"]
+    words += [f"--junitxml={directory / 'junit.xml'}", f"--harness-results={directory}"]
+    settings = settings_of(cell.target) | {"judge": cell.judge}
+    if cell.cmdline:
+        settings["cmdline"] = cell.cmdline
+    words += [f"--harness-{name}={value}" for name, value in settings.items()]
+    words += cell.pytest_args
+    words += [_test_path(test) for test in cell.tests]
+    if not cell.tests and not _own_paths(cell.pytest_args):
+        words.append(str(GUEST_TESTS_DIR))
+    return words
+
+
+def pytest_environment() -> dict[str, str]:
+    """Return what to add to the environment, so that no setting in it gets at the tests."""
+    return {f"HARNESS_{name.upper()}": "" for name in _SETTINGS}
+
+
+def reproduce(cell: Cell) -> str:
+    """Return the command line that runs the cell again, for people to copy."""
+    defaults = settings_of(target_from_settings(lambda _name: None))
+    words = ["harness", "run"]
+    for name, value in settings_of(cell.target).items():
+        if name in ("position", "profile") or value != defaults.get(name):
+            words += [f"--{name}", value]
+    if cell.cmdline:
+        words += ["--cmdline", cell.cmdline]
+    if cell.judge == "expected":
+        words.append("--expected")
+    tests = [f"tests/guest/{test}" if _below_guest_tests(test) else test for test in cell.tests]
+    if cell.pytest_args or tests:
+        words += ["--", *cell.pytest_args, *tests]
+    return shlex.join(words)
+
+
+def function_of(test_id: str) -> str:
+    """Return what pytest calls a test: without the case of a kernel selftest at the end."""
+    match = re.match(r".*?\.py::[^\[:]+(?:\[[^\]]*\])?", test_id)
+    return match.group() if match else test_id
+
+
+def _below_guest_tests(test: str) -> bool:
+    return (GUEST_TESTS_DIR / test.partition("::")[0]).is_file()
+
+
+def _test_path(test: str) -> str:
+    if _below_guest_tests(test):
+        return str(GUEST_TESTS_DIR / test)
+    if not Path(test.partition("::")[0]).exists():
+        raise InputError(
+            f"there is no test {test!r}", hint="an id as results.json has it: test_x.py::test_y"
+        )
+    return test
+
+
+def _own_paths(words: tuple[str, ...]) -> list[Path]:
+    """Return the files and directories among pytest's arguments."""
+    paths = (Path(word.partition("::")[0]) for word in words)
+    return [path for path in paths if path.exists()]
+
+
+# -- running it ----------------------------------------------------------------------------
+
+
+def run_cell(
+    cell: Cell, *, store: Store, directory: Path, progress: Progress, fresh: bool = False
+) -> CellResult:
+    """Build, boot and test; a cell that came to verdicts before comes from the cache.
+
+    :param directory: where its results go, made when missing; older results in it are removed.
+    :param fresh: run it although the cache has it.
+    :raises InputError: when the cell makes no sense anywhere: no such profile, test or position.
+    :raises MachineError: when this host cannot run machines at all.
+    """
+    return _Run(cell, store, directory, progress).run(fresh=fresh)
+
+
+class _Run:
+    def __init__(self, cell: Cell, store: Store, directory: Path, progress: Progress) -> None:
+        self.cell = cell
+        self.store = store
+        self.directory = directory
+        self.progress = progress
+        self.pipeline = Pipeline(cell.target, store, progress)
+        self.started = time.monotonic()
+
+    def run(self, *, fresh: bool) -> CellResult:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "results.json").unlink(missing_ok=True)
+        for name in ("console", "machines"):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+        argv = pytest_argv(self.cell, self.directory)
+        _ = self.pipeline.profile, self.pipeline.accel
+        try:
+            self.pipeline.position()
+            build = self._build()
+            key = self._key()
+        except SeriesError as error:
+            if error.patch is None:
+                raise
+            return self._ended(CellStatus.NOT_APPLIED, error)
+        except (BuildError, KconfigError) as error:
+            return self._ended(CellStatus.NOT_BUILT, error)
+        except InfrastructureError as error:
+            return self._ended(CellStatus.ERROR, error)
+        if not fresh and self._from_cache(key):
+            results = read_results(self.directory / "results.json")
+            return self._tested(build, results, cached=True)
+        return self._test(argv, build, key)
+
+    def _build(self) -> CellBuild:
+        build = self.pipeline.build()
+        self.pipeline.image(build)
+        return CellBuild(
+            commit=build.commit,
+            release=build.release,
+            seconds=build.seconds,
+            cached=build.cached,
+            new_warnings=self.pipeline.new_warnings(),
+        )
+
+    def _test(self, argv: list[str | Path], build: CellBuild, key: str) -> CellResult:
+        self.progress(f"testing {build.release}")
+        log_file = self.directory / "pytest.log"
+        status = command.run_attached(argv, env=pytest_environment(), log_file=log_file)
+        path = self.directory / "results.json"
+        if not path.exists():
+            error = self._no_results(status, log_file)
+            if isinstance(error, InputError):
+                raise error
+            return self._ended(CellStatus.ERROR, error, build)
+        results = read_results(path)
+        whole = (ExitCode.PASSED, ExitCode.TESTS_FAILED, ExitCode.INFRASTRUCTURE)
+        if status not in whole:
+            error = InfrastructureError(f"pytest ended with status {status}", log=log_file)
+            return self._ended(CellStatus.ERROR, error, build)
+        result = self._tested(build, results, cached=False)
+        verdicts = all(test.outcome is not Outcome.ERROR for test in results.tests)
+        if result.status is CellStatus.TESTED and verdicts:
+            self._into_cache(key)
+        return result
+
+    def _tested(self, build: CellBuild, results: RunResults, *, cached: bool) -> CellResult:
+        boot = _boot_of(build.release, results)
+        status, message, log = CellStatus.TESTED, "", None
+        if boot is not None and boot.outcome is not Boot.OK:
+            error = boot.outcome is Boot.ERROR
+            status = CellStatus.ERROR if error else CellStatus.NOT_BOOTED
+            message, log = boot.message, self.directory / boot.machine
+        return CellResult(
+            cell=self.cell,
+            status=status,
+            message=message,
+            log=log,
+            build=build,
+            boot=boot,
+            results=results,
+            directory=self.directory,
+            seconds=time.monotonic() - self.started,
+            cached=cached,
+        )
+
+    def _ended(
+        self, status: CellStatus, error: HarnessError, build: CellBuild | None = None
+    ) -> CellResult:
+        log = error.log
+        if log is not None and log.is_file() and self.directory not in log.parents:
+            # The next build in the same tree writes over it.
+            log = Path(shutil.copy(log, self.directory / "build.log"))
+        return CellResult(
+            cell=self.cell,
+            status=status,
+            message=error.message,
+            log=log,
+            build=build,
+            boot=None,
+            results=None,
+            directory=self.directory,
+            seconds=time.monotonic() - self.started,
+            cached=False,
+        )
+
+    def _no_results(self, status: int, log_file: Path) -> HarnessError:
+        said = [line for line in log_file.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line for line in said if line.startswith(("ERROR", "E  ", "!!!"))] or said
+        words = errors[-1].strip("! ") if errors else "it says nothing"
+        if status == 5:  # pytest.ExitCode.NO_TESTS_COLLECTED
+            return InputError("no test was chosen", hint="see what is behind --", log=log_file)
+        kind = InputError if status in (ExitCode.BAD_INPUT, 4) else InfrastructureError
+        return kind(f"pytest: {words} (status {status})", log=log_file)
+
+    # -- the cache -------------------------------------------------------------------------
+
+    def _key(self) -> str:
+        """Return a key of everything that can change what the tests say.
+
+        Kernels of other positions that a test boots are not in it: :meth:`_from_cache`.
+        """
+        pipeline, cell = self.pipeline, self.cell
+        profile = pipeline.profile
+        judging = sorted(
+            path for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_JUDGING
+        )
+        return digest(
+            *(_KIND, _RECIPE, pipeline.build_key(), pipeline.position().commit),
+            pipeline.image(pipeline.build()).key,
+            *(profile.cmdline, profile.memory_mib, profile.cpus, profile.timeout_scale),
+            *(pipeline.accel.name, qemu_version(pipeline.arch)),
+            *(cell.judge, cell.cmdline, cell.tests, cell.pytest_args),
+            *(GUEST_TESTS_DIR, KNOWN_ISSUES_FILE, *_own_paths(cell.pytest_args), *judging),
+        )
+
+    def _from_cache(self, key: str) -> bool:
+        """Copy results out of the cache, if they are of the kernels that would be used now."""
+        entry = self.store.get(_KIND, key)
+        if entry is None:
+            return False
+        builds = read_results(entry / "results.json").builds
+        try:
+            same = all(
+                self.pipeline.build_key(int(number)) == used for number, used in builds.items()
+            )
+        except SeriesError:
+            same = False
+        if same:
+            shutil.copytree(
+                entry, self.directory, dirs_exist_ok=True, ignore=lambda *_: ["manifest.json"]
+            )
+        return same
+
+    def _into_cache(self, key: str) -> None:
+        with self.store.produce(_KIND, key) as entry:
+            shutil.copytree(self.directory, entry, dirs_exist_ok=True)
+
+
+def _boot_of(release: str, results: RunResults) -> BootResult | None:
+    own = [boot for boot in results.boots if boot.release == release]
+    worked = [boot for boot in own if boot.outcome is Boot.OK]
+    return worked[0] if worked else own[-1] if own else None
