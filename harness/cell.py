@@ -151,9 +151,10 @@ def pytest_argv(cell: Cell, directory: Path) -> list[str | Path]:
     if cell.cmdline:
         settings["cmdline"] = cell.cmdline
     words += [f"--harness-{name}={value}" for name, value in settings.items()]
-    words += cell.pytest_args
+    further = tuple(_resolved(word) for word in cell.pytest_args)
+    words += further
     words += [_test_path(test) for test in cell.tests]
-    if not cell.tests and not _own_paths(cell.pytest_args):
+    if not cell.tests and not _own_paths(further):
         words.append(str(GUEST_TESTS_DIR))
     return words
 
@@ -168,6 +169,8 @@ def reproduce(cell: Cell) -> str:
     defaults = settings_of(target_from_settings(lambda _name: None))
     words = ["harness", "run"]
     for name, value in settings_of(cell.target).items():
+        if name == "series" and Path(value).exists():
+            value = str(Path(value).resolve())
         if name in ("position", "profile") or value != defaults.get(name):
             words += [f"--{name}", value]
     if cell.cmdline:
@@ -198,6 +201,16 @@ def _test_path(test: str) -> str:
             f"there is no test {test!r}", hint="an id as results.json has it: test_x.py::test_y"
         )
     return test
+
+
+def _resolved(word: str) -> str:
+    """Find a test that is named from the top of the checkout, wherever we are."""
+    name = word.partition("::")[0]
+    if name.endswith(".py") and not Path(name).exists():
+        for top in (PROJECT_ROOT, GUEST_TESTS_DIR):
+            if (top / name).is_file():
+                return str(top / word)
+    return word
 
 
 def _own_paths(words: tuple[str, ...]) -> list[Path]:

@@ -22,11 +22,25 @@ from rich.text import Text
 
 from harness import command
 from harness.arch import architecture
-from harness.cell import Cell, pytest_argv, pytest_environment
+from harness.cell import Cell, CellResult, pytest_argv, pytest_environment, run_cell
 from harness.errors import ExitCode, HarnessError, InputError
 from harness.host import check_host
+from harness.matrix import (
+    HEADER,
+    cell_line,
+    make_cells,
+    parse_positions,
+    position_of,
+    print_tables,
+    run_cells,
+    subjects_of,
+    summary,
+)
+from harness.matrix import exit_code as matrix_exit_code
+from harness.matrix import to_json as matrix_json
 from harness.pipeline import Pipeline, target_from_settings
 from harness.report import print_results, read_results
+from harness.spec import load_profile
 from harness.store import Store
 
 log = logging.getLogger(__name__)
@@ -36,6 +50,7 @@ EXAMPLES = {
 examples:
   harness run                               the shipped series on its kernel, all guest tests
   harness run --position 0                  the same tests before the first patch
+  harness matrix                            every position: does each test do what it states?
   harness run --kernel ~/linux --base v7.0 --series v4.mbx
   harness boot --position 10 --profile debug
   harness config --explain KASAN
@@ -71,6 +86,12 @@ examples:
   harness run -- -k memfd -x                everything behind -- goes to pytest
   harness run --position 3 --expected       does each test do what it states for position 3?
   harness run --json out.json
+""",
+    "matrix": """\
+examples:
+  harness matrix                            every position, profiles default and debug
+  harness matrix --positions 0,5,9..11 --profile default --keep-going
+  harness matrix --json out.json -- -k module
 """,
     "clean": """\
 examples:
@@ -150,8 +171,8 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-v", "--verbose", action="count", default=0, help="say more (twice: all)")
     common.add_argument("--debug", action="store_true", help="show a traceback with an error")
-    target = argparse.ArgumentParser(add_help=False)
-    group = target.add_argument_group("what is tested")
+    tree = argparse.ArgumentParser(add_help=False)
+    group = tree.add_argument_group("what is tested")
     group.add_argument(
         "--kernel",
         metavar="PATH",
@@ -163,12 +184,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHERE",
         help="mbox, maildir, directory or A..B; 'none' for no patches (default: the shipped one)",
     )
+    group.add_argument("-j", "--jobs", metavar="N", help="parallel compilers (default: all CPUs)")
+    target = argparse.ArgumentParser(add_help=False)
+    group = target.add_argument_group("where")
     group.add_argument("--position", metavar="N", help="patches applied, 0 = none (default: all)")
     group.add_argument(
         "--extra", metavar="FILES", help="patches on top of the position, colon-separated"
     )
     group.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
-    group.add_argument("-j", "--jobs", metavar="N", help="parallel compilers (default: all CPUs)")
     output = argparse.ArgumentParser(add_help=False)
     output.add_argument("--json", metavar="FILE", type=Path, help="write the result for machines")
     vm = argparse.ArgumentParser(add_help=False)
@@ -201,13 +224,15 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     add("doctor", _doctor, "say what this host lacks, and the command that installs it", output)
-    add("fetch", _fetch, "get the kernel source and apply the series", target, output)
-    config = add("config", _config, "configure the kernel and prove the options", target, output)
+    add("fetch", _fetch, "get the kernel source and apply the series", tree, target, output)
+    config = add(
+        "config", _config, "configure the kernel and prove the options", tree, target, output
+    )
     config.add_argument("--explain", metavar="SYMBOL", help="why a symbol has its value")
-    add("build", _build, "build the kernel, the test module and the image", target, output)
-    boot = add("boot", _boot, "boot the kernel and open a shell in the guest", target, vm)
+    add("build", _build, "build the kernel, the test module and the image", tree, target, output)
+    boot = add("boot", _boot, "boot the kernel and open a shell in the guest", tree, target, vm)
     boot.add_argument("--gdb", action="store_true", help="offer a gdb stub")
-    run = add("run", _run, "the main job: build, boot, test, report", target, vm, output)
+    run = add("run", _run, "the main job: build, boot, test, report", tree, target, vm, output)
     run.add_argument("--results", metavar="DIR", type=Path, help="where the report goes")
     run.add_argument(
         "--expected",
@@ -217,6 +242,22 @@ def _parser() -> argparse.ArgumentParser:
         help="judge by what the tests state for the position, not by what the series is to bring",
     )
     run.add_argument("pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest")
+    matrix = add(
+        "matrix", _matrix, "every test at every position, judged as stated", tree, vm, output
+    )
+    matrix.add_argument("--positions", metavar="LIST", help="such as 0..11 or 0,5 (default: all)")
+    matrix.add_argument(
+        "--profile",
+        dest="profiles",
+        action="append",
+        metavar="NAME",
+        help="kernel profile, repeatable (default: default and debug)",
+    )
+    matrix.add_argument(
+        "--keep-going", action="store_true", help="do not stop at something unexpected"
+    )
+    matrix.add_argument("--fresh", action="store_true", help="take no results from the cache")
+    matrix.add_argument("pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest")
     clean = add("clean", _clean, "drop what is cached", output)
     clean.add_argument("--all", action="store_true", help="sources and object trees as well")
     return parser
@@ -356,6 +397,49 @@ def _run(args: argparse.Namespace, ui: _Ui) -> int:
     print_results(results, ui.out, directory=directory)
     _write_json(args, results.to_json())
     return status
+
+
+def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
+    profiles = list(dict.fromkeys(args.profiles or ("default", "debug")))
+    for profile in profiles:
+        load_profile(profile)
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        applied = pipeline.applied
+        _ = pipeline.accel  # or nothing can be run
+    subjects = subjects_of(applied)
+    cells = make_cells(
+        pipeline.target,
+        parse_positions(args.positions, applied.last),
+        profiles,
+        pytest_args=tuple(args.pytest_args),
+        cmdline=args.cmdline or "",
+    )
+    directory = _results_directory(None)
+
+    def run(cell: Cell) -> CellResult:
+        name = f"p{cell.target.position:02}-{cell.target.profile}"
+        with ui.progress() as progress:
+            return run_cell(
+                cell,
+                store=pipeline.store,
+                directory=directory / name,
+                progress=lambda text: progress(f"{name}: {text}"),
+                fresh=args.fresh,
+            )
+
+    results: list[CellResult] = []
+    ui.out.print(HEADER)
+    for result in run_cells(cells, run, keep_going=args.keep_going):
+        results.append(result)
+        line = cell_line(result, subjects[position_of(result)])
+        ui.out.print(line, soft_wrap=True)
+        found = matrix_json(applied, profiles, results)
+        (directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
+    print_tables(results, subjects, ui.out)
+    ui.out.print(f"{summary(results, len(cells))}\nreport: {directory}", soft_wrap=True)
+    _write_json(args, found)
+    return int(matrix_exit_code(results))
 
 
 def _results_directory(given: Path | None) -> Path:

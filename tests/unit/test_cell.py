@@ -62,6 +62,16 @@ def test_argv_with_a_path_of_ones_own_runs_only_that(tmp_path: Path) -> None:
     assert words[-1] == f"{path}::test_x"
 
 
+@pytest.mark.parametrize("word", ["tests/guest/test_module.py::test_x", "test_module.py::test_x"])
+def test_argv_finds_guest_tests_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = argv(Cell(target=target(), pytest_args=(word,)))
+    assert words[-1] == str(GUEST_TESTS_DIR / "test_module.py::test_x")
+    assert str(GUEST_TESTS_DIR) not in words
+
+
 def test_argv_of_a_test_that_is_not_there_is_refused() -> None:
     with pytest.raises(InputError, match=r"there is no test 'test_absent\.py::test_x'"):
         argv(Cell(target=target(), tests=("test_absent.py::test_x",)))

@@ -14,7 +14,7 @@ import pytest
 from harness.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "clean")
+COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "matrix", "clean")
 
 
 @pytest.fixture
@@ -109,6 +109,7 @@ def test_wrong_usage_is_exit_code_2(cache: Path, words: tuple[str, ...]) -> None
         (("build", "--position", "-1"), "position must be a whole number from 0 on, not '-1'"),
         (("build", "-j", "many"), "jobs must be a whole number from 1 on, not 'many'"),
         (("fetch", "--base", "v7.0"), "--base goes with --kernel"),
+        (("matrix", "--profile", "fast"), "no profile 'fast' in "),
         (("fetch", "--kernel", "absent"), "there is no "),
         (("fetch", "--series", "absent.mbx"), "there is no series at absent.mbx"),
         (("fetch", "--series", "v1..v2"), "'v1..v2' is no file"),

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a matrix makes of its cells; the cells here are made up, none was run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.cell import Cell, CellBuild, CellResult, CellStatus
+from harness.errors import ExitCode, SeriesError, SpecError
+from harness.matrix import (
+    HEADER,
+    cell_line,
+    complaints,
+    exit_code,
+    make_cells,
+    parse_positions,
+    position_of,
+    print_tables,
+    run_cells,
+    summary,
+    to_json,
+    transitions,
+)
+from harness.pipeline import target_from_settings
+from harness.report import Boot, BootResult, Outcome, RunResults, TestResult
+from harness.series import AppliedSeries, Position
+from harness.source import SourceTree
+
+SUBJECTS = {0: "base", **{number: f"mm: {number}" for number in range(1, 6)}}
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+TARGET = target_from_settings(lambda _name: None)
+
+
+def outcome_of(name: str, text: str) -> TestResult:
+    """Read ``passed``, ``failed!`` (unexpected), ``failed?`` (stated either)."""
+    return TestResult(
+        id=name,
+        outcome=Outcome(text.rstrip("!?")),
+        seconds=1.0,
+        message="why" if "passed" not in text else "",
+        console="console/x.log",
+        expected="either" if "?" in text else "passed",
+        unexpected="!" in text,
+    )
+
+
+def cell(
+    position: int,
+    profile: str = "default",
+    *,
+    status: CellStatus = CellStatus.TESTED,
+    boot: Boot | None = Boot.OK,
+    warnings: tuple[str, ...] | None = (),
+    cached: bool = False,
+    **tests: str,
+) -> CellResult:
+    (made,) = make_cells(TARGET, [position], [profile])
+    ran = status in (CellStatus.TESTED, CellStatus.NOT_BOOTED)
+    results = RunResults(
+        kernel={},
+        series={},
+        profile=profile,
+        accel="tcg",
+        machine={},
+        tests=tuple(outcome_of(name, text) for name, text in tests.items()),
+        live_updates=(),
+        seconds=1.0,
+    )
+    build = CellBuild(commit="c", release="7.0", seconds=20.0, cached=False, new_warnings=warnings)
+    booted = BootResult(
+        release="7.0", outcome=boot or Boot.OK, seconds=2.5, message="", machine="machines/001"
+    )
+    return CellResult(
+        cell=made,
+        status=status,
+        message="" if status is CellStatus.TESTED else "this is why",
+        log=None,
+        build=build if ran else None,
+        boot=booted if ran and boot is not None else None,
+        results=results if ran else None,
+        directory=Path("/results/p"),
+        seconds=30.0,
+        cached=cached,
+    )
+
+
+# -- positions -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, (0, 1, 2, 3, 4, 5)),
+        ("3", (3,)),
+        ("0..2", (0, 1, 2)),
+        ("5, 0,1..2", (0, 1, 2, 5)),
+        ("2,2..3", (2, 3)),
+    ],
+)
+def test_parse_positions(text: str | None, found: tuple[int, ...]) -> None:
+    assert parse_positions(text, 5) == found
+
+
+@pytest.mark.parametrize("text", ["", "x", "1..", "..2", "-1", "1.5", "1;2", "²"])
+def test_parse_positions_refuses_what_is_none(text: str) -> None:
+    with pytest.raises(SpecError, match="is no position"):
+        parse_positions(text, 5)
+
+
+@pytest.mark.parametrize("text", ["6", "4..6", "3..2"])
+def test_parse_positions_refuses_what_there_is_not(text: str) -> None:
+    with pytest.raises(SpecError, match="there are no positions") as caught:
+        parse_positions(text, 5)
+    assert "to 5 (all)" in (caught.value.hint or "")
+
+
+# -- running ---------------------------------------------------------------------------------
+
+
+def test_cells_go_profile_by_profile() -> None:
+    cells = make_cells(TARGET, [0, 5], ["default", "debug"], pytest_args=("-x",))
+    assert [(c.target.profile, c.target.position) for c in cells] == [
+        ("default", 0),
+        ("default", 5),
+        ("debug", 0),
+        ("debug", 5),
+    ]
+    assert {c.judge for c in cells} == {"expected"}
+    assert {c.pytest_args for c in cells} == {("-x",)}
+
+
+@pytest.mark.parametrize(("keep_going", "ran"), [(False, [0, 1]), (True, [0, 1, 2])])
+def test_cells_stop_at_the_first_with_something_unexpected(
+    keep_going: bool, ran: list[int]
+) -> None:
+    def run(made: Cell) -> CellResult:
+        position = made.target.position
+        assert position is not None
+        return cell(position, a="failed!" if position == 1 else "passed")
+
+    found = run_cells(make_cells(TARGET, [0, 1, 2], ["default"]), run, keep_going=keep_going)
+    assert [position_of(result) for result in found] == ran
+
+
+# -- what nobody expected --------------------------------------------------------------------
+
+
+def test_cell_as_stated_has_no_complaints() -> None:
+    assert complaints(cell(0, a="passed", b="failed", c="skipped")) == ()
+    assert exit_code([cell(0, a="passed"), cell(1, b="failed")]) is ExitCode.PASSED
+
+
+def test_complaint_names_test_evidence_and_how_to_run_it_again() -> None:
+    (found,) = complaints(cell(3, "debug", **{"test_module.py::test_x": "failed!", "b": "passed"}))
+    assert (found.position, found.profile, found.test) == (3, "debug", "test_module.py::test_x")
+    assert (found.expected, found.outcome, found.message) == ("passed", "failed", "why")
+    assert found.log == Path("/results/p/console/x.log")
+    assert found.reproduce == (
+        "harness run --position 3 --profile debug --expected -- tests/guest/test_module.py::test_x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (cell(0, a="failed!"), ExitCode.TESTS_FAILED),
+        (cell(0, a="passed!"), ExitCode.TESTS_FAILED),
+        (cell(0, a="error!"), ExitCode.INFRASTRUCTURE),
+        (cell(0, a="error!", b="failed!"), ExitCode.TESTS_FAILED),
+        (cell(0, warnings=("a.c: unused",)), ExitCode.TESTS_FAILED),
+        (cell(0, status=CellStatus.NOT_APPLIED), ExitCode.TESTS_FAILED),
+        (cell(0, status=CellStatus.NOT_BUILT), ExitCode.TESTS_FAILED),
+        (cell(0, status=CellStatus.ERROR), ExitCode.INFRASTRUCTURE),
+        (cell(0, status=CellStatus.NOT_BOOTED, boot=Boot.CRASHED), ExitCode.TESTS_FAILED),
+        (cell(0, status=CellStatus.NOT_BOOTED, boot=Boot.UNUSABLE), ExitCode.INFRASTRUCTURE),
+    ],
+)
+def test_exit_code(result: CellResult, code: ExitCode) -> None:
+    assert exit_code([cell(1, a="passed"), result]) is code
+
+
+def test_kernel_that_does_not_boot_is_one_complaint() -> None:
+    result = cell(0, status=CellStatus.NOT_BOOTED, boot=Boot.CRASHED, a="crashed!", b="crashed!")
+    assert [item.outcome for item in complaints(result)] == ["does not boot"]
+
+
+# -- transitions -----------------------------------------------------------------------------
+
+
+def changes(*results: CellResult) -> list[tuple[str, int, int, str | None, str, str]]:
+    return [
+        (t.test, t.from_position, t.to_position, t.subject, t.before, t.after)
+        for t in transitions(results, SUBJECTS)
+    ]
+
+
+def test_transition_names_the_patch() -> None:
+    found = changes(cell(0, a="failed"), cell(1, a="failed"), cell(2, a="passed"))
+    assert found == [("a", 1, 2, "mm: 2", "failed", "passed")]
+
+
+def test_transition_both_ways_and_from_skipped() -> None:
+    found = changes(cell(0, a="passed", b="skipped"), cell(1, a="crashed", b="passed"))
+    assert [(t[0], *t[4:]) for t in found] == [
+        ("a", "passed", "crashed"),
+        ("b", "skipped", "passed"),
+    ]
+
+
+def test_transition_over_a_gap_blames_no_single_patch() -> None:
+    assert changes(cell(0, a="failed"), cell(5, a="passed")) == [
+        ("a", 0, 5, None, "failed", "passed")
+    ]
+
+
+def test_transition_ignores_what_has_no_verdict() -> None:
+    found = changes(
+        cell(0, a="failed"),
+        cell(1, a="error!"),
+        cell(2, status=CellStatus.NOT_BUILT),
+        cell(3, a="passed"),
+    )
+    assert found == [("a", 0, 3, None, "failed", "passed")]
+
+
+def test_race_that_did_not_show_says_nothing() -> None:
+    assert changes(cell(0, a="failed?"), cell(1, a="passed?"), cell(2, a="passed")) == [
+        ("a", 0, 2, None, "failed", "passed")
+    ]
+
+
+def test_profiles_are_kept_apart_and_cells_may_come_in_any_order() -> None:
+    results = [
+        cell(1, "debug", a="passed"),
+        cell(1, a="passed"),
+        cell(0, "debug", a="passed"),
+        cell(0, a="failed"),
+    ]
+    found = transitions(results, SUBJECTS)
+    assert [(t.test, t.profile) for t in found] == [("a", "default")]
+
+
+# -- JSON and tables -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def applied(tmp_path: Path) -> AppliedSeries:
+    source = SourceTree(repo=tmp_path, base="b", tree="t", version="7.0", label="l", lock="x")
+    positions = tuple(
+        Position(number=number, subject=subject, commit="c", tree="t")
+        for number, subject in SUBJECTS.items()
+    )
+    return AppliedSeries(
+        source=source, series=None, support=(), positions=positions, broken=SeriesError("x")
+    )
+
+
+def keys(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key != "tests":  # test ids
+                yield from keys(item)
+            yield key
+    elif isinstance(value, list):
+        for item in value:
+            yield from keys(item)
+
+
+def test_json_is_as_documented(applied: AppliedSeries) -> None:
+    results = [cell(1, "debug", a="passed"), cell(1, a="failed!"), cell(0, "debug", a="failed")]
+    found = to_json(applied, ["default", "debug"], results)
+    assert [(p["position"], p["profile"]) for p in found["positions"]] == [
+        (0, "debug"),
+        (1, "default"),
+        (1, "debug"),
+    ]
+    first = found["positions"][0]
+    assert first["tests"] == {"a": "failed"}
+    assert first["build"]["status"] == first["boot"]["status"] == "ok"
+    assert found["transitions"] == [
+        {
+            "test": "a",
+            "profile": "debug",
+            "from": 0,
+            "to": 1,
+            "subject": "mm: 1",
+            "before": "failed",
+            "after": "passed",
+        }
+    ]
+    assert [item["test"] for item in found["unexpected"]] == ["a"]
+    named = set(re.findall(r'"(\w+)"', DOCUMENT.read_text()))
+    assert set(keys(found)) - named == set()
+
+
+def test_line_has_what_the_header_says() -> None:
+    line = str(cell_line(cell(3, a="passed", b="failed", c="failed!"), "mm: 3"))
+    words = ["3", "default", "20 s", "0", "2.5 s", "1", "1", "1", "30", "mm: 3"]
+    assert re.split(r"\s{2,}", line.strip()) == words
+    assert len(re.split(r"\s{2,}", HEADER)) == len(words)
+
+
+def test_line_of_what_does_not_build_says_why() -> None:
+    line = str(cell_line(cell(3, status=CellStatus.NOT_BUILT), "mm: 3"))
+    assert "does not build: this is why" in line
+
+
+def test_tables_group_by_patch_and_name_the_unexpected(capsys: pytest.CaptureFixture[str]) -> None:
+    results = [cell(0, a="failed", b="failed"), cell(1, a="passed", b="passed", c="failed!")]
+    results += [cell(0, "debug", a="failed"), cell(1, "debug", a="passed")]
+    print_tables(results, SUBJECTS, Console(width=120))
+    out = capsys.readouterr().out
+    assert out.count("0 -> 1: mm: 1") == 1
+    assert "debug, default" in out
+    assert "position 1, default: c: failed, stated: passed" in out
+    assert "run: harness run --position 1" in out
+
+
+def test_summary_says_what_was_left_out() -> None:
+    results = [cell(0, a="passed", cached=True), cell(1, a="failed!")]
+    assert summary(results, 4) == (
+        "2 of 4 cells, 2 tests; from the cache: 1; with something unexpected: 1; "
+        "stopped there (--keep-going does not)"
+    )
