@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import shutil
@@ -22,8 +23,31 @@ from rich.text import Text
 
 from harness import command
 from harness.arch import architecture
-from harness.cell import Cell, CellResult, pytest_argv, pytest_environment, run_cell
-from harness.errors import ExitCode, HarnessError, InputError
+from harness.bisect import (
+    BAD_ON,
+    Judgement,
+    Point,
+    Step,
+    Verdict,
+    bisect,
+    cell_for,
+    commit_points,
+    find_test,
+    position_points,
+    print_bisection,
+    run_tries,
+    step_line,
+)
+from harness.bisect import to_json as bisect_json
+from harness.cell import (
+    Cell,
+    CellResult,
+    CellStatus,
+    pytest_argv,
+    pytest_environment,
+    run_cell,
+)
+from harness.errors import ExitCode, HarnessError, InfrastructureError, InputError
 from harness.host import check_host
 from harness.matrix import (
     HEADER,
@@ -40,7 +64,7 @@ from harness.matrix import exit_code as matrix_exit_code
 from harness.matrix import to_json as matrix_json
 from harness.pipeline import Pipeline, target_from_settings
 from harness.report import print_results, read_results
-from harness.spec import load_profile
+from harness.spec import Target, load_profile
 from harness.store import Store
 
 log = logging.getLogger(__name__)
@@ -93,6 +117,20 @@ examples:
   harness matrix --positions 0,5,9..11 --profile default --keep-going
   harness matrix --json out.json -- -k module
 """,
+    "bisect": """\
+examples:
+  harness bisect --test 'test_module.py::test_idle_module_can_be_unloaded[0]'
+  harness bisect --test test_quiesce_is_gone --good 11 --bad 3
+  harness bisect --test test_quiesce_is_gone --kernel ~/linux --range v7.0..HEAD
+  harness bisect --test test_race --tries 5 --profile debug
+""",
+    "verdict": """\
+examples:
+  harness verdict --kernel ~/linux --test 'test_module.py::test_idle_module_can_be_unloaded[0]'
+  git bisect run harness verdict --kernel . --test test_quiesce_is_gone --results /tmp/verdicts
+
+exit codes: 0 good, 1 bad, 125 no verdict (skip), 128 bad input, 129 trouble of the host
+""",
     "clean": """\
 examples:
   harness clean                             drop builds, images and probes
@@ -107,6 +145,29 @@ _FILE_WIDTH = 120
 
 def run_command(argv: list[str]) -> int:
     """Parse *argv*, run the command, print its error if there is one; return the exit code."""
+    if "verdict" in argv[:1]:
+        return _for_git_bisect(argv)
+    return _run_command(argv)
+
+
+def _for_git_bisect(argv: list[str]) -> int:
+    """Run ``verdict``: everything else than a verdict makes ``git bisect run`` stop."""
+    verdicts = VERDICT_CODES.values()
+    try:
+        code = _run_command(argv)
+    except SystemExit as error:
+        # argparse has said what is wrong, with the code of a bad kernel.
+        code = error.code if isinstance(error.code, int) else int(ExitCode.BAD_INPUT)
+        return code and _GIT_ABORTS
+    except Exception:  # noqa: BLE001 - git would take our own bugs for the kernel's
+        traceback.print_exc()
+        return _GIT_ABORTS + 1
+    if code in verdicts or code >= _GIT_ABORTS:
+        return code
+    return _GIT_ABORTS if code == ExitCode.BAD_INPUT else _GIT_ABORTS + 1
+
+
+def _run_command(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     ui = _Ui(verbose=args.verbose)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -194,6 +255,8 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
     output = argparse.ArgumentParser(add_help=False)
     output.add_argument("--json", metavar="FILE", type=Path, help="write the result for machines")
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument("--results", metavar="DIR", type=Path, help="where the report goes")
     vm = argparse.ArgumentParser(add_help=False)
     vm.add_argument("--accel", choices=("auto", "kvm", "tcg"), help="accelerator (default: auto)")
     vm.add_argument("--cmdline", metavar="WORDS", help="further kernel parameters")
@@ -232,8 +295,9 @@ def _parser() -> argparse.ArgumentParser:
     add("build", _build, "build the kernel, the test module and the image", tree, target, output)
     boot = add("boot", _boot, "boot the kernel and open a shell in the guest", tree, target, vm)
     boot.add_argument("--gdb", action="store_true", help="offer a gdb stub")
-    run = add("run", _run, "the main job: build, boot, test, report", tree, target, vm, output)
-    run.add_argument("--results", metavar="DIR", type=Path, help="where the report goes")
+    run = add(
+        "run", _run, "the main job: build, boot, test, report", tree, target, vm, place, output
+    )
     run.add_argument(
         "--expected",
         dest="judge",
@@ -243,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest")
     matrix = add(
-        "matrix", _matrix, "every test at every position, judged as stated", tree, vm, output
+        "matrix", _matrix, "every test at every position, judged as stated", tree, vm, place, output
     )
     matrix.add_argument("--positions", metavar="LIST", help="such as 0..11 or 0,5 (default: all)")
     matrix.add_argument(
@@ -258,6 +322,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     matrix.add_argument("--fresh", action="store_true", help="take no results from the cache")
     matrix.add_argument("pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest")
+    asked = argparse.ArgumentParser(add_help=False)
+    asked.add_argument(
+        "--test",
+        dest="tests",
+        action="append",
+        required=True,
+        metavar="ID",
+        help="test_x.py::test_y[0] or test_y, repeatable: one that fails is enough",
+    )
+    asked.add_argument(
+        "--bad-on",
+        action="append",
+        choices=BAD_ON,
+        default=[],
+        help="no build, or no boot, is a failure instead of no verdict",
+    )
+    asked.add_argument(
+        "--tries", metavar="K", help="ask up to K times; one failure is enough (default: 1)"
+    )
+    asked.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
+    bisect = add(
+        "bisect", _bisect, "which patch or commit changes a test", asked, tree, vm, place, output
+    )
+    bisect.add_argument("--good", metavar="N", help="a position where the test passes")
+    bisect.add_argument("--bad", metavar="M", help="a position where it fails")
+    bisect.add_argument("--range", metavar="A..B", help="commits of --kernel, not a series")
+    add("verdict", _verdict, "what git bisect run asks for", asked, tree, vm, place)
     clean = add("clean", _clean, "drop what is cached", output)
     clean.add_argument("--all", action="store_true", help="sources and object trees as well")
     return parser
@@ -415,7 +506,8 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
         pytest_args=tuple(args.pytest_args),
         cmdline=args.cmdline or "",
     )
-    directory = _results_directory(None)
+    directory = _results_directory(args.results)
+    directory.mkdir(parents=True, exist_ok=True)
 
     def run(cell: Cell) -> CellResult:
         name = f"p{cell.target.position:02}-{cell.target.profile}"
@@ -440,6 +532,104 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
     ui.out.print(f"{summary(results, len(cells))}\nreport: {directory}", soft_wrap=True)
     _write_json(args, found)
     return int(matrix_exit_code(results))
+
+
+def _bisect(args: argparse.Namespace, ui: _Ui) -> int:
+    tests = [find_test(text) for text in args.tests]
+    good, bad = _position(args.good, "good"), _position(args.bad, "bad")
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        _ = pipeline.accel, pipeline.profile
+        points = _points(args, pipeline)
+    directory = _results_directory(args.results)
+    directory.mkdir(parents=True, exist_ok=True)
+
+    def on_step(step: Step) -> None:
+        ui.out.print(step_line(step), markup=False, soft_wrap=True)
+
+    found = bisect(
+        points,
+        tests,
+        lambda point: _judge(args, ui, point.target, tests, directory, point.name),
+        good=good,
+        bad=bad,
+        on_step=on_step,
+    )
+    print_bisection(found, ui.out)
+    result = bisect_json(found)
+    (directory / "bisect.json").write_text(json.dumps(result, indent=2) + "\n")
+    ui.out.print(f"log: {directory / 'bisect.json'}", soft_wrap=True)
+    _write_json(args, result)
+    return int(ExitCode.PASSED if len(found.first) == 1 else ExitCode.TESTS_FAILED)
+
+
+def _position(text: str | None, name: str) -> int | None:
+    if text is not None and not text.isdecimal():
+        raise InputError(f"--{name} {text!r} is no position", hint="such as --good 0 --bad 11")
+    return int(text) if text is not None else None
+
+
+def _points(args: argparse.Namespace, pipeline: Pipeline) -> tuple[Point, ...]:
+    if args.range is None:
+        return position_points(pipeline.applied, pipeline.target)
+    tree = pipeline.target.kernel.path
+    if tree is None or args.series is not None or args.base is not None:
+        raise InputError("--range goes with --kernel, and without --series and --base")
+    if args.good is not None or args.bad is not None:
+        raise InputError("the ends of --range are its ends: leave --good and --bad out")
+    return commit_points(tree, args.range, pipeline.target)
+
+
+def _judge(
+    args: argparse.Namespace,
+    ui: _Ui,
+    target: Target,
+    tests: list[str],
+    directory: Path,
+    name: str,
+) -> Judgement:
+    tries = args.tries or "1"
+    if not tries.isdecimal() or int(tries) < 1:
+        raise InputError(f"--tries must be a whole number from 1 on, not {tries!r}")
+
+    def run(cell: Cell, number: int) -> CellResult:
+        with ui.progress() as progress:
+            return run_cell(
+                cell,
+                store=Store(),
+                directory=directory / f"{name.replace(' ', '-')}-try-{number}",
+                progress=lambda text: progress(f"{name}: {text}"),
+                # The same answer twice says nothing about a flaky test.
+                fresh=int(tries) > 1,
+            )
+
+    cell = cell_for(target, tests, args.cmdline or "")
+    return run_tries(cell, tests, tries=int(tries), bad_on=args.bad_on, run=run)
+
+
+def _verdict(args: argparse.Namespace, ui: _Ui) -> int:
+    if args.kernel is not None and args.series is None:
+        args.series = "none"
+    tests = [find_test(text) for text in args.tests]
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        target = dataclasses.replace(
+            pipeline.target, position=pipeline.position().number if args.series != "none" else 0
+        )
+    directory = _results_directory(args.results)
+    found = _judge(args, ui, target, tests, directory, pipeline.source.base[:12])
+    if found.result.status is CellStatus.ERROR:
+        raise InfrastructureError(found.reason, log=found.result.log)
+    said = f"{found.verdict.value}: {found.reason}" if found.reason else found.verdict.value
+    ui.out.print(said, markup=False, soft_wrap=True)
+    return VERDICT_CODES[found.verdict]
+
+
+VERDICT_CODES = {Verdict.PASSES: 0, Verdict.FAILS: 1, Verdict.NONE: 125}
+"""What ``git bisect run`` wants to hear."""
+
+_GIT_ABORTS = 128
+"""From here on ``git bisect run`` takes an exit code for trouble and stops."""
 
 
 def _results_directory(given: Path | None) -> Path:

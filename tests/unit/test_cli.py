@@ -14,7 +14,8 @@ import pytest
 from harness.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "matrix", "clean")
+COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "clean")
+COMMANDS += ("matrix", "bisect", "verdict")
 
 
 @pytest.fixture
@@ -110,6 +111,8 @@ def test_wrong_usage_is_exit_code_2(cache: Path, words: tuple[str, ...]) -> None
         (("build", "-j", "many"), "jobs must be a whole number from 1 on, not 'many'"),
         (("fetch", "--base", "v7.0"), "--base goes with --kernel"),
         (("matrix", "--profile", "fast"), "no profile 'fast' in "),
+        (("bisect", "--test", "test_absent"), "there is no test 'test_absent'"),
+        (("bisect", "--test", "test_quiesce_is_gone", "--good", "x"), "--good 'x' is no position"),
         (("fetch", "--kernel", "absent"), "there is no "),
         (("fetch", "--series", "absent.mbx"), "there is no series at absent.mbx"),
         (("fetch", "--series", "v1..v2"), "'v1..v2' is no file"),
@@ -204,6 +207,54 @@ def test_results_directory_that_is_a_file_is_an_error(cache: Path, tmp_path: Pat
     done = harness(cache, "run", "--base", "v7.0")
     assert done.returncode == 2
     assert "error: " in error_line(done)
+
+
+QUIESCE = ("--test", "test_quiesce_is_gone")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--test", "test_absent"), "there is no test 'test_absent'"),
+        ((*QUIESCE, "--kernel", "absent"), "there is no "),
+        ((*QUIESCE, "--profile", "fast"), "no profile 'fast'"),
+        ((*QUIESCE, "--tries", "0"), "--tries must be a whole number"),
+        ((*QUIESCE, "--bad-on", "luck"), "invalid choice: 'luck'"),
+        ((), "required: --test"),
+    ],
+)
+def test_git_bisect_stops_at_bad_input(
+    cache: Path, kernel: Path, words: tuple[str, ...], said: str
+) -> None:
+    if "--kernel" not in words:
+        words = (*words, "--kernel", str(kernel))
+    done = harness(cache, "verdict", *words)
+    assert done.returncode == 128
+    assert said in error_line(done)
+
+
+def test_git_bisect_skips_what_does_not_build(cache: Path, kernel: Path) -> None:
+    done = harness(cache, "verdict", *QUIESCE, "--kernel", kernel, "--accel", "tcg")
+    assert done.returncode == 125
+    assert done.stdout.startswith("no verdict: does not build: ")
+
+
+def test_git_bisect_may_be_told_that_no_build_is_bad(cache: Path, kernel: Path) -> None:
+    words = (*QUIESCE, "--kernel", kernel, "--accel", "tcg", "--bad-on", "build")
+    assert harness(cache, "verdict", *words).returncode == 1
+
+
+def test_git_bisect_stops_at_a_broken_cache(cache: Path, kernel: Path) -> None:
+    cache.mkdir()
+    (cache / "work").touch()
+    done = harness(cache, "verdict", *QUIESCE, "--kernel", kernel)
+    assert done.returncode == 128
+
+
+def test_bisect_range_needs_a_tree_of_its_own(cache: Path) -> None:
+    done = harness(cache, "bisect", *QUIESCE, "--range", "v7.0..HEAD")
+    assert done.returncode == 2
+    assert "--range goes with --kernel" in error_line(done)
 
 
 # -- what works without a build --------------------------------------------------------------
