@@ -136,7 +136,7 @@ class LiveUpdate:
         :param token: ``None`` takes the next free number.
         :raises AssertionError: when the kernel refuses.
         """
-        into = session or self.default_session
+        into = self.default_session if session is None else session
         with self._stage("preserve"):
             self.create_session(into)
             self._preserve([(into, name, token)])
@@ -146,7 +146,9 @@ class LiveUpdate:
 
         :raises AssertionError: when the kernel refuses one.
         """
-        sessions = [memfd.session or self.default_session for memfd in memfds]
+        sessions = [
+            self.default_session if memfd.session is None else memfd.session for memfd in memfds
+        ]
         new = [name for name in dict.fromkeys(sessions) if name not in self._sessions]
         with self._stage("preserve"):
             self.vm.must_all(

@@ -91,6 +91,69 @@ static int number(const char *text, uint64_t *value)
 	return 0;
 }
 
+/*
+ * Failures on request: what runs between fault_begin() and fault_end() sees its
+ * N-th allocation fail (Documentation/fault-injection/fault-injection.rst).
+ */
+static struct {
+	uint64_t nth;			/* 0: nothing is to fail */
+	bool opening;			/* open(2) of the device, not the ioctl */
+	bool injected;
+} fault;
+
+static int fault_begin(bool opening)
+{
+	char text[24];
+	int fd, len, saved;
+
+	if (!fault.nth || fault.opening != opening)
+		return -1;
+	fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	len = snprintf(text, sizeof(text), "%llu", (unsigned long long)fault.nth);
+	if (fd >= 0 && write(fd, text, len) != len) {
+		saved = errno;
+		close(fd);
+		errno = saved;
+		fd = -1;
+	}
+	return fd;
+}
+
+/* Keeps errno, which is the answer. */
+static void fault_end(int fd)
+{
+	int saved = errno;
+	char left = '0';
+
+	if (fd < 0)
+		return;
+	/* What is left of N when it never came to that. */
+	if (pread(fd, &left, 1, 0) == 1)
+		fault.injected = left == '0';
+	if (pwrite(fd, "0", 1, 0) != 1)
+		fault.injected = false;
+	close(fd);
+	errno = saved;
+}
+
+static int ioctl_faulty(int fd, unsigned long request, void *arg)
+{
+	int armed = fault_begin(false);
+	int err = ioctl(fd, request, arg);
+
+	fault_end(armed);
+	return err;
+}
+
+static int device_open(void)
+{
+	int armed = fault_begin(true);
+	int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+
+	fault_end(armed);
+	return fd;
+}
+
 /* Answer ok, or with errno when @err is not 0. */
 static void answer(struct json *j, const char *op, int err)
 {
@@ -117,10 +180,10 @@ static int device_ioctl(unsigned long request, const char *name)
 	}
 	/* A name of full length goes without its NUL: what then is the kernel's business. */
 	memcpy(arg.name, name, strlen(name));
-	device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	device = device_open();
 	if (device < 0)
 		return -1;
-	err = ioctl(device, request, &arg);
+	err = ioctl_faulty(device, request, &arg);
 	saved = errno;
 	close(device);
 	errno = saved;
@@ -157,7 +220,7 @@ static void session_finish(struct json *j, int argc, char **argv)
 	struct held *h = held_find(true, argv[0]);
 
 	(void)argc;
-	answer(j, "finish", h ? ioctl(h->fd, LIVEUPDATE_SESSION_FINISH, &arg) : -1);
+	answer(j, "finish", h ? ioctl_faulty(h->fd, LIVEUPDATE_SESSION_FINISH, &arg) : -1);
 }
 
 static void session_close(struct json *j, int argc, char **argv)
@@ -223,7 +286,7 @@ static void preserve(struct json *j, int argc, char **argv)
 	}
 	arg.fd = file->fd;
 	arg.token = token;
-	answer(j, "preserve", ioctl(session->fd, LIVEUPDATE_SESSION_PRESERVE_FD, &arg));
+	answer(j, "preserve", ioctl_faulty(session->fd, LIVEUPDATE_SESSION_PRESERVE_FD, &arg));
 }
 
 static void retrieve(struct json *j, int argc, char **argv)
@@ -238,7 +301,7 @@ static void retrieve(struct json *j, int argc, char **argv)
 		return;
 	}
 	arg.token = token;
-	if (ioctl(session->fd, LIVEUPDATE_SESSION_RETRIEVE_FD, &arg))
+	if (ioctl_faulty(session->fd, LIVEUPDATE_SESSION_RETRIEVE_FD, &arg))
 		answer(j, "retrieve", -1);
 	else
 		answer(j, "retrieve", held_add(false, argv[2], arg.fd));
@@ -563,6 +626,81 @@ static void check_command(struct json *j, int argc, char **argv)
 	json_end(j);
 }
 
+/* the interface itself */
+
+static int nibble(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* ioctl(2) with any number and any bytes, on a held session or on the device (".device"). */
+static void raw(struct json *j, int argc, char **argv)
+{
+	bool on_device = !strcmp(argv[0], ".device");
+	struct held *h = on_device ? NULL : held_find(true, argv[0]);
+	size_t len = strlen(argv[2]) / 2;
+	int fd = h ? h->fd : -1, err, saved;
+	uint64_t request;
+
+	(void)argc;
+	if (number(argv[1], &request) || strlen(argv[2]) % 2 || len > CHUNK) {
+		json_usage(j, "raw SESSION|.device REQUEST HEX");
+		return;
+	}
+	for (size_t i = 0; i < len; i++) {
+		int high = nibble(argv[2][2 * i]), low = nibble(argv[2][2 * i + 1]);
+
+		if (high < 0 || low < 0) {
+			json_usage(j, "raw takes bytes in lower case hex");
+			return;
+		}
+		chunk[i] = high << 4 | low;
+	}
+	if (on_device)
+		fd = device_open();
+	if (fd < 0) {
+		answer(j, "raw", -1);
+		return;
+	}
+	err = ioctl_faulty(fd, request, chunk);
+	saved = errno;
+	if (on_device)
+		close(fd);
+	errno = saved;
+	if (err) {
+		answer(j, "raw", -1);
+		return;
+	}
+	json_begin(j, true);
+	json_hex(j, "hex", chunk, len);
+	json_end(j);
+}
+
+/* fail-nth N open|ioctl COMMAND...: let an allocation of that command fail. */
+static void fail_nth(struct json *j, int argc, char **argv)
+{
+	uint64_t nth;
+
+	if (fault.nth || number(argv[0], &nth) || !nth ||
+	    (strcmp(argv[1], "open") && strcmp(argv[1], "ioctl"))) {
+		json_usage(j, "fail-nth N open|ioctl COMMAND...");
+		return;
+	}
+	fault.nth = nth;
+	fault.opening = !strcmp(argv[1], "open");
+	fault.injected = false;
+	command_run(j, argc - 2, argv + 2);
+	/* Into the object that the command has ended. */
+	if (!j->full && j->len && j->text[j->len - 1] == '}') {
+		j->text[--j->len] = '\0';
+		json_raw(j, fault.injected ? ",\"injected\":true" : ",\"injected\":false");
+		json_raw(j, "}");
+	}
+	fault.nth = 0;
+}
+
 /* the agent itself */
 
 static void ping(struct json *j, int argc, char **argv)
@@ -607,6 +745,8 @@ static const struct {
 	{ NULL, "seek", 2, 2, seek_command },
 	{ NULL, "verify", 1, 1, verify_command },
 	{ NULL, "check", 1, 13, check_command },
+	{ NULL, "raw", 3, 3, raw },
+	{ NULL, "fail-nth", 3, AGENT_MAX_ARGS, fail_nth },
 	{ NULL, "files", 0, 0, files_list },
 	{ NULL, "ping", 0, 0, ping },
 	{ NULL, "reset", 0, 0, reset },

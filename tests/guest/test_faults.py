@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every allocation of every LUO call fails once: the right errno, nothing leaked, no splat.
+
+The first allocation fails, then the second, and so on until the call makes no more
+(``/proc/self/fail-nth``, ``Documentation/fault-injection/fault-injection.rst``).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.liveupdate import LiveUpdate, Memfd
+from harness.plugin import record_updates
+from harness.vm import KernelModule, VirtualMachine
+
+MOST = 60
+"""More allocations than any call makes; reaching it means that the end was never seen."""
+
+KMEMLEAK = "/sys/kernel/debug/kmemleak"
+
+
+def fail_each(
+    vm: VirtualMachine, where: str, *command: object, undo: str = "true"
+) -> list[dict[str, object]]:
+    """Run an agent command with its first, second, ... allocation failing; return the answers.
+
+    In the command ``@`` stands for the number of the allocation.  The last answer is that of a run
+    in which nothing failed.
+
+    :param where: ``open`` of the device, or the ``ioctl``.
+    :param undo: shell commands after a run that worked.
+    """
+    words = " ".join(shlex.quote(str(word)).replace("@", "$n") for word in command)
+    script = f"""
+        n=1
+        while [ $n -le {MOST} ]; do
+            answer=$(luo-agent fail-nth $n {where} {words})
+            echo "$answer"
+            case $answer in '{{"ok":true'*) {{ {undo}; }} >/run/undo || cat /run/undo;; esac
+            case $answer in *'"injected":false'*) exit 0;; esac
+            n=$((n + 1))
+        done
+        exit 1
+    """
+    lines = vm.check(["sh", "-c", script], timeout_s=60).splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert answers[-1]["ok"], answers[-1]
+    assert len(answers) > 1, "no allocation was ever failed"
+    return answers
+
+
+def errors(answers: list[dict[str, object]]) -> set[object]:
+    """Return the errno names of those that did not work."""
+    return {answer["error"] for answer in answers if not answer["ok"]}
+
+
+def assert_no_leak(vm: VirtualMachine) -> None:
+    """Ask kmemleak, where the kernel has it."""
+    if vm.run(["test", "-w", KMEMLEAK]).status != 0:
+        return
+    # An object is reported from the second scan on, and when it is some seconds old.
+    script = f"echo scan >{KMEMLEAK}; sleep 6; echo scan >{KMEMLEAK}; cat {KMEMLEAK}"
+    found = vm.check(["sh", "-c", script], timeout_s=60)
+    assert "luo" not in found, found
+
+
+def test_open_with_failing_allocations(machine: VirtualMachine) -> None:
+    answers = fail_each(
+        machine, "open", "session", "create", "s@", undo="luo-agent session close s$n"
+    )
+    assert errors(answers) == {"ENOMEM"}
+
+
+def test_create_session_with_failing_allocations(machine: VirtualMachine) -> None:
+    answers = fail_each(
+        machine, "ioctl", "session", "create", "s", undo="luo-agent session close s"
+    )
+    assert errors(answers) == {"ENOMEM"}
+    assert machine.must("session", "list")["items"] == []
+    # None of those that failed has kept its name.
+    machine.must("session", "create", "s")
+
+
+def test_preserve_memfd_with_failing_allocations(machine: VirtualMachine) -> None:
+    machine.must("session", "create", "s")
+    machine.must("memfd", "create", "data", "--size", 1 << 16, "--seed", 9)
+    answers = fail_each(
+        machine,
+        "ioctl",
+        *("preserve", "s", 1, "data"),
+        undo="luo-agent session close s && luo-agent session create s",
+    )
+    assert errors(answers) == {"ENOMEM"}
+    machine.must("preserve", "s", 1, "data")
+    machine.must("check", "data", "--size", 1 << 16, "--seed", 9)
+
+
+def test_preserve_with_flbs_with_failing_allocations(
+    machine: VirtualMachine, module: KernelModule
+) -> None:
+    module.load(flbs=2)
+    idle = module.refcount()
+    machine.must("session", "create", "s")
+    machine.must("open", "file", "/dev/null")
+    answers = fail_each(
+        machine,
+        "ioctl",
+        *("preserve", "s", 1, "file"),
+        undo="luo-agent session close s && luo-agent session create s",
+    )
+    assert errors(answers) == {"ENOMEM"}
+    assert module.refcount() == idle
+    counters = module.counters()
+    assert counters["violation"] == 0
+    assert counters["flb0.preserve"] >= counters["flb0.unpreserve"] > 0
+    machine.must("preserve", "s", 1, "file")
+    machine.must("session", "close", "s")
+    assert module.refcount() == idle
+    assert_no_leak(machine)
+
+
+@pytest.fixture(scope="module")
+def updated(
+    request: pytest.FixtureRequest, boot_machine: Callable[..., VirtualMachine]
+) -> Iterator[LiveUpdate]:
+    """A memfd and a module's file for each failure to come, updated once."""
+    with boot_machine() as vm:
+        vm.module.load(flbs=1)
+        vm.must("open", "null", "/dev/null")
+        update = LiveUpdate(vm)
+        update.preserve_memfds(
+            *(
+                Memfd(f"m{n}", size=1 << 16, seed=n, session="memfds", token=n)
+                for n in range(1, MOST + 1)
+            )
+        )
+        vm.must("session", "create", "module")
+        vm.must_all([("preserve", "module", n, "null") for n in range(1, MOST + 1)], timeout_s=30)
+        update.execute()
+        vm.module.load(flbs=1)
+        yield update
+        record_updates(request, [update])
+
+
+def test_retrieve_session_with_failing_allocations(updated: LiveUpdate) -> None:
+    answers = fail_each(updated.vm, "ioctl", "session", "retrieve", "memfds", undo="exit 0")
+    assert errors(answers) == {"ENOMEM"}
+
+
+def test_retrieve_memfd_with_failing_allocations(updated: LiveUpdate) -> None:
+    vm = updated.vm
+    answers = fail_each(vm, "ioctl", "retrieve", "memfds", "@", "m@")
+    # shmem has no inode to give: ENOSPC; the folios' list cannot be mapped: EINVAL.
+    assert "ENOMEM" in errors(answers)
+    assert errors(answers) <= {"ENOMEM", "ENOSPC", "EINVAL"}
+    # What failed once fails for good; what came back is whole.
+    for number, answer in enumerate(answers, 1):
+        if answer["ok"]:
+            vm.must("check", f"m{number}", "--size", 1 << 16, "--seed", number)
+        else:
+            again = vm.agent("retrieve", "memfds", number, f"again{number}")
+            assert again["error"] == answer["error"]
+    vm.must("session", "finish", "memfds")
+
+
+@pytest.mark.fails_before(10)
+def test_retrieve_module_file_with_failing_allocations(updated: LiveUpdate) -> None:
+    vm = updated.vm
+    vm.must("session", "retrieve", "module")
+    assert vm.module.refcount() == MOST
+    answers = fail_each(vm, "ioctl", "retrieve", "module", "@", "f@")
+    assert errors(answers) == {"ENOMEM"}
+    assert vm.module.refcount() == MOST
+    assert vm.module.control("flb incoming 0").error is None
+    assert vm.module.refcount() == MOST + 1
+    vm.must("session", "finish", "module")
+    assert vm.module.refcount() == 0
+    assert vm.module.counters()["violation"] == 0
+    assert_no_leak(vm)

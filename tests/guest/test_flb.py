@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""FLBs: who pins the module for them and how long, and what unregistering leaves behind.
+
+The preserved files are devices of the memory driver: they do not pin the module, so every reference
+is the orchestrator's (``tests/kmod/README.md``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.liveupdate import LiveUpdate
+from harness.vm import KernelModule, VirtualMachine
+
+FLBS = 2
+ROOM = 63
+"""FLBs that the orchestrator has room for (``kernel/liveupdate/luo_flb.c``)."""
+
+
+def hold(machine: VirtualMachine, *paths: str, session: str = "holder") -> None:
+    """Preserve devices in a new session, under the tokens 1, 2, ..."""
+    machine.must("session", "create", session)
+    for token, path in enumerate(paths, 1):
+        machine.must("open", f"{session}{token}", path)
+        machine.must("preserve", session, token, f"{session}{token}")
+
+
+@pytest.mark.fails_before(5)
+def test_registered_flb_pins_nothing(machine: VirtualMachine, module: KernelModule) -> None:
+    module.load(flbs=FLBS)
+    registered = module.refcount()
+    for number in range(FLBS):
+        assert module.control(f"unregister flb {number}").error is None
+    assert module.refcount() == registered
+
+
+@pytest.mark.fails_before(5)
+def test_flb_references_grow_once_however_many_files(
+    machine: VirtualMachine, module: KernelModule
+) -> None:
+    module.load(flbs=FLBS)
+    seen = [module.refcount()]
+    hold(machine, "/dev/null", session="one")
+    seen.append(module.refcount())
+    hold(machine, "/dev/null", "/dev/null", session="two")
+    seen.append(module.refcount())
+    machine.must("session", "close", "one")
+    seen.append(module.refcount())
+    machine.must("session", "close", "two")
+    seen.append(module.refcount())
+    idle, first, third, two, none = (count or 0 for count in seen)
+    per_file = third - first >> 1
+    assert third - first == 2 * per_file, seen
+    assert first - idle == per_file + FLBS, seen
+    assert two == idle + 2 * per_file + FLBS, seen
+    assert none == idle, seen
+
+
+@pytest.mark.fails_before(5)
+@pytest.mark.parametrize("callback", ["flb0.preserve", "flb1.preserve", "handler0.preserve"])
+def test_preserve_that_fails_gives_the_flbs_back(
+    machine: VirtualMachine, module: KernelModule, callback: str
+) -> None:
+    module.load(flbs=FLBS)
+    idle = module.refcount()
+    machine.must("session", "create", "holder")
+    machine.must("open", "file", "/dev/null")
+    for _ in range(3):
+        module.fail(callback, "EIO")
+        assert machine.agent("preserve", "holder", 1, "file")["error"] == "EIO"
+        assert module.refcount() == idle
+    counters = module.counters()
+    for number in range(FLBS):
+        called = counters[f"flb{number}.preserve"]
+        refused = 3 if callback == f"flb{number}.preserve" else 0
+        assert counters[f"flb{number}.unpreserve"] == called - refused
+    machine.must("preserve", "holder", 1, "file")
+    assert module.refcount() > (idle or 0) + 1
+    assert module.counters()["violation"] == 0
+
+
+@pytest.mark.fails_before(10)
+def test_flb_references_across_a_live_update(
+    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
+) -> None:
+    module.load(flbs=FLBS)
+    update = live_update(machine)
+    for number in (1, 2):
+        machine.must("open", f"file{number}", "/dev/null")
+        update.preserve(f"file{number}")
+    assert module.refcount() == 2 + FLBS
+    update.execute()
+    module.load(flbs=FLBS)
+    # Before anything is deserialized, looked up but failing, then for good.
+    assert module.refcount() == 0
+    module.fail("flb0.retrieve", "EIO")
+    assert module.control("flb incoming 0").error == "EIO"
+    assert module.refcount() == 0
+    assert module.control("flb incoming 0").error is None
+    assert module.refcount() == 1
+    assert module.control("flb incoming 0").error is None
+    assert module.refcount() == 1
+    assert module.unload() == "EAGAIN"
+    update.retrieve()
+    assert module.refcount() == 1 + 2
+    assert module.control("flb incoming 1").error is None
+    assert module.refcount() == FLBS + 2
+    update.finish()
+    assert module.refcount() == 0
+    counters = module.counters()
+    for number in range(FLBS):
+        assert counters[f"flb{number}.finish"] == 1
+        assert module.control(f"flb incoming {number}").error == "ENODATA"
+    assert counters["violation"] == counters["mismatch.flb"] == 0
+    # A fresh instance of the module must not be given the finished objects again.
+    assert module.unload() is None
+    module.load(flbs=FLBS)
+    assert module.control("flb incoming 0").error == "ENOENT"
+    assert module.refcount() == 0
+
+
+@pytest.mark.fails_before(7)
+def test_flb_of_two_handlers_survives_the_first(
+    machine: VirtualMachine, module: KernelModule
+) -> None:
+    module.load(handlers=2, flbs=1)
+    assert module.control("unregister handler 0").error is None
+    hold(machine, "/dev/zero")
+    assert module.counters()["flb0.preserve"] == 1
+    machine.must("session", "close", "holder")
+    assert module.counters()["flb0.unpreserve"] == 1
+    assert module.control("unregister handler 1").error is None
+    assert module.control("register all").error is None
+
+
+@pytest.mark.fails_before(7)
+def test_unregistered_handler_takes_its_flbs_off_the_global_list(module: KernelModule) -> None:
+    module.load(flbs=ROOM)
+    assert module.control("unregister handler 0").error is None
+    assert module.control("register all").error is None
+
+
+@pytest.mark.fails_before(7)
+def test_unregistered_handler_asks_its_flbs_no_more(
+    machine: VirtualMachine, module: KernelModule
+) -> None:
+    module.load(flbs=1)
+    assert module.control("unregister handler 0").error is None
+    assert module.control("register handler 0").error is None
+    hold(machine, "/dev/null")
+    counters = module.counters()
+    assert counters["handler0.preserve"] == 1
+    assert counters["flb0.preserve"] == 0
+
+
+def test_flb_registered_twice_with_one_handler_is_refused(module: KernelModule) -> None:
+    module.load(flbs=1)
+    assert module.control("register flb 0").error == "EEXIST"
+
+
+def test_more_flbs_than_there_is_room_for_are_refused(module: KernelModule) -> None:
+    module.load(flbs=ROOM + 1, register=0, verbose=0)
+    assert module.control("register all").error == "ENOSPC"
+    assert module.control("unregister all").error is None
+
+
+@pytest.mark.fails_before(6)
+def test_flb_unregistered_while_in_use_is_given_back_with_its_file(
+    machine: VirtualMachine, module: KernelModule
+) -> None:
+    module.load(flbs=1)
+    hold(machine, "/dev/null")
+    held = module.refcount()
+    assert module.control("unregister flb 0").error is None
+    assert module.refcount() == held
+    machine.must("session", "close", "holder")
+    counters = module.counters()
+    assert counters["flb0.preserve"] == counters["flb0.unpreserve"] == 1
+    assert counters["violation"] == 0

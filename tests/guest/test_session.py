@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sessions and the ioctl interface: names, limits, tokens, wrong arguments, order of closing."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.liveupdate import LiveUpdate, Memfd
+from harness.plugin import record_updates
+from harness.vm import KernelModule, VirtualMachine
+
+NAME_BYTES = 64
+"""``LIVEUPDATE_SESSION_NAME_LENGTH``, with the terminating NUL."""
+
+MOST_FILES = 128
+"""Two pages of 64 bytes a file (``kernel/liveupdate/luo_file.c``)."""
+
+MOST_SESSIONS = (16 * 4096 - 8) // 80
+"""16 pages, less a header, of 80 bytes a session (``include/linux/kho/abi/luo.h``)."""
+
+CREATE, RETRIEVE = 0xBA00, 0xBA01
+PRESERVE_FD, RETRIEVE_FD, FINISH = 0xBA40, 0xBA41, 0xBA42
+"""``_IO(0xBA, n)`` of ``include/uapi/linux/liveupdate.h``."""
+
+NAMES = {
+    "longest": "n" * (NAME_BYTES - 1),
+    "one-letter": "x",
+    "empty": "",
+    "not-ascii": "sitzung-\u00e4\u20ac",
+    "blanks-and-quotes": " a 'b' \"c\" %s ",
+}
+
+
+def named(name: str, fd: int = 0) -> bytes:
+    """Return the argument that creates or retrieves a session."""
+    return struct.pack(f"<Ii{NAME_BYTES}s", 8 + NAME_BYTES, fd, name.encode())
+
+
+def raw(machine: VirtualMachine, session: str, request: int, argument: bytes) -> str | None:
+    """Make an ioctl; return the errno name, ``None`` when it works."""
+    answer = machine.agent("raw", session, request, argument.hex())
+    return None if answer["ok"] else str(answer["error"])
+
+
+@pytest.fixture(scope="module")
+def updated(
+    request: pytest.FixtureRequest, boot_machine: Callable[..., VirtualMachine]
+) -> Iterator[LiveUpdate]:
+    """A session of each name with a memfd in it, sessions full of files, updated once."""
+    with boot_machine() as machine:
+        update = LiveUpdate(machine)
+        update.preserve_memfds(
+            *(
+                Memfd(key, size=4096, seed=seed, session=name)
+                for seed, (key, name) in enumerate(NAMES.items(), 1)
+            ),
+            *(
+                Memfd(f"full-{n}", size=4096, seed=1000 + n, session="full", token=2**64 - 1 - n)
+                for n in range(MOST_FILES)
+            ),
+            Memfd("again", size=4096, seed=7, session="twice", token=0),
+        )
+        update.create_session("nothing in it")
+        update.execute()
+        assert raw(machine, ".device", RETRIEVE, named("no such session")) == "ENOENT"
+        yield update
+        record_updates(request, [update])
+
+
+@pytest.mark.parametrize("key", NAMES)
+def test_session_name_survives_a_live_update(updated: LiveUpdate, key: str) -> None:
+    vm, name = updated.vm, NAMES[key]
+    vm.must("session", "retrieve", name)
+    (item,) = (item for item in updated.preserved if item.name == key)
+    vm.must("retrieve", name, item.token, key)
+    updated.verify(key)
+    vm.must("session", "finish", name)
+    vm.must("session", "close", name)
+
+
+def test_session_with_as_many_files_as_fit_survives(updated: LiveUpdate) -> None:
+    items = [item for item in updated.preserved if item.session == "full"]
+    assert len(items) == MOST_FILES
+    updated.vm.must("session", "retrieve", "full")
+    # Any order will do.
+    updated.vm.must_all(
+        [("retrieve", "full", item.token, item.name) for item in reversed(items)], timeout_s=30
+    )
+    updated.verify(*(item.name for item in items))
+    updated.vm.must("session", "finish", "full")
+
+
+def test_session_without_files_survives(updated: LiveUpdate) -> None:
+    vm = updated.vm
+    vm.must("session", "retrieve", "nothing in it")
+    assert vm.agent("retrieve", "nothing in it", 1, "x")["error"] == "ENOENT"
+    vm.must("session", "finish", "nothing in it")
+
+
+def test_session_and_file_are_retrieved_once(updated: LiveUpdate) -> None:
+    vm = updated.vm
+    vm.must("session", "retrieve", "twice")
+    assert raw(vm, ".device", RETRIEVE, named("twice")) == "EINVAL"
+    assert vm.agent("retrieve", "twice", 1, "other")["error"] == "ENOENT"
+    vm.must("retrieve", "twice", 0, "again")
+    # The same file once more, not a copy of it.
+    vm.must("retrieve", "twice", 0, "same")
+    vm.must("seek", "again", 123)
+    assert vm.must("verify", "same")["offset"] == 123
+    vm.must("session", "finish", "twice")
+    assert vm.agent("retrieve", "twice", 0, "after")["error"] == "ENOENT"
+    vm.must("session", "close", "twice")
+    assert raw(vm, ".device", RETRIEVE, named("twice")) == "ENOENT"
+    # What was retrieved belongs to its holder.
+    vm.must("check", "same", "--size", 4096, "--seed", 7)
+
+
+# -- without a live update ------------------------------------------------------------------
+
+
+def test_name_without_its_nul_is_cut(machine: VirtualMachine) -> None:
+    machine.must("session", "create", "n" * NAME_BYTES)
+    assert raw(machine, ".device", CREATE, named("n" * (NAME_BYTES - 1))) == "EEXIST"
+
+
+@pytest.mark.parametrize("name", ["twice", ""], ids=["plain", "empty"])
+def test_session_of_the_same_name_is_refused(machine: VirtualMachine, name: str) -> None:
+    machine.must("session", "create", name)
+    assert raw(machine, ".device", CREATE, named(name)) == "EEXIST"
+    machine.must("session", "create", f"{name}2")
+    machine.must("session", "close", name)
+    machine.must("session", "create", name)
+
+
+def test_as_many_sessions_as_fit(machine: VirtualMachine) -> None:
+    machine.must_all([("session", "create", f"s{n}") for n in range(MOST_SESSIONS)], timeout_s=60)
+    assert machine.agent("session", "create", "one too many")["error"] == "ENOMEM"
+    machine.must("session", "close", "s7")
+    machine.must("session", "create", "takes its place")
+
+
+def test_as_many_files_as_fit(machine: VirtualMachine) -> None:
+    machine.must("session", "create", "full")
+    machine.must_all(
+        [
+            command
+            for n in range(MOST_FILES)
+            for command in (("memfd", "create", f"m{n}"), ("preserve", "full", n, f"m{n}"))
+        ],
+        timeout_s=60,
+    )
+    machine.must("memfd", "create", "late")
+    assert machine.agent("preserve", "full", MOST_FILES, "late")["error"] == "ENOSPC"
+    machine.must("session", "create", "other")
+    machine.must("preserve", "other", 1, "late")
+
+
+def test_token_is_used_once_in_a_session(machine: VirtualMachine) -> None:
+    for name in ("a", "b"):
+        machine.must("session", "create", name)
+        machine.must("memfd", "create", name, "--size", 4096)
+    machine.must("preserve", "a", 5, "a")
+    assert machine.agent("preserve", "a", 5, "b")["error"] == "EEXIST"
+    machine.must("preserve", "b", 5, "b")
+
+
+def test_file_that_cannot_be_preserved_is_refused(machine: VirtualMachine) -> None:
+    machine.must("session", "create", "s")
+    machine.must("open", "proc", "/proc/version", "--flags", "rdonly")
+    assert machine.agent("preserve", "s", 1, "proc")["error"] == "ENOENT"
+    assert raw(machine, "s", PRESERVE_FD, struct.pack("<IiQ", 16, 9999, 1)) == "EBADF"
+    # Its token is free, and the session is as good as new.
+    machine.must("memfd", "create", "data", "--size", 4096)
+    machine.must("preserve", "s", 1, "data")
+
+
+def test_nothing_is_retrieved_from_a_new_session(machine: VirtualMachine) -> None:
+    machine.must("session", "create", "s")
+    machine.must("memfd", "create", "data", "--size", 4096)
+    assert raw(machine, "s", RETRIEVE_FD, struct.pack("<IiQ", 16, 0, 1)) == "ENOENT"
+    assert raw(machine, ".device", RETRIEVE, named("s")) == "ENOENT"
+
+
+def test_device_has_one_opener(machine: VirtualMachine) -> None:
+    machine.must("open", "device", "/dev/liveupdate")
+    assert machine.agent("session", "create", "s")["error"] == "EBUSY"
+    machine.must("close", "device")
+    machine.must("session", "create", "s")
+
+
+@pytest.mark.parametrize(
+    ("target", "request_number", "argument", "error"),
+    [
+        pytest.param(".device", CREATE, struct.pack("<I", 8), "EINVAL", id="create-too-short"),
+        pytest.param(".device", CREATE, named("tail") + b"\0" * 8, None, id="create-zero-tail"),
+        pytest.param(".device", RETRIEVE, struct.pack("<I", 4), "EINVAL", id="retrieve-too-short"),
+        pytest.param(".device", 0xBA02, named("x"), "EINVAL", id="device-unknown-number"),
+        pytest.param(".device", 0xBB00, named("x"), "ENOTTY", id="device-other-type"),
+        pytest.param("s", PRESERVE_FD, struct.pack("<Ii", 8, 0), "EINVAL", id="preserve-too-short"),
+        pytest.param("s", RETRIEVE_FD, struct.pack("<Ii", 8, 0), "EINVAL", id="token-too-short"),
+        pytest.param("s", FINISH, struct.pack("<I", 4), "EINVAL", id="finish-too-short"),
+        pytest.param("s", 0xBA43, struct.pack("<II", 8, 0), "EINVAL", id="session-unknown-number"),
+        pytest.param("s", 0xBB42, struct.pack("<II", 8, 0), "ENOTTY", id="session-other-type"),
+        pytest.param("s", CREATE, named("x"), "EINVAL", id="device-request-on-a-session"),
+    ],
+)
+def test_wrong_ioctl_is_refused(
+    machine: VirtualMachine, target: str, request_number: int, argument: bytes, error: str | None
+) -> None:
+    machine.must("session", "create", "s")
+    grown = argument
+    if error is None:
+        grown = struct.pack("<I", len(argument)) + argument[4:]
+    assert raw(machine, target, request_number, grown) == error
+
+
+def test_ioctl_with_something_in_its_unknown_tail_is_refused(machine: VirtualMachine) -> None:
+    argument = named("tail")
+    grown = struct.pack("<I", len(argument) + 8) + argument[4:] + b"\0\0\0\1\0\0\0\0"
+    assert raw(machine, ".device", CREATE, grown) == "E2BIG"
+
+
+@pytest.mark.parametrize("first", ["session", "file"])
+def test_session_and_file_are_closed_in_any_order(machine: VirtualMachine, first: str) -> None:
+    machine.must("session", "create", "s")
+    machine.must("memfd", "create", "data", "--size", 8192, "--seed", 3)
+    machine.must("preserve", "s", 1, "data")
+    if first == "session":
+        machine.must("session", "close", "s")
+        machine.must("check", "data", "--size", 8192, "--seed", 3)
+        machine.must("close", "data")
+    else:
+        machine.must("close", "data")
+        machine.must("session", "close", "s")
+
+
+def test_memfd_can_be_preserved_again_after_its_session_was_closed(
+    machine: VirtualMachine,
+) -> None:
+    machine.must("memfd", "create", "data", "--size", 8192, "--seed", 3)
+    for turn in range(2):
+        machine.must("session", "create", f"s{turn}")
+        machine.must("preserve", f"s{turn}", 1, "data")
+        machine.must("session", "close", f"s{turn}")
+    machine.must("write", "data", "still writable")
+
+
+@pytest.mark.fresh_machine
+def test_dying_agent_leaves_nothing_behind(machine: VirtualMachine, module: KernelModule) -> None:
+    module.load(flbs=1)
+    idle = module.refcount()
+    machine.must("session", "create", "s")
+    machine.must("open", "file", "/dev/null")
+    machine.must("preserve", "s", 1, "file")
+    machine.check(["kill", "-9", str(machine.must("ping")["pid"])])
+    machine.check(["luo-agent", "daemon"])
+    assert module.refcount() == idle
+    counters = module.counters()
+    assert counters["handler0.unpreserve"] == counters["flb0.unpreserve"] == 1
+    machine.must("session", "create", "s")
+
+
+@pytest.mark.fresh_machine
+def test_update_that_was_aborted_can_be_done_after_all(
+    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
+) -> None:
+    from harness.errors import UpdateRefused
+
+    module.load(flbs=1)
+    update = live_update(machine)
+    # Frozen before the one that refuses, in the same session and in another.
+    update.preserve_memfds(Memfd("early", size=4096, seed=1, session="early"))
+    for number in (1, 2):
+        machine.must("open", f"file{number}", "/dev/null")
+        update.preserve(f"file{number}")
+    module.fail("handler0.freeze", "EBUSY")
+    update.load()
+    with pytest.raises(UpdateRefused):
+        update.go()
+    counters = module.counters()
+    assert (counters["handler0.freeze"], counters["handler0.unfreeze"]) == (1, 0)
+    machine.must("preserve", "early", 99, "file1")
+    machine.must("session", "close", "early")
+    update.preserved = [item for item in update.preserved if item.session != "early"]
+    update._sessions.remove("early")
+    update.go()
+    module.load(flbs=1)
+    update.retrieve()
+    update.verify()
+    update.finish()
+    assert module.counters()["violation"] == 0
