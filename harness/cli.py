@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -47,11 +48,20 @@ from harness.cell import (
     pytest_environment,
     run_cell,
 )
-from harness.errors import ExitCode, HarnessError, InfrastructureError, InputError
+from harness.errors import (
+    BuildError,
+    ExitCode,
+    HarnessError,
+    InfrastructureError,
+    InputError,
+    KconfigError,
+    SeriesError,
+)
 from harness.host import check_host
 from harness.matrix import (
     HEADER,
     cell_line,
+    complaints,
     make_cells,
     parse_positions,
     position_of,
@@ -64,6 +74,17 @@ from harness.matrix import exit_code as matrix_exit_code
 from harness.matrix import to_json as matrix_json
 from harness.pipeline import Pipeline, target_from_settings
 from harness.report import print_results, read_results
+from harness.review import (
+    TRACKING,
+    Status,
+    checks_of,
+    place_patch,
+    place_series,
+    read_tracking,
+    tracked,
+    worst,
+)
+from harness.series import read_headings
 from harness.spec import Target, load_profile
 from harness.store import Store
 
@@ -131,6 +152,22 @@ examples:
 
 exit codes: 0 good, 1 bad, 125 no verdict (skip), 128 bad input, 129 trouble of the host
 """,
+    "check-patch": """\
+examples:
+  harness check-patch 0005-liveupdate-Defer.patch
+  harness check-patch --series v4.mbx -- -k module <mail
+  git config b4.review-perpatch-check-cmd 'harness check-patch'
+
+prints a JSON array of results (tool, status, summary, url, details) as b4 review reads it
+""",
+    "check-series": """\
+examples:
+  harness check-series v4.mbx
+  harness check-series --positions 0..3 --profile debug --series v4.mbx
+  git config b4.review-series-check-cmd 'harness check-series'
+
+prints a JSON array of results (tool, status, summary, url, details) as b4 review reads it
+""",
     "clean": """\
 examples:
   harness clean                             drop builds, images and probes
@@ -168,7 +205,13 @@ def _for_git_bisect(argv: list[str]) -> int:
 
 
 def _run_command(argv: list[str]) -> int:
-    args = _parser().parse_args(argv)
+    words, further = argv, None
+    if argv and argv[0].startswith("check-") and "--" in argv:
+        # argparse would give the first of pytest's arguments to FILE.
+        words, further = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
+    args = _parser().parse_args(words)
+    if further is not None:
+        args.pytest_args = further
     ui = _Ui(verbose=args.verbose)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -349,6 +392,23 @@ def _parser() -> argparse.ArgumentParser:
     bisect.add_argument("--bad", metavar="M", help="a position where it fails")
     bisect.add_argument("--range", metavar="A..B", help="commits of --kernel, not a series")
     add("verdict", _verdict, "what git bisect run asks for", asked, tree, vm, place)
+    patch = add("check-patch", _check_patch, "check one patch, for b4", tree, vm, place)
+    patch.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
+    series = add("check-series", _check_series, "check a series, for b4", tree, vm, place)
+    series.add_argument("--positions", metavar="LIST", help="such as 0..11 or 0,5 (default: all)")
+    series.add_argument(
+        "--profile",
+        dest="profiles",
+        action="append",
+        metavar="NAME",
+        help="kernel profile, repeatable (default: default)",
+    )
+    for check in (patch, series):
+        check.add_argument(
+            "mail", nargs="?", default="-", metavar="FILE", help="default: standard input"
+        )
+        check.set_defaults(pytest_args=())
+        check.usage = f"{check.prog} [OPTION ...] [FILE] [-- PYTEST-ARGS ...]"
     clean = add("clean", _clean, "drop what is cached", output)
     clean.add_argument("--all", action="store_true", help="sources and object trees as well")
     return parser
@@ -623,6 +683,83 @@ def _verdict(args: argparse.Namespace, ui: _Ui) -> int:
     said = f"{found.verdict.value}: {found.reason}" if found.reason else found.verdict.value
     ui.out.print(said, markup=False, soft_wrap=True)
     return VERDICT_CODES[found.verdict]
+
+
+def _check_patch(args: argparse.Namespace, ui: _Ui) -> int:
+    data = _read_mail(args.mail)
+    directory = _results_directory(args.results)
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "patch.eml"
+    file.write_bytes(data)
+    with ui.progress() as progress:
+        target, _ = _review_target(args)
+        pipeline = Pipeline(target, Store(), progress)
+        target = dataclasses.replace(place_patch(data, pipeline.series, target), extra=(file,))
+        subject = read_headings(data)[0].subject
+        cell = Cell(target=target, pytest_args=tuple(args.pytest_args), cmdline=args.cmdline or "")
+        base = dataclasses.replace(target, extra=())
+        with contextlib.suppress(SeriesError, BuildError, KconfigError):
+            # What its warnings are compared with.
+            Pipeline(base, Store(), progress).build()
+        result = run_cell(cell, store=Store(), directory=directory / "patch", progress=progress)
+    return _say_checks([result], {position_of(result): subject}, directory)
+
+
+def _check_series(args: argparse.Namespace, ui: _Ui) -> int:
+    directory = _results_directory(args.results)
+    directory.mkdir(parents=True, exist_ok=True)
+    with ui.progress() as progress:
+        target, known = _review_target(args)
+        if not known:
+            target = place_series(_read_mail(args.mail), target, directory / "series.mbx")
+        applied = Pipeline(target, Store(), progress).applied
+        cells = make_cells(
+            target,
+            parse_positions(args.positions, applied.last),
+            list(dict.fromkeys(args.profiles or ("default",))),
+            pytest_args=tuple(args.pytest_args),
+            cmdline=args.cmdline or "",
+        )
+        results = [
+            run_cell(
+                cell,
+                store=Store(),
+                directory=directory / f"p{cell.target.position:02}-{cell.target.profile}",
+                progress=progress,
+            )
+            for cell in cells
+        ]
+    return _say_checks(results, subjects_of(applied), directory)
+
+
+def _read_mail(name: str) -> bytes:
+    if name == "-":
+        if sys.stdin.isatty():
+            raise InputError("there is no mail on standard input", hint="or name a file")
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from error
+
+
+def _review_target(args: argparse.Namespace) -> tuple[Target, bool]:
+    """Return the target, and whether its series was named, by the user or by b4."""
+    settings = vars(args)
+    target = target_from_settings(lambda name: settings.get(name))
+    if args.series is None and args.kernel is None:
+        found = tracked(target, read_tracking(os.environ.get(TRACKING)), Path.cwd())
+        return (found, True) if found is not None else (target, False)
+    return target, args.series is not None
+
+
+def _say_checks(results: list[CellResult], subjects: dict[int, str], directory: Path) -> int:
+    checks = checks_of(results, subjects, directory)
+    sys.stdout.write(json.dumps([check.to_json() for check in checks], indent=2) + "\n")
+    codes = {Status.FAIL: ExitCode.TESTS_FAILED}
+    if any(complaint.verdict is False for result in results for complaint in complaints(result)):
+        codes[Status.WARN] = ExitCode.INFRASTRUCTURE
+    return int(codes.get(worst(checks), ExitCode.PASSED))
 
 
 VERDICT_CODES = {Verdict.PASSES: 0, Verdict.FAILS: 1, Verdict.NONE: 125}

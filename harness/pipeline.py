@@ -156,7 +156,7 @@ class Pipeline:
     @cached_property
     def extra(self) -> tuple[Series, ...]:
         """The patches on top of the target's position, read."""
-        return tuple(read_series(str(path)) for path in self.target.extra)
+        return tuple(read_series(str(path), whole=False) for path in self.target.extra)
 
     @cached_property
     def applied(self) -> AppliedSeries:

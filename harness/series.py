@@ -8,6 +8,7 @@ changes, positions 0 to 6 are as they were.
 
 from __future__ import annotations
 
+import dataclasses
 import email
 import email.policy
 import fnmatch
@@ -157,12 +158,13 @@ class _Mail:
         return self.number == 0 or (self.total == 0 and not _DIFF.search(self.body))
 
 
-def read_series(location: str, *, repo: Path | None = None) -> Series:
+def read_series(location: str, *, repo: Path | None = None, whole: bool = True) -> Series:
     """Read a series from an mbox, a maildir, a directory of patches, a patch, or a git range.
 
     Of several re-rolls the newest complete one is taken.  Replies and other mail are ignored.
 
     :param repo: the git tree that a range ``A..B`` is of.
+    :param whole: whether it has to be a whole series; else any patches will do, in their order.
     :raises SeriesError: when there is no patch, or a part is missing or there twice.
     """
     path = Path(location)
@@ -183,7 +185,38 @@ def read_series(location: str, *, repo: Path | None = None) -> Series:
         raise SeriesError(
             f"{location} holds no patch", hint="a patch is a mail with '[PATCH' and a diff"
         )
-    return _choose(mails, location, path.name if path.exists() else location)
+    name = path.name if path.exists() else location
+    if not whole:
+        patches = [dataclasses.replace(mail, total=0) for mail in mails if not mail.is_cover]
+        return _series(patches, location, name, patches[0].version)
+    return _choose(mails, location, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """What one mail says about itself.
+
+    :param number: its place in its series; 0 is the cover letter.
+    :param total: how many patches the series has; 0 when the mail is not numbered.
+    :param subject: without the ``[PATCH ...]`` prefix.
+    """
+
+    number: int
+    total: int
+    subject: str
+
+
+def read_headings(data: bytes) -> tuple[Heading, ...]:
+    """Return what the mails in *data*, one mail or an mbox, say about themselves.
+
+    Mail that is no part of a series is left out.
+    """
+    raws = _mbox(data) if data.startswith(b"From ") else [data]
+    mails = [mail for raw in raws if (mail := _parse(raw)) is not None]
+    return tuple(
+        Heading(number=0 if m.is_cover else m.number, total=m.total, subject=m.subject)
+        for m in mails
+    )
 
 
 def _raw_mails(path: Path) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from harness.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "clean")
-COMMANDS += ("matrix", "bisect", "verdict")
+COMMANDS += ("matrix", "bisect", "verdict", "check-patch", "check-series")
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_help_lists_every_command(cache: Path) -> None:
     done = harness(cache, "--help")
     assert done.returncode == 0
     assert "examples:" in done.stdout
-    assert [name for name in COMMANDS if f"\n    {name} " not in done.stdout] == []
+    assert [name for name in COMMANDS if not re.search(rf"^    {name}\s", done.stdout, re.M)] == []
 
 
 @pytest.mark.parametrize("words", [(), ("conquer",), ("build", "--no-such-option")])
@@ -255,6 +256,41 @@ def test_bisect_range_needs_a_tree_of_its_own(cache: Path) -> None:
     done = harness(cache, "bisect", *QUIESCE, "--range", "v7.0..HEAD")
     assert done.returncode == 2
     assert "--range goes with --kernel" in error_line(done)
+
+
+# -- checks for b4 ---------------------------------------------------------------------------
+
+
+def test_check_patch_tells_b4_what_does_not_apply(
+    cache: Path, kernel: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.patch"
+    file.write_text(
+        "From: A <a@example.com>\nSubject: [PATCH 1/9] mm: absent\n\n---\n"
+        "diff --git a/mm/absent.c b/mm/absent.c\n--- a/mm/absent.c\n+++ b/mm/absent.c\n"
+        "@@ -1 +1 @@\n-a\n+b\n"
+    )
+    words = ("check-patch", file, "--kernel", kernel, "--accel", "tcg", "--", "-k", "memfd")
+    done = harness(cache, *words)
+    assert done.returncode == 1
+    (check,) = json.loads(done.stdout)
+    assert (check["tool"], check["status"]) == ("harness apply", "fail")
+    assert "mm/absent.c is not in the tree" in check["summary"]
+    assert "-k memfd" in check["details"]
+
+
+def test_check_patch_of_no_patch_prints_no_json(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("Subject: hello\n\n")
+    done = harness(cache, "check-patch", tmp_path / "x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "one patch is expected" in error_line(done)
+
+
+def test_check_series_that_is_not_known(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("Subject: [PATCH 0/3] mm: other\n\n")
+    done = harness(cache, "check-series", tmp_path / "x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'the patches of "mm: other" are not known' in error_line(done)
 
 
 # -- what works without a build --------------------------------------------------------------

@@ -504,6 +504,12 @@ def test_extra_patches_go_on_top_of_a_position(
     assert (again, said) == (made, [])
 
 
+def test_patch_out_of_a_series_will_do_as_an_extra_one(tmp_path: Path) -> None:
+    file = mbox(tmp_path / "x.patch", mail("[PATCH v2 3/9] mm: three"))
+    found = read_series(file, whole=False)
+    assert [(patch.number, patch.subject) for patch in found.patches] == [(1, "mm: three")]
+
+
 def test_extra_patch_that_does_not_apply_is_named_with_its_file(
     tmp_path: Path, source: SourceTree, store: Store
 ) -> None:
