@@ -63,6 +63,7 @@ class Guest:
         self._transport = transport
         self._scale = scale
         self._alive = alive
+        self._lines: paramiko.Channel | None = None
 
     @classmethod
     def connect(
@@ -104,6 +105,7 @@ class Guest:
         host: str, port: int, key: paramiko.PKey, host_public: str, timeout_s: float
     ) -> paramiko.Transport:
         sock = socket.create_connection((host, port), timeout=timeout_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport = paramiko.Transport(sock)
         # What costs an emulated CPU least; dropbear speaks all of them.
         options = transport.get_security_options()
@@ -281,41 +283,101 @@ class Guest:
 
     def taint(self) -> int:
         """Return the taint mask (``Documentation/admin-guide/tainted-kernels.rst``)."""
-        return int(self._quick("cat /proc/sys/kernel/tainted"))
+        return int(self.read("/proc/sys/kernel/tainted"))
 
     def dmesg(self) -> str:
         """Return the kernel's log buffer."""
         return self._quick("dmesg")
 
-    def insmod(self, path: str, **parameters: object) -> CommandResult:
-        """Load a module; the caller looks at the status."""
-        words = ["insmod", path, *(f"{name}={value}" for name, value in parameters.items())]
-        return self.run(words, timeout_s=QUICK_S * self._scale)
+    def insmod(self, path: str, **parameters: object) -> str | None:
+        """Load a module with ``finit_module(2)``; return the errno's name, ``None`` if it went."""
+        words = " ".join(f"{name}={value}" for name, value in parameters.items())
+        return self._errno("insmod", path, words)
 
     def rmmod(self, name: str, *, force: bool = False) -> str | None:
         """Unload a module with ``delete_module(2)``; return the errno's name, ``None`` if it went.
 
         :param force: unload it although it is in use.
         """
-        words = ["luo-call", "rmmod", name, *(["force"] if force else [])]
-        result = self.run(words, timeout_s=QUICK_S * self._scale)
-        return result.stderr.strip() if result.status else None
+        return self._errno("rmmod-force" if force else "rmmod", name)
 
     def refcount(self, module: str) -> int | None:
         """Return a module's reference count from ``/proc/modules``; ``None`` if not loaded."""
-        for line in self._quick("cat /proc/modules").splitlines():
+        for line in self.read("/proc/modules").splitlines():
             name, _size, count = line.split()[:3]
             if name == module:
                 return int(count)
         return None
+
+    # -- without starting a program for it -----------------------------------------------------
+
+    def read(self, path: str) -> str:
+        """Return what a small file of the kernel holds.
+
+        :raises CommandFailed: when it cannot be read.
+        """
+        answer = self.ask("get", path, timeout_s=QUICK_S * self._scale)
+        if not answer["ok"]:
+            raise CommandFailed(f"in the guest: {path} cannot be read: {answer['error']}")
+        return str(answer["content"])
+
+    def write(self, path: str, text: str) -> str | None:
+        """Write to a file of the kernel; return the errno's name, ``None`` when it was taken."""
+        return self._errno("put", path, text)
+
+    def _errno(self, *words: str) -> str | None:
+        answer = self.ask(*words, timeout_s=QUICK_S * self._scale)
+        return None if answer["ok"] else str(answer["error"])
+
+    def ask(self, *words: str, timeout_s: float) -> dict[str, Any]:
+        """Give one line to an agent client that stays; return its JSON answer.
+
+        A login and two programs less than :meth:`run`: on an emulated CPU that is what a command
+        costs.
+
+        :raises GuestTimeout: after *timeout_s* seconds.
+        :raises GuestClosed: when the connection ends under the command.
+        :raises CommandFailed: when the agent does not know the command, or is not there.
+        """
+        _refuse_separators(words)
+        said = shlex.join(words)
+        if self._lines is None:
+            self._lines = self._open("luo-agent lines", timeout_s)
+        channel, deadline, answer = self._lines, time.monotonic() + timeout_s, bytearray()
+        try:
+            channel.settimeout(timeout_s)
+            channel.sendall("\t".join(words).encode() + b"\n")
+            while not answer.endswith(b"\n"):
+                channel.settimeout(max(0.0, deadline - time.monotonic()))
+                piece = channel.recv(_CHUNK)
+                if not piece:
+                    raise EOFError
+                answer += piece
+        except TimeoutError:
+            self._hang_up()
+            self._alive()
+            raise GuestTimeout(
+                f"in the guest: {said[:120]!r} was not answered within {timeout_s:.0f} s"
+            ) from None
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self._hang_up()
+            self._open_nothing(said)
+            raise CommandFailed(f"in the guest: luo-agent ended under {said[:120]!r}") from error
+        return _answers(answer.decode("utf-8", errors="replace"), said)[0]
+
+    def _hang_up(self) -> None:
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    # -- the agent -----------------------------------------------------------------------------
 
     def agent(self, *words: str, timeout_s: float) -> dict[str, Any]:
         """Run an agent command (``images/guest/README.md``); return its JSON answer.
 
         :raises CommandFailed: when the command is wrong or the agent's daemon is not there.
         """
-        result = self.run(["luo-agent", *words], timeout_s=timeout_s)
-        return _answers(result, shlex.join(words))[0]
+        return self.ask(*words, timeout_s=timeout_s)
 
     def agent_batch(
         self, commands: Sequence[Sequence[str]], *, timeout_s: float
@@ -326,22 +388,28 @@ class Guest:
         :raises CommandFailed: when a command is wrong or the agent's daemon is not there.
         """
         for words in commands:
-            if any(character in word for word in words for character in "\t\n"):
-                raise CommandFailed(f"a batch cannot hold tabs and newlines: {words}")
+            _refuse_separators(words)
         if not commands:
             return []
         lines = "".join("\t".join(words) + "\n" for words in commands)
         result = self.run(["luo-agent", "batch"], timeout_s=timeout_s, stdin=lines.encode())
-        return _answers(result, f"batch of {len(commands)}")
+        return _answers(result.stdout or result.stderr, f"batch of {len(commands)}")
 
 
-def _answers(result: CommandResult, said: str) -> list[dict[str, Any]]:
-    """Return the agent's answers, one a line; there is at least one."""
+def _refuse_separators(words: Sequence[str]) -> None:
+    if any(character in word for word in words for character in "\t\n"):
+        raise CommandFailed(f"an agent command cannot hold tabs and newlines: {words}")
+
+
+def _answers(text: str, said: str) -> list[dict[str, Any]]:
+    """Return the agent's answers, one a line; there is at least one.
+
+    :raises CommandFailed: when one is none, or says that the command or the agent is wrong.
+    """
     try:
-        answers = [json.loads(line) for line in result.stdout.splitlines()]
+        answers = [json.loads(line) for line in text.splitlines()]
     except ValueError:
         answers = []
-    if result.status not in (0, 1) or not answers:
-        text = (result.stdout + result.stderr).strip()
-        raise CommandFailed(f"luo-agent {said}: status {result.status}: {text}")
+    if not answers or any(a.get("error") == "usage" or a.get("op") == "agent" for a in answers):
+        raise CommandFailed(f"luo-agent {said}: {text.strip() or 'it said nothing'}")
     return answers

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import logging
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -357,9 +356,9 @@ class KernelModule:
         :raises AssertionError: when the kernel refuses it.
         """
         self._may_be_loaded = True
-        result = self._vm.guest.insmod(KMOD_PATH, **parameters)
-        if result.status != 0:
-            raise AssertionError(f"insmod {KMOD_PATH}: {result.stderr.strip()}")
+        error = self._vm.guest.insmod(KMOD_PATH, **parameters)
+        if error is not None:
+            raise AssertionError(f"insmod {KMOD_PATH}: {error}")
 
     def unload(self, *, force: bool = False) -> str | None:
         """Unload the module; return the errno name when the kernel refuses, else ``None``."""
@@ -371,10 +370,10 @@ class KernelModule:
 
     def control(self, command: str) -> ControlAnswer:
         """Give the module a command: ``register handler 0``, ``unregister flb 1``, ..."""
-        self._vm.run(["sh", "-c", f"echo {shlex.quote(command)} >{KMOD_DEBUGFS}/control"])
+        guest = self._vm.guest
+        guest.write(f"{KMOD_DEBUGFS}/control", command)
         lines = dict(
-            line.split(maxsplit=1)
-            for line in self._vm.check(["cat", f"{KMOD_DEBUGFS}/result"]).splitlines()
+            line.split(maxsplit=1) for line in guest.read(f"{KMOD_DEBUGFS}/result").splitlines()
         )
         if lines["command"] != command:
             raise AssertionError(f"the module did not take the command {command!r}: {lines}")
@@ -386,12 +385,12 @@ class KernelModule:
 
     def counters(self) -> dict[str, int]:
         """Return every counter: ``handler0.preserve``, ``flb1.retrieve``, ``violation``, ..."""
-        text = self._vm.check(["cat", f"{KMOD_DEBUGFS}/counters"])
+        text = self._vm.guest.read(f"{KMOD_DEBUGFS}/counters")
         return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
 
     def state(self) -> dict[str, str]:
         """Return what the module knows about itself: name -> the rest of the line."""
-        text = self._vm.check(["cat", f"{KMOD_DEBUGFS}/state"])
+        text = self._vm.guest.read(f"{KMOD_DEBUGFS}/state")
         return {
             name: rest[0] if rest else ""
             for name, *rest in (line.split(maxsplit=1) for line in text.splitlines())
@@ -399,5 +398,6 @@ class KernelModule:
 
     def fail(self, callback: str, error: str, times: int = 1) -> None:
         """Let the next calls of a callback fail: ``fail("handler0.preserve", "ENOMEM")``."""
-        spec = f"{callback} -{error} {times}"
-        self._vm.check(["sh", "-c", f"echo {shlex.quote(spec)} >{KMOD_DEBUGFS}/fail"])
+        refused = self._vm.guest.write(f"{KMOD_DEBUGFS}/fail", f"{callback} -{error} {times}")
+        if refused is not None:
+            raise AssertionError(f"the module cannot fail {callback} with {error}: {refused}")

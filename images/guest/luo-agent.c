@@ -4,6 +4,7 @@
  *
  *   luo-agent daemon            serve requests until killed
  *   luo-agent batch             commands from standard input, one a line
+ *   luo-agent lines             the same, for as long as standard input lasts
  *   luo-agent COMMAND ARGS...   one command; README.md lists them
  *
  * A request is one packet, its words separated by NUL; the answer is one packet,
@@ -22,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -136,6 +138,7 @@ static int unreachable(void)
 	return 3;
 }
 
+/* Pass a request on to the daemon, and its answer to standard output. */
 static int request(int argc, char **argv)
 {
 	struct sockaddr_un a = address();
@@ -174,6 +177,132 @@ static int request(int argc, char **argv)
 	return strstr(packet, "\"error\":\"usage\"") ? 2 : 1;
 }
 
+/* what needs no daemon, and no program to be started for it: see lines() */
+
+static int get(char **argv)
+{
+	static char content[AGENT_PACKET / 2];
+	size_t len = 0;
+	ssize_t n;
+	int fd;
+
+	fd = open(argv[1], O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	while ((n = read(fd, content + len, sizeof(content) - len)) > 0)
+		len += n;
+	close(fd);
+	if (n < 0)
+		return -1;
+	if (len == sizeof(content)) {
+		errno = EFBIG;
+		return -1;
+	}
+	json_begin(&json, true);
+	json_string(&json, "content", content, len);
+	json_end(&json);
+	return 0;
+}
+
+static int put(char **argv)
+{
+	int fd = open(argv[1], O_WRONLY | O_CLOEXEC);
+	ssize_t n;
+	int saved;
+
+	if (fd < 0)
+		return -1;
+	n = write(fd, argv[2], strlen(argv[2]));
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return n < 0 ? -1 : 0;
+}
+
+static int insert(char **argv)
+{
+	int fd = open(argv[1], O_RDONLY | O_CLOEXEC);
+	int err, saved;
+
+	if (fd < 0)
+		return -1;
+	err = syscall(SYS_finit_module, fd, argv[2], 0);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return err;
+}
+
+static int removal(char **argv)
+{
+	return syscall(SYS_delete_module, argv[1], O_NONBLOCK);
+}
+
+static int forced_removal(char **argv)
+{
+	return syscall(SYS_delete_module, argv[1], O_NONBLOCK | O_TRUNC);
+}
+
+static const struct {
+	const char *name;
+	int argc;
+	int (*run)(char **argv);
+} locals[] = {
+	{ "get", 2, get },
+	{ "put", 3, put },
+	{ "insmod", 3, insert },
+	{ "rmmod", 2, removal },
+	{ "rmmod-force", 2, forced_removal },
+};
+
+/* Returns whether there was such a command; it has been answered then. */
+static bool run_local(int argc, char **argv)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(locals); i++) {
+		if (argc != locals[i].argc || strcmp(argv[0], locals[i].name))
+			continue;
+		json.len = 0;
+		if (locals[i].run(argv)) {
+			json_error(&json, argv[0], errno);
+		} else if (!json.len) {
+			json_begin(&json, true);
+			json_end(&json);
+		}
+		puts(json.text);
+		return true;
+	}
+	return false;
+}
+
+static int words_of_line(char *line, char **argv)
+{
+	char *rest = line, *word;
+	int argc = 0;
+
+	line[strcspn(line, "\n")] = '\0';
+	while (argc < AGENT_MAX_ARGS && (word = strsep(&rest, "\t")))
+		argv[argc++] = word;
+	argv[argc] = NULL;
+	return argc;
+}
+
+/* An answer for each line, whatever it is; ends with its input. */
+static int lines(void)
+{
+	char *line = NULL, *argv[AGENT_MAX_ARGS + 1];
+	size_t size = 0;
+
+	while (getline(&line, &size, stdin) > 0) {
+		int argc = words_of_line(line, argv);
+
+		if (!run_local(argc, argv))
+			request(argc, argv);
+		fflush(stdout);
+	}
+	free(line);
+	return 0;
+}
+
 /* Commands from standard input, words separated by tabs; stops at the first that fails. */
 static int batch(void)
 {
@@ -181,15 +310,8 @@ static int batch(void)
 	size_t size = 0;
 	int status = 0;
 
-	while (!status && getline(&line, &size, stdin) > 0) {
-		char *rest = line, *word;
-		int argc = 0;
-
-		line[strcspn(line, "\n")] = '\0';
-		while (argc < AGENT_MAX_ARGS && (word = strsep(&rest, "\t")))
-			argv[argc++] = word;
-		status = request(argc, argv);
-	}
+	while (!status && getline(&line, &size, stdin) > 0)
+		status = request(words_of_line(line, argv), argv);
 	free(line);
 	return status;
 }
@@ -200,9 +322,11 @@ int main(int argc, char **argv)
 		return daemon_run();
 	if (argc == 2 && !strcmp(argv[1], "batch"))
 		return batch();
+	if (argc == 2 && !strcmp(argv[1], "lines"))
+		return lines();
 	if (argc > 1 && argc - 1 <= AGENT_MAX_ARGS)
 		return request(argc - 1, argv + 1);
-	json_usage(&json, "luo-agent daemon | batch | COMMAND ARGS...");
+	json_usage(&json, "luo-agent daemon | batch | lines | COMMAND ARGS...");
 	puts(json.text);
 	return 2;
 }

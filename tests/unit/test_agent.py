@@ -441,3 +441,47 @@ def test_batch_of_nothing_is_no_error(agent: Agent) -> None:
 def test_batch_with_too_many_words_is_wrong_usage(agent: Agent, count: int) -> None:
     status, _ = agent.run("batch", stdin="\t".join(["ping", *["x"] * count]) + "\n")
     assert status == 2
+
+
+# -- a client that stays ---------------------------------------------------------------------
+
+
+def test_lines_go_on_after_an_error(agent: Agent) -> None:
+    status, answers = agent.run("lines", stdin="preserve\ts\t1\tf\nping\n\nping\n")
+    assert status == 0
+    assert [answer["ok"] for answer in answers] == [False, True, False, True]
+
+
+def test_lines_read_and_write_files(agent: Agent, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("old text\n\tand more")
+    _, answers = agent.run("lines", stdin=f"get\t{file}\nput\t{file}\tnew\nget\t{tmp_path}\n")
+    assert answers[0] == {"ok": True, "content": "old text\n\tand more"}
+    assert answers[1] == {"ok": True}
+    assert answers[2]["error"] == "EISDIR"
+    assert file.read_text() == "new text\n\tand more"
+
+
+def test_lines_refuse_a_file_that_is_too_large(agent: Agent, tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(b"x" * (1 << 20))
+    assert agent.run("lines", stdin=f"get\t{file}\n")[1][0]["error"] == "EFBIG"
+
+
+def test_lines_name_the_error_of_a_module(agent: Agent, tmp_path: Path) -> None:
+    _, (inserted, removed) = agent.run("lines", stdin=f"insmod\t{tmp_path}/absent\t\nrmmod\tno\n")
+    assert inserted == {"ok": False, "op": "insmod", "error": "ENOENT", "errno": 2}
+    assert not removed["ok"]
+
+
+# -- failures on request ---------------------------------------------------------------------
+
+
+def test_failing_allocation_is_asked_for_in_one_way_only(agent: Agent) -> None:
+    for words in (("0", "open"), ("x", "open"), ("1", "close")):
+        assert agent.run("fail-nth", *words, "ping")[0] == 2
+
+
+def test_raw_takes_bytes_in_hex_only(agent: Agent) -> None:
+    for text in ("0", "zz", "AB"):
+        assert agent.run("raw", ".device", "0", text)[0] == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -51,6 +52,9 @@ class Server(paramiko.ServerInterface):
         return True
 
     def run(self, channel: paramiko.Channel, command: str) -> None:
+        if command == "luo-agent lines":
+            self.converse(channel)
+            return
         # The client ends its input once it has the reply to its request; an answer before that
         # would overtake the reply, which no real server lets happen (RFC 4254, section 6.5).
         data = b""
@@ -82,6 +86,33 @@ class Server(paramiko.ServerInterface):
             channel.send_exit_status(status)
         channel.close()
 
+    def converse(self, channel: paramiko.Channel) -> None:
+        """Answer line after line, as the agent's client does that stays."""
+        with channel.makefile("rb") as lines:
+            for line in lines:
+                match line.decode().rstrip("\n").split("\t"):
+                    case ["ping"]:
+                        answer = '{"ok":true}'
+                    case ["get", name] if name in self.files:
+                        answer = json.dumps({"ok": True, "content": self.files[name].decode()})
+                    case ["get" | "put" | "insmod" | "rmmod" | "rmmod-force" as verb, *_]:
+                        answer = json.dumps({"ok": False, "op": verb, "error": "ENOENT"})
+                    case ["gone"]:
+                        answer = '{"ok":false,"op":"agent","error":"ECONNREFUSED"}'
+                    case ["hang"]:
+                        time.sleep(SOON)
+                        continue
+                    case ["die"]:
+                        assert self.transport is not None
+                        self.transport.close()
+                        return
+                    case ["exit"]:
+                        break
+                    case _:
+                        answer = "no JSON"
+                channel.sendall(f"{answer}\n".encode())
+        channel.close()
+
     def answer(self, words: list[str], data: bytes) -> tuple[int, bytes, bytes]:
         """Return status, standard output and standard error of a command."""
         match words:
@@ -91,12 +122,8 @@ class Server(paramiko.ServerInterface):
                 return 0, data.upper(), b""
             case ["much", size]:
                 return 0, b"x" * int(size), b""
-            case ["luo-agent", "ping"]:
-                return 0, b'{"ok":true}\n', b""
             case ["luo-agent", "batch"]:
                 return 1, b"".join(b'{"ok":true}\n' for _ in data.splitlines()), b""
-            case ["luo-agent", _]:
-                return 0, b"no JSON\n", b""
             case ["cat", name]:
                 self.files[name[1:]] = data[:10] if name == ">/small" else data
                 return 0, b"", b""
@@ -311,6 +338,37 @@ def test_agent_answer_is_read(guest: Guest) -> None:
 def test_agent_answer_that_is_no_json_is_an_error(guest: Guest) -> None:
     with pytest.raises(CommandFailed, match="no JSON"):
         guest.agent("bad", timeout_s=SOON)
+
+
+def test_agent_that_is_not_there_is_an_error(guest: Guest) -> None:
+    with pytest.raises(CommandFailed, match="ECONNREFUSED"):
+        guest.agent("gone", timeout_s=SOON)
+
+
+def test_agent_that_ends_is_an_error_and_another_one_is_asked(guest: Guest) -> None:
+    with pytest.raises(CommandFailed, match="ended under 'exit'"):
+        guest.agent("exit", timeout_s=SOON)
+    assert guest.agent("ping", timeout_s=SOON) == {"ok": True}
+
+
+def test_agent_that_hangs_is_a_timeout_and_another_one_is_asked(guest: Guest) -> None:
+    with pytest.raises(GuestTimeout, match="hang"):
+        guest.agent("hang", timeout_s=0.2)
+    assert guest.agent("ping", timeout_s=SOON) == {"ok": True}
+
+
+def test_agent_whose_connection_ends_is_closed(guest: Guest) -> None:
+    with pytest.raises(GuestClosed, match="die"):
+        guest.agent("die", timeout_s=SOON)
+
+
+def test_small_files_are_read_and_written(host: Host, guest: Guest) -> None:
+    host.server.files["/proc/modules"] = b"one 1 2 - Live\ntwo 3 4 - Live\n"
+    assert guest.refcount("two") == 4
+    assert guest.refcount("three") is None
+    assert guest.write("/absent", "x") == "ENOENT"
+    with pytest.raises(CommandFailed, match="/absent cannot be read: ENOENT"):
+        guest.read("/absent")
 
 
 def test_agent_batch_of_nothing_asks_nobody(guest: Guest) -> None:
