@@ -160,6 +160,7 @@ def test_forced_unload_leaves_no_dangling_handler(
     module.load(flbs=1, unregister=unregister)
     machine.must("session", "create", "unrelated")
     assert module.unload(force=True) is None
-    # Preserving asks every handler on the list.
+    # Registering compares with every handler on the list, preserving asks each of them.
+    module.load(flbs=1)
     machine.must("memfd", "create", "data", "--size", 4096)
     machine.must("preserve", "unrelated", 1, "data")
