@@ -234,7 +234,7 @@ def build_kernel(
             log_file=log_file,
         )
         what = f"building {commit[:12]} ({profile.name}{localversion})"
-        _make(make, [arch.image_target, "modules"], what, log_file, progress)
+        _make(make, [arch.image_target, "modules"], what, worktree, log_file, progress)
         progress(f"{what}: test module")
         module = kmod.build_kmod(
             kmod_source, objdir / "harness-kmod", make=make, log_file=log_file, name=KMOD
@@ -302,6 +302,7 @@ def _make(
     make: list[str | Path],
     targets: list[str],
     what: str,
+    worktree: Path,
     log_file: Path,
     progress: Callable[[str], None],
 ) -> None:
@@ -329,7 +330,7 @@ def _make(
         if error.returncode is None or error.returncode < 0:
             raise
         raise BuildError(
-            f"{what}: {first_error(log_file.read_text(errors='replace'))}",
+            f"{what}: {first_error(log_file.read_text(errors='replace'), worktree)}",
             hint="fix the patch at this position, or test another one with --position",
             log=log_file,
         ) from error

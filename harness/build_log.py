@@ -96,10 +96,14 @@ def new_warnings(
     return tuple(fresh)
 
 
-def first_error(text: str) -> str:
-    """Return the first error in a build's output, else its last words."""
+def first_error(text: str, tree: Path | None = None) -> str:
+    """Return the first error in a build's output, else its last words.
+
+    :param tree: the source tree; paths below it are given relative to it.
+    """
     for line in text.splitlines():
         if _ERROR.match(line):
+            line = line.removeprefix(f"{tree}/") if tree is not None else line
             return re.sub(r"^(?:\.\./)+", "", line)
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "make said nothing"

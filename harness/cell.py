@@ -12,6 +12,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +36,9 @@ from harness.store import Store, digest
 _KIND = "cell"
 _RECIPE = 1
 """Grows when results of the same inputs come to be read in another way."""
+
+_SHOW_S = 10.0
+"""Seconds between two words about how far the tests are."""
 
 _SETTINGS = (
     *("kernel", "base", "series", "position", "extra", "profile", "accel", "jobs"),
@@ -282,7 +286,12 @@ class _Run:
     def _test(self, argv: list[str | Path], build: CellBuild, key: str) -> CellResult:
         self.progress(f"testing {build.release}")
         log_file = self.directory / "pytest.log"
-        status = command.run_attached(argv, env=pytest_environment(), log_file=log_file)
+        status = command.run_attached(
+            [*argv, "-v"],
+            env=pytest_environment(),
+            log_file=log_file,
+            on_line=self._show(build.release),
+        )
         path = self.directory / "results.json"
         if not path.exists():
             error = self._no_results(status, log_file)
@@ -299,6 +308,19 @@ class _Run:
         if result.status is CellStatus.TESTED and verdicts:
             self._into_cache(key)
         return result
+
+    def _show(self, release: str) -> Callable[[str], None]:
+        """Return what tells, every few seconds, how far pytest is."""
+        last = time.monotonic()
+
+        def on_line(line: str) -> None:
+            nonlocal last
+            done = re.match(r"\S*?([^/ ]+\.py::.*\S)\s+\[ *(\d+%)\]$", line)
+            if done is not None and time.monotonic() - last > _SHOW_S:
+                last = time.monotonic()
+                self.progress(f"testing {release}: {done.group(2)}, {done.group(1)}")
+
+        return on_line
 
     def _tested(self, build: CellBuild, results: RunResults, *, cached: bool) -> CellResult:
         boot = _boot_of(build.release, results)

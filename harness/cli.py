@@ -150,7 +150,8 @@ examples:
   harness verdict --kernel ~/linux --test 'test_module.py::test_idle_module_can_be_unloaded[0]'
   git bisect run harness verdict --kernel . --test test_quiesce_is_gone --results /tmp/verdicts
 
-exit codes: 0 good, 1 bad, 125 no verdict (skip), 128 bad input, 129 trouble of the host
+exit codes: 0 the test passes, 1 it fails (with --fixed the other way round), 125 no verdict
+(skip), 128 bad input, 129 trouble of the host
 """,
     "check-patch": """\
 examples:
@@ -391,7 +392,12 @@ def _parser() -> argparse.ArgumentParser:
     bisect.add_argument("--good", metavar="N", help="a position where the test passes")
     bisect.add_argument("--bad", metavar="M", help="a position where it fails")
     bisect.add_argument("--range", metavar="A..B", help="commits of --kernel, not a series")
-    add("verdict", _verdict, "what git bisect run asks for", asked, tree, vm, place)
+    verdict = add("verdict", _verdict, "what git bisect run asks for", asked, tree, vm, place)
+    verdict.add_argument(
+        "--fixed",
+        action="store_true",
+        help="look for what made the test pass: failing is good, that is old",
+    )
     patch = add("check-patch", _check_patch, "check one patch, for b4", tree, vm, place)
     patch.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
     series = add("check-series", _check_series, "check a series, for b4", tree, vm, place)
@@ -682,7 +688,8 @@ def _verdict(args: argparse.Namespace, ui: _Ui) -> int:
         raise InfrastructureError(found.reason, log=found.result.log)
     said = f"{found.verdict.value}: {found.reason}" if found.reason else found.verdict.value
     ui.out.print(said, markup=False, soft_wrap=True)
-    return VERDICT_CODES[found.verdict]
+    code = VERDICT_CODES[found.verdict]
+    return 1 - code if args.fixed and code < 2 else code
 
 
 def _check_patch(args: argparse.Namespace, ui: _Ui) -> int:

@@ -211,6 +211,7 @@ def run_attached(
     *,
     env: Mapping[str, str] | None = None,
     log_file: Path | None = None,
+    on_line: Callable[[str], None] = lambda _line: None,
 ) -> int:
     """Run *argv* with our standard output and error, and return its exit status.
 
@@ -219,17 +220,20 @@ def run_attached(
     tear down what it holds.
 
     :param log_file: where both its streams go instead, appended.
+    :param on_line: called with each line that goes there, without its newline.
     :raises CommandError: when it cannot be started.
     :raises KeyboardInterrupt: after the program ended because of one.
     """
     words = tuple(str(word) for word in argv)
     log.debug("run %s", shlex.join(words))
-    with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(log_file.open("ab")) if log_file is not None else None
-        error = subprocess.STDOUT if sink is not None else None
-        popen = _start(
-            words, cwd=None, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=error
-        )
+    out = subprocess.PIPE if log_file is not None else None
+    error = subprocess.STDOUT if log_file is not None else None
+    popen = _start(words, cwd=None, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=error)
+    # A thread, so that its last words are taken while it tears down after an interrupt.
+    reader = None
+    if log_file is not None:
+        reader = threading.Thread(target=_log_lines, args=(popen, log_file, on_line), daemon=True)
+        reader.start()
     try:
         return popen.wait()
     except KeyboardInterrupt:
@@ -239,6 +243,19 @@ def run_attached(
         raise
     finally:
         _end_group(popen, GRACE_S)
+        if reader is not None:
+            reader.join(GRACE_S)
+
+
+def _log_lines(
+    popen: subprocess.Popen[bytes], log_file: Path, on_line: Callable[[str], None]
+) -> None:
+    assert popen.stdout is not None  # noqa: S101 - narrowing for the type checker
+    with popen.stdout, log_file.open("ab") as sink:
+        for raw in popen.stdout:
+            sink.write(raw)
+            sink.flush()
+            on_line(raw.decode(errors="replace").rstrip("\r\n"))
 
 
 def _start(

@@ -156,6 +156,11 @@ def test_first_error_is_found_behind_warnings(line: str) -> None:
     assert first_error(FAILED.format(first=line)) == line
 
 
+def test_first_error_names_files_from_the_top_of_the_tree() -> None:
+    line = "kernel/liveupdate/luo_core.c:472:2: error: #error in the middle"
+    assert first_error(f"{TREE}/{line}\n", TREE) == line
+
+
 def test_first_error_is_no_linker_warning() -> None:
     error = "ld: cannot find -lelf: No such file or directory"
     assert first_error(f"ld: warning: a.out has an executable stack\n{error}\n") == error

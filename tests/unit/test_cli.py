@@ -235,14 +235,17 @@ def test_git_bisect_stops_at_bad_input(
 
 
 def test_git_bisect_skips_what_does_not_build(cache: Path, kernel: Path) -> None:
-    done = harness(cache, "verdict", *QUIESCE, "--kernel", kernel, "--accel", "tcg")
-    assert done.returncode == 125
-    assert done.stdout.startswith("no verdict: does not build: ")
+    words = (*QUIESCE, "--kernel", kernel, "--accel", "tcg")
+    for further in ((), ("--fixed",)):
+        done = harness(cache, "verdict", *words, *further)
+        assert done.returncode == 125
+        assert done.stdout.startswith("no verdict: does not build: ")
 
 
 def test_git_bisect_may_be_told_that_no_build_is_bad(cache: Path, kernel: Path) -> None:
     words = (*QUIESCE, "--kernel", kernel, "--accel", "tcg", "--bad-on", "build")
     assert harness(cache, "verdict", *words).returncode == 1
+    assert harness(cache, "verdict", *words, "--fixed").returncode == 0
 
 
 def test_git_bisect_stops_at_a_broken_cache(cache: Path, kernel: Path) -> None:

@@ -150,3 +150,26 @@ def test_spawn_missing_program_is_an_error_before_it_starts(tmp_path: Path) -> N
         command.spawn(["no-such-program"], log_file=tmp_path / "log"),
     ):
         pass
+
+
+def test_run_attached_logs_and_tells_each_line(tmp_path: Path) -> None:
+    lines: list[str] = []
+    script = "echo one; echo two >&2; exit 3"
+    log = tmp_path / "log"
+    status = command.run_attached(["sh", "-c", script], log_file=log, on_line=lines.append)
+    assert (status, lines, log.read_text()) == (3, ["one", "two"], "one\ntwo\n")
+
+
+def test_run_attached_takes_last_words_after_an_interrupt(tmp_path: Path) -> None:
+    script = (
+        "trap 'sleep 0.2; echo torn down; exit 0' INT; echo ready; while :; do sleep 0.05; done"
+    )
+    log = tmp_path / "log"
+
+    def interrupt(line: str) -> None:
+        if line == "ready":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        command.run_attached(["sh", "-c", script], log_file=log, on_line=interrupt)
+    assert log.read_text() == "ready\ntorn down\n"
