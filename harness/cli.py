@@ -72,6 +72,10 @@ from harness.matrix import (
 )
 from harness.matrix import exit_code as matrix_exit_code
 from harness.matrix import to_json as matrix_json
+from harness.mutants import Trial, print_trials, read_mutants, trial_line, try_mutant
+from harness.mutants import exit_code as mutants_exit_code
+from harness.mutants import to_json as mutants_json
+from harness.mutants import to_markdown as mutants_markdown
 from harness.pipeline import Pipeline, target_from_settings
 from harness.report import print_results, read_results
 from harness.review import (
@@ -85,7 +89,7 @@ from harness.review import (
     worst,
 )
 from harness.series import read_headings
-from harness.spec import Target, load_profile
+from harness.spec import MUTANTS_DIR, Target, load_profile
 from harness.store import Store
 
 log = logging.getLogger(__name__)
@@ -144,6 +148,12 @@ examples:
   harness bisect --test test_quiesce_is_gone --good 11 --bad 3
   harness bisect --test test_quiesce_is_gone --kernel ~/linux --range v7.0..HEAD
   harness bisect --test test_race --tries 5 --profile debug
+""",
+    "mutants": """\
+examples:
+  harness mutants                           all of tests/mutants/
+  harness mutants flbs-forgotten token-reused
+  harness mutants --table docs/mutants.md   and write the table of the documentation
 """,
     "verdict": """\
 examples:
@@ -398,6 +408,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="look for what made the test pass: failing is good, that is old",
     )
+    mutants = add(
+        "mutants", _mutants, "would the tests notice a wrong patch?", tree, vm, place, output
+    )
+    mutants.add_argument("names", nargs="*", metavar="NAME", help="mutants (default: all)")
+    mutants.add_argument(
+        "--profile", dest="only_profile", metavar="NAME", help="only those of a profile"
+    )
+    mutants.add_argument("--table", metavar="FILE", type=Path, help="write the table as Markdown")
+    mutants.add_argument("--fresh", action="store_true", help="use no cached results")
     patch = add("check-patch", _check_patch, "check one patch, for b4", tree, vm, place)
     patch.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
     series = add("check-series", _check_series, "check a series, for b4", tree, vm, place)
@@ -627,6 +646,46 @@ def _bisect(args: argparse.Namespace, ui: _Ui) -> int:
     ui.out.print(f"log: {directory / 'bisect.json'}", soft_wrap=True)
     _write_json(args, result)
     return int(ExitCode.PASSED if len(found.first) == 1 else ExitCode.TESTS_FAILED)
+
+
+def _mutants(args: argparse.Namespace, ui: _Ui) -> int:
+    mutants = [
+        mutant
+        for mutant in read_mutants(MUTANTS_DIR, args.names)
+        if args.only_profile in (None, mutant.profile)
+    ]
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        applied = pipeline.applied
+        _ = pipeline.accel
+    target = dataclasses.replace(pipeline.target, position=applied.last)
+    directory = _results_directory(args.results)
+    directory.mkdir(parents=True, exist_ok=True)
+
+    def run(cell: Cell, name: str) -> CellResult:
+        with ui.progress() as progress:
+            return run_cell(
+                cell,
+                store=pipeline.store,
+                directory=directory / name,
+                progress=lambda text: progress(f"{name}: {text}"),
+                fresh=args.fresh,
+            )
+
+    trials: list[Trial] = []
+    for mutant in mutants:
+        trials.append(try_mutant(mutant, target, run))
+        ui.out.print(trial_line(trials[-1]), soft_wrap=True)
+        (directory / "mutants.json").write_text(json.dumps(mutants_json(trials), indent=2) + "\n")
+    print_trials(trials, ui.out)
+    ui.out.print(f"report: {directory}", markup=False, soft_wrap=True)
+    _write_json(args, mutants_json(trials))
+    if args.table is not None:
+        source = applied.source
+        args.table.write_text(
+            mutants_markdown(trials, f"Linux {source.version}, {len(trials)} mutants.")
+        )
+    return int(mutants_exit_code(trials))
 
 
 def _position(text: str | None, name: str) -> int | None:

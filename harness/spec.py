@@ -27,6 +27,7 @@ IMAGES_DIR = PROJECT_ROOT / "images"
 KNOWN_ISSUES_FILE = PROJECT_ROOT / "kernel-configs" / "known-issues.yaml"
 KMOD_DIR = PROJECT_ROOT / "tests" / "kmod"
 GUEST_TESTS_DIR = PROJECT_ROOT / "tests" / "guest"
+MUTANTS_DIR = PROJECT_ROOT / "tests" / "mutants"
 DEFAULT_SERIES = PROJECT_ROOT / "series" / "liveupdate-module-unload"
 
 
