@@ -229,12 +229,14 @@ def run_attached(
     out = subprocess.PIPE if log_file is not None else None
     error = subprocess.STDOUT if log_file is not None else None
     popen = _start(words, cwd=None, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=error)
-    # A thread, so that its last words are taken while it tears down after an interrupt.
     reader = None
-    if log_file is not None:
-        reader = threading.Thread(target=_log_lines, args=(popen, log_file, on_line), daemon=True)
-        reader.start()
     try:
+        if log_file is not None:
+            # A thread, so that last words are taken while it tears down after an interrupt.
+            reader = threading.Thread(
+                target=_log_lines, args=(popen, log_file, on_line), daemon=True
+            )
+            reader.start()
         return popen.wait()
     except KeyboardInterrupt:
         popen.send_signal(signal.SIGINT)
