@@ -111,6 +111,11 @@ class KernelBuild:
         return self.directory / "selftests"
 
     @property
+    def gcov(self) -> Path:
+        """What gcov needs beside the counters, in the object tree's layout; else not there."""
+        return self.directory / "gcov"
+
+    @property
     def uapi(self) -> Path:
         """What ``make headers_install`` installed of the live update interface."""
         return self.directory / "uapi"
@@ -144,6 +149,7 @@ def build_key(
         arch.name,
         localversion,
         *fragments_of(profile, arch),
+        *profile.make,
         kmod_source,
         toolchain.compiler,
         toolchain.linker,
@@ -167,8 +173,12 @@ def make_argv(
     localversion: str,
     jobs: int | None,
     ccache: bool,
+    variables: tuple[str, ...] = (),
 ) -> list[str | Path]:
-    """Return the make command line up to the target; reproducible and quiet."""
+    """Return the make command line up to the target; reproducible and quiet.
+
+    :param variables: the profile's.
+    """
     return [
         "make",
         "-C",
@@ -183,6 +193,7 @@ def make_argv(
         "KBUILD_BUILD_VERSION=1",
         f"-j{jobs or os.cpu_count() or 1}",
         "--output-sync=target",
+        *variables,
     ]
 
 
@@ -222,6 +233,7 @@ def build_kernel(
         localversion=localversion,
         jobs=jobs,
         ccache=toolchain.ccache,
+        variables=profile.make,
     )
     progress(f"configuring profile {profile.name}")
     with _compiler_cache(store, worktree):
@@ -391,6 +403,11 @@ def _collect(
     shutil.copyfile(module, entry / f"{KMOD}.debug.ko")
     command.run(["objcopy", "--strip-debug", module, entry / f"{KMOD}.ko"], timeout_s=60)
     shutil.copytree(selftests, entry / "selftests")
+    if "\nCONFIG_GCOV_KERNEL=y\n" in config.path.read_text():
+        for notes in objdir.rglob("*.gcno"):
+            target = entry / "gcov" / notes.relative_to(objdir)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(notes, target)
     (entry / "uapi" / "linux").mkdir(parents=True)
     header = headers / "linux" / "liveupdate.h"
     if header.exists():

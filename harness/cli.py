@@ -48,6 +48,8 @@ from harness.cell import (
     pytest_environment,
     run_cell,
 )
+from harness.coverage import counted, merge, percent, print_coverage, read_coverage, read_reasons
+from harness.coverage import to_json as coverage_json
 from harness.errors import (
     BuildError,
     ExitCode,
@@ -89,6 +91,7 @@ from harness.review import (
     worst,
 )
 from harness.series import read_headings
+from harness.source import check_out
 from harness.spec import MUTANTS_DIR, Target, load_profile
 from harness.store import Store
 
@@ -148,6 +151,11 @@ examples:
   harness bisect --test test_quiesce_is_gone --good 11 --bad 3
   harness bisect --test test_quiesce_is_gone --kernel ~/linux --range v7.0..HEAD
   harness bisect --test test_race --tries 5 --profile debug
+""",
+    "coverage": """\
+examples:
+  harness coverage                          gcov over all guest tests, with an HTML report
+  harness coverage --min 95 -- -k "not memfd"
 """,
     "mutants": """\
 examples:
@@ -407,6 +415,14 @@ def _parser() -> argparse.ArgumentParser:
         "--fixed",
         action="store_true",
         help="look for what made the test pass: failing is good, that is old",
+    )
+    coverage = add("coverage", _coverage, "which lines the tests reach", tree, vm, place, output)
+    coverage.add_argument("--position", metavar="N", help="patches applied (default: all)")
+    coverage.add_argument(
+        "--min", type=float, default=90.0, metavar="PERCENT", help="fail below (default: 90)"
+    )
+    coverage.add_argument(
+        "pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest"
     )
     mutants = add(
         "mutants", _mutants, "would the tests notice a wrong patch?", tree, vm, place, output
@@ -686,6 +702,40 @@ def _mutants(args: argparse.Namespace, ui: _Ui) -> int:
             mutants_markdown(trials, f"Linux {source.version}, {len(trials)} mutants.")
         )
     return int(mutants_exit_code(trials))
+
+
+def _coverage(args: argparse.Namespace, ui: _Ui) -> int:
+    args.profile = "coverage"
+    reasons = read_reasons()
+    directory = _results_directory(args.results)
+    directory.mkdir(parents=True, exist_ok=True)
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        at = pipeline.position()
+        cell = Cell(
+            target=dataclasses.replace(pipeline.target, position=at.number),
+            pytest_args=tuple(args.pytest_args),
+            cmdline=args.cmdline or "",
+        )
+        result = run_cell(cell, store=pipeline.store, directory=directory, progress=progress)
+        if result.results is None:
+            raise InfrastructureError(f"{result.status}: {result.message}", log=result.log)
+        progress("adding the counters up")
+        sources = pipeline.source
+        with pipeline.store.lock(sources.lock, waiting="it builds in the same tree"):
+            check_out(sources, at.commit)
+            merged = merge(counted(directory, pipeline.build_key()), sources.repo, directory)
+            files = read_coverage(merged, sources.repo, reasons)
+    print_coverage(files, ui.out)
+    html = directory / "coverage" / "index.html"
+    ui.out.print(f"report: {html}", markup=False, soft_wrap=True)
+    _write_json(args, coverage_json(files, html))
+    for test in result.unexpected:
+        ui.out.print(Text(f"{test.outcome.value}: {test.id}", style="bold red"), soft_wrap=True)
+    if percent(files) < args.min:
+        ui.out.print(Text(f"less than {args.min:g} percent", style="bold red"))
+    missed = bool(result.unexpected) or percent(files) < args.min
+    return int(ExitCode.TESTS_FAILED if missed else ExitCode.PASSED)
 
 
 def _position(text: str | None, name: str) -> int | None:

@@ -241,6 +241,7 @@ class LiveUpdate:
         :raises LiveUpdateError: when something else happened than a live update.
         """
         vm = self.vm
+        vm.collect_counters()
         self.before = vm.epoch
         mark = vm.console.mark()
         script = f'error=$(luo-call kexec 2>&1); echo "{_REFUSED}: $error" >/dev/console'

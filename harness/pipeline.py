@@ -319,6 +319,7 @@ class Pipeline:
                     localversion=self._localversion(at),
                     jobs=self.target.jobs,
                     ccache=self.toolchain.ccache,
+                    variables=self.profile.make,
                 ),
                 log_file=self.source.repo.parent / f"{self._objdir.name}.log",
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +92,7 @@ class ProfileSpec:
     :param memory_mib: the guest's memory.
     :param cpus: virtual CPUs.
     :param timeout_scale: factor on every deadline; 1.0 is a small kernel under KVM.
+    :param make: variables for make, such as ``GCOV_PROFILE_luo_core.o=y``.
     """
 
     name: str
@@ -100,6 +102,7 @@ class ProfileSpec:
     memory_mib: int
     cpus: int
     timeout_scale: float
+    make: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +348,10 @@ def _profile(name: str, item: Section, directory: Path) -> ProfileSpec:
     ):
         if number < least:
             raise item.error(key, f"{key} must be at least {least}, not {number}")
+    make = item.texts("make", ())
+    for word in make:
+        if not re.fullmatch(r"[A-Za-z_][\w.]*=\S*", word):
+            raise item.error("make", f"{word!r} is no variable for make", hint="such as NAME=value")
     return ProfileSpec(
         name=name,
         description=item.value("description", str),
@@ -353,6 +360,7 @@ def _profile(name: str, item: Section, directory: Path) -> ProfileSpec:
         memory_mib=memory_mib,
         cpus=cpus,
         timeout_scale=scale,
+        make=make,
     )
 
 

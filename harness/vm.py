@@ -9,9 +9,13 @@ kernel.
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import re
+import shutil
+import tarfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +38,11 @@ from harness.machine import Machine
 from harness.spec import MachineSpec
 
 log = logging.getLogger(__name__)
+
+COUNTERS_S = 20.0
+"""Seconds to pack gcov's counters; scaled."""
+
+_GCOV = "/sys/kernel/debug/gcov"
 
 READY = "harness: guest ready"
 """What the guest's init prints on the console when SSH answers (``images/overlay/init``)."""
@@ -139,7 +148,11 @@ class VirtualMachine:
         """End the SSH connection and QEMU; the console's text stays readable."""
         if self.closed:
             return
-        self.closed = True
+        try:
+            with suppress(HarnessError):
+                self.collect_counters()
+        finally:
+            self.closed = True
         try:
             if self._guest is not None:
                 self._guest.close()
@@ -284,6 +297,37 @@ class VirtualMachine:
     def interact(self) -> None:
         """Connect the user's terminal to the console until Ctrl-] or the machine's end."""
         self.console.interact()
+
+    def collect_counters(self) -> None:
+        """Fetch what gcov has counted in the kernel that runs now, if it counts at all.
+
+        It goes to ``gcov/EPOCH-BUILD/`` beside the console's log, the compiler's notes with it.
+
+        :raises GuestError: when the guest does not answer.
+        """
+        if not self.epochs or not self.epoch.build.gcov.is_dir():
+            return
+        build = self.epoch.build
+        self._machine.assert_alive()
+        # Files of debugfs say that they are empty: tar would believe it.
+        self.check(
+            f"cd {_GCOV} && find . -name '*.gcda' | while read -r file; do "
+            'mkdir -p "/run/gcov/${file%/*}" && cat "$file" >"/run/gcov/$file"; done; '
+            "tar -C /run/gcov -czf /run/gcov.tar.gz .",
+            timeout_s=COUNTERS_S,
+        )
+        data = self.guest.get("/run/gcov.tar.gz", timeout_s=COUNTERS_S * self.timeout_scale)
+        self.check(["rm", "-rf", "/run/gcov", "/run/gcov.tar.gz"])
+        target = self._machine.log_dir / "gcov" / f"{self.epoch.number}-{build.key}"
+        shutil.copytree(build.gcov, target, dirs_exist_ok=True)
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for member in archive.getmembers():
+                # In the guest the object tree's path stands before that of the file.
+                for notes in target.rglob("*.gcno"):
+                    counters = notes.relative_to(target).with_suffix(".gcda")
+                    stream = archive.extractfile(member)
+                    if stream is not None and member.name.endswith(f"/{counters}"):
+                        (target / counters).write_bytes(stream.read())
 
     # -- between tests -------------------------------------------------------------------------
 
