@@ -49,7 +49,8 @@ _NOT_JUDGING = {
     # What these do is in the keys of build and image, or comes after the tests.
     *("arch", "build", "build_log", "command", "host", "image", "kconfig", "kmod"),
     *("series", "source", "store"),
-    *("bisect", "cell", "cli", "matrix", "mutants", "review", "__init__", "__main__"),
+    *("bisect", "cell", "cli", "coverage", "matrix", "mutants", "review"),
+    *("__init__", "__main__"),
 }
 
 

@@ -101,8 +101,22 @@ def pytest_configure(config: pytest.Config) -> None:
         "splat(regex): the kernel log must show a splat whose title matches; it is then no failure",
         "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
         "only_from(patch): the test has nothing to ask before that patch",
+        "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",
     ):
         config.addinivalue_line("markers", marker)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests of other profiles."""
+    profile = setting(config, "profile") or "default"
+    kept: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        marks = list(item.iter_markers("profiles"))
+        (kept if all(profile in mark.args for mark in marks) else others).append(item)
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = kept
 
 
 def setting(config: pytest.Config, name: str) -> str | None:

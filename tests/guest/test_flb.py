@@ -137,9 +137,14 @@ def test_flb_of_two_handlers_survives_the_first(
 
 @pytest.mark.fails_before(7)
 def test_unregistered_handler_takes_its_flbs_off_the_global_list(module: KernelModule) -> None:
-    module.load(flbs=ROOM)
+    module.load(flbs=ROOM + 1, register=0, verbose=0)
+    assert module.control("register all").error == "ENOSPC"
     assert module.control("unregister handler 0").error is None
-    assert module.control("register all").error is None
+    assert module.control("register handler 0").error is None
+    # Those that are still on the list leave no room for the one that was not.
+    assert module.control(f"register flb {ROOM}").error is None
+    for number in range(ROOM - 1):
+        assert module.control(f"register flb {number}").error is None
 
 
 @pytest.mark.fails_before(7)

@@ -48,5 +48,6 @@ def test_unregister_function_is_exported(kernel: KernelBuild, name: str) -> None
     assert name in symbols
 
 
+@pytest.mark.profiles("default", "debug", "coverage")
 def test_no_test_hook_is_left_in_an_ordinary_kernel(kernel: KernelBuild) -> None:
     assert " liveupdate_test_unregister\n" not in kernel.system_map.read_text()

@@ -215,3 +215,27 @@ def test_sanitised_is_a_file_name(nodeid: str, name: str) -> None:
 
 def test_sanitised_ids_that_differ_before_a_slash_stay_apart() -> None:
     assert sanitised("a.py::test_b[x/y]") != sanitised("a.py::test_c[z/y]")
+
+
+# -- tests of other profiles -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("profile", "passed"), [("default", 1), ("kcsan", 2), ("debug", 3)])
+def test_tests_of_other_profiles_are_deselected(
+    pytester: pytest.Pytester, profile: str, passed: int
+) -> None:
+    pytester.makepyfile(
+        """\
+        import pytest
+
+        def test_everywhere(): pass
+
+        @pytest.mark.profiles("kcsan", "debug")
+        def test_two(): pass
+
+        @pytest.mark.profiles("debug")
+        def test_one(): pass
+        """
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--harness-profile={profile}")
+    done.assert_outcomes(passed=passed, deselected=3 - passed)
