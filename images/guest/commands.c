@@ -635,18 +635,23 @@ static int nibble(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* ioctl(2) with any number and any bytes, on a held session or on the device (".device"). */
+/*
+ * ioctl(2) with any number and any bytes, on a held session or on the device (".device").
+ * Without bytes the address is NULL; "read-only" bytes cannot take the answer.
+ */
 static void raw(struct json *j, int argc, char **argv)
 {
 	bool on_device = !strcmp(argv[0], ".device");
 	struct held *h = on_device ? NULL : held_find(true, argv[0]);
+	bool read_only = argc == 4 && !strcmp(argv[3], "read-only");
 	size_t len = strlen(argv[2]) / 2;
 	int fd = h ? h->fd : -1, err, saved;
+	uint8_t *argument = len ? chunk : NULL;
 	uint64_t request;
 
-	(void)argc;
-	if (number(argv[1], &request) || strlen(argv[2]) % 2 || len > CHUNK) {
-		json_usage(j, "raw SESSION|.device REQUEST HEX");
+	if (number(argv[1], &request) || strlen(argv[2]) % 2 || len > 4096 ||
+	    (argc == 4 && !read_only)) {
+		json_usage(j, "raw SESSION|.device REQUEST HEX [read-only]");
 		return;
 	}
 	for (size_t i = 0; i < len; i++) {
@@ -664,8 +669,17 @@ static void raw(struct json *j, int argc, char **argv)
 		answer(j, "raw", -1);
 		return;
 	}
-	err = ioctl_faulty(fd, request, chunk);
+	if (read_only) {
+		argument = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (argument == MAP_FAILED)
+			abort();
+		memcpy(argument, chunk, len);
+		mprotect(argument, 4096, PROT_READ);
+	}
+	err = ioctl_faulty(fd, request, argument);
 	saved = errno;
+	if (read_only)
+		munmap(argument, 4096);
 	if (on_device)
 		close(fd);
 	errno = saved;
@@ -745,7 +759,7 @@ static const struct {
 	{ NULL, "seek", 2, 2, seek_command },
 	{ NULL, "verify", 1, 1, verify_command },
 	{ NULL, "check", 1, 13, check_command },
-	{ NULL, "raw", 3, 3, raw },
+	{ NULL, "raw", 3, 4, raw },
 	{ NULL, "fail-nth", 3, AGENT_MAX_ARGS, fail_nth },
 	{ NULL, "files", 0, 0, files_list },
 	{ NULL, "ping", 0, 0, ping },

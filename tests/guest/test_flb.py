@@ -58,6 +58,20 @@ def test_flb_references_grow_once_however_many_files(
     assert none == idle, seen
 
 
+def test_outgoing_object_is_there_while_a_file_needs_it(
+    machine: VirtualMachine, module: KernelModule
+) -> None:
+    module.load(flbs=FLBS)
+    hold(machine, "/dev/null")
+    for number in range(FLBS):
+        assert module.control(f"flb outgoing {number}").error is None
+    machine.must("session", "close", "holder")
+    for number in range(FLBS):
+        assert module.control(f"flb outgoing {number}").error is None
+    # The module compares what it is given with what it preserved, or with nothing.
+    assert module.counters()["violation"] == 0
+
+
 @pytest.mark.fails_before(5)
 @pytest.mark.parametrize("callback", ["flb0.preserve", "flb1.preserve", "handler0.preserve"])
 def test_preserve_that_fails_gives_the_flbs_back(

@@ -96,40 +96,47 @@ def test_references_across_a_live_update(
         ("one", 1, "/dev/null"),
         ("one", 2, "/dev/null"),
         ("two", 1, "/dev/zero"),
+        ("three", 1, "/dev/zero"),
     ):
         if token == 1:
             machine.must("session", "create", session)
         machine.must("open", f"{session}{token}", path)
         machine.must("preserve", session, token, f"{session}{token}")
-    assert module.refcount() == 3
+    assert module.refcount() == 4
     update.execute()
     module.load(handlers=2)
     assert module.refcount() == 0
     machine.must("session", "retrieve", "one")
     # All sessions are deserialized at once, whichever is asked for.
-    assert module.refcount() == 3
+    assert module.refcount() == 4
     assert module.unload() == BUSY
     machine.must("retrieve", "one", 1, "good")
     module.fail("handler0.retrieve", "EIO")
     assert machine.agent("retrieve", "one", 2, "refused")["error"] == "EIO"
     assert machine.agent("retrieve", "one", 2, "refused")["error"] == "EIO"
     assert module.counters()["handler0.retrieve"] == 2
-    assert module.refcount() == 3
+    assert module.refcount() == 4
     module.fail("handler0.can_finish", "refuse")
     assert machine.agent("session", "finish", "one")["error"] == "EBUSY"
-    assert module.refcount() == 3
+    assert module.refcount() == 4
     machine.must("session", "finish", "one")
-    assert module.refcount() == 1
+    assert module.refcount() == 2
     machine.must("session", "retrieve", "two")
     # Closing a session that was never finished finishes it.
     machine.must("session", "close", "two")
-    assert module.refcount() == 0
+    assert module.refcount() == 1
     counters = module.counters()
     assert counters["handler0.finish"] == 2
     assert counters["handler1.finish"] == 1
     assert counters["violation"] == counters["mismatch.file"] == 0
     machine.must("session", "close", "one")
-    assert module.unload() is None
+    # One that cannot be finished when it is closed stays with the kernel, and so does its module.
+    machine.must("session", "retrieve", "three")
+    module.fail("handler1.can_finish", "refuse")
+    machine.agent("session", "close", "three")
+    assert "Unable to finish session [three] on release" in machine.guest.dmesg()
+    assert module.refcount() == 1
+    assert module.unload() == BUSY
 
 
 def test_module_that_is_missing_after_the_update_is_named(

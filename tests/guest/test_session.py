@@ -64,6 +64,7 @@ def updated(
             Memfd("again", size=4096, seed=7, session="twice", token=0),
         )
         update.create_session("nothing in it")
+        update.create_session("unanswered")
         update.execute()
         assert raw(machine, ".device", RETRIEVE, named("no such session")) == "ENOENT"
         yield update
@@ -102,8 +103,14 @@ def test_session_without_files_survives(updated: LiveUpdate) -> None:
 
 def test_session_and_file_are_retrieved_once(updated: LiveUpdate) -> None:
     vm = updated.vm
+    unanswered = vm.agent("raw", ".device", RETRIEVE, named("unanswered").hex(), "read-only")
+    assert unanswered["error"] == "EFAULT"
     vm.must("session", "retrieve", "twice")
     assert raw(vm, ".device", RETRIEVE, named("twice")) == "EINVAL"
+    # The file stays retrieved; it is only the answer that fails.
+    token = struct.pack("<IiQ", 16, 0, 0)
+    answer = vm.agent("raw", "twice", RETRIEVE_FD, token.hex(), "read-only")
+    assert answer["error"] == "EFAULT"
     assert vm.agent("retrieve", "twice", 1, "other")["error"] == "ENOENT"
     vm.must("retrieve", "twice", 0, "again")
     # The same file once more, not a copy of it.
@@ -223,6 +230,25 @@ def test_ioctl_with_something_in_its_unknown_tail_is_refused(machine: VirtualMac
     assert raw(machine, ".device", CREATE, grown) == "E2BIG"
 
 
+@pytest.mark.parametrize(
+    ("target", "request_number"), [(".device", CREATE), ("s", PRESERVE_FD)], ids=["device", "s"]
+)
+def test_ioctl_argument_that_cannot_be_read_is_refused(
+    machine: VirtualMachine, target: str, request_number: int
+) -> None:
+    machine.must("session", "create", "s")
+    assert raw(machine, target, request_number, b"") == "EFAULT"
+    grown = struct.pack("<IiQQ", 24, 0, 1, 1) if target == "s" else named("t") + b"\1" * 8
+    grown = struct.pack("<I", len(grown)) + grown[4:]
+    assert raw(machine, target, request_number, grown) == "E2BIG"
+
+
+def test_session_whose_descriptor_cannot_be_told_is_gone(machine: VirtualMachine) -> None:
+    answer = machine.agent("raw", ".device", CREATE, named("untold").hex(), "read-only")
+    assert answer["error"] == "EFAULT"
+    machine.must("session", "create", "untold")
+
+
 @pytest.mark.parametrize("first", ["session", "file"])
 def test_session_and_file_are_closed_in_any_order(machine: VirtualMachine, first: str) -> None:
     machine.must("session", "create", "s")
@@ -269,25 +295,26 @@ def test_update_that_was_aborted_can_be_done_after_all(
 ) -> None:
     from harness.errors import UpdateRefused
 
-    module.load(flbs=1)
+    module.load(flbs=1, handlers=2)
     update = live_update(machine)
-    # Frozen before the one that refuses, in the same session and in another.
-    update.preserve_memfds(Memfd("early", size=4096, seed=1, session="early"))
-    for number in (1, 2):
-        machine.must("open", f"file{number}", "/dev/null")
-        update.preserve(f"file{number}")
-    module.fail("handler0.freeze", "EBUSY")
+    # Frozen before the one that refuses: in another session, and in the same one.
+    machine.must("session", "create", "early")
+    machine.must("open", "first", "/dev/null")
+    machine.must("preserve", "early", 1, "first")
+    machine.must("open", "second", "/dev/null")
+    update.preserve("second")
+    machine.must("open", "refuses", "/dev/zero")
+    machine.must("preserve", update.default_session, 99, "refuses")
+    module.fail("handler1.freeze", "EBUSY")
     update.load()
     with pytest.raises(UpdateRefused):
         update.go()
     counters = module.counters()
-    assert (counters["handler0.freeze"], counters["handler0.unfreeze"]) == (1, 0)
-    machine.must("preserve", "early", 99, "file1")
+    assert (counters["handler0.freeze"], counters["handler0.unfreeze"]) == (2, 2)
+    assert (counters["handler1.freeze"], counters["handler1.unfreeze"]) == (1, 0)
     machine.must("session", "close", "early")
-    update.preserved = [item for item in update.preserved if item.session != "early"]
-    update._sessions.remove("early")
     update.go()
-    module.load(flbs=1)
+    module.load(flbs=1, handlers=2)
     update.retrieve()
     update.verify()
     update.finish()

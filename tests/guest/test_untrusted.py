@@ -13,7 +13,7 @@ import pytest
 
 from harness.liveupdate import LiveUpdate, Memfd
 from harness.plugin import record_updates
-from harness.vm import VirtualMachine
+from harness.vm import KernelModule, VirtualMachine
 
 BEHIND = b"LEAKLEAK"
 """What stands behind the field that has lost its terminating NUL."""
@@ -121,3 +121,38 @@ def test_unterminated_session_name_is_printed_up_to_its_end(
 def test_session_allocation_failure_is_remembered(failed_allocation: VirtualMachine) -> None:
     for _ in range(2):
         assert failed_allocation.agent("session", "create", "later")["error"] == "EIO"
+
+
+@pytest.mark.fails_before(10)
+def test_file_without_memory_pins_no_module(
+    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
+) -> None:
+    module.load()
+    opens = allocations_of_an_open(machine)
+    machine.must("reset")
+    update = live_update(machine)
+    machine.must("open", "file", "/dev/null")
+    update.preserve("file")
+    update.execute()
+    module.load()
+    machine.check(["stat", DEVICE])
+    # After those of the open come the session and then its file.
+    session = update.default_session
+    answer = machine.agent("fail-nth", opens + 2, "open", "session", "retrieve", session)
+    assert (answer["injected"], answer["error"]) == (True, "EIO")
+    assert "Failed to deserialize files" in machine.guest.dmesg()
+    assert module.refcount() == 0
+    assert module.unload() is None
+
+
+def test_two_sessions_of_one_name_are_not_taken_over(
+    machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
+) -> None:
+    update = live_update(machine)
+    update.preserve_memfds(Memfd("a", size=4096, session="one"), Memfd("b", session="two"))
+    update.execute()
+    first, second = handed_over.sessions(machine)
+    assert (first.name, second.name) == (b"one", b"two")
+    handed_over.write(machine, second.at, b"one\0")
+    assert machine.agent("session", "retrieve", "one")["error"] == "EIO"
+    assert "Failed to insert session [one]" in machine.guest.dmesg()
