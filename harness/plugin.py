@@ -101,6 +101,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "splat(regex): the kernel log must show a splat whose title matches; it is then no failure",
         "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
         "only_from(patch): the test has nothing to ask before that patch",
+        "catalogue: pins what a patch changes, or must not; scripts/run goes without",
         "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",
     ):
         config.addinivalue_line("markers", marker)

@@ -17,6 +17,8 @@ from harness.liveupdate import LiveUpdate, Memfd
 from harness.plugin import record_updates
 from harness.vm import KernelModule, VirtualMachine
 
+pytestmark = pytest.mark.catalogue
+
 MOST = 60
 """More allocations than any call makes; reaching it means that the end was never seen."""
 

@@ -14,6 +14,8 @@ import pytest
 from harness.liveupdate import LiveUpdate
 from harness.vm import KernelModule, VirtualMachine
 
+pytestmark = pytest.mark.catalogue
+
 FLBS = 2
 ROOM = 63
 """FLBs that the orchestrator has room for (``kernel/liveupdate/luo_flb.c``)."""

@@ -13,6 +13,8 @@ import pytest
 from harness.liveupdate import LiveUpdate
 from harness.vm import KernelModule, VirtualMachine
 
+pytestmark = pytest.mark.catalogue
+
 BUSY = "EAGAIN"
 DANGLING = r"page fault|KASAN|general protection|list_add corruption|Oops"
 """What shows that the kernel used a handler whose module has gone."""

@@ -119,6 +119,7 @@ def test_live_update_is_refused_when_a_file_cannot_freeze(
     assert machine.must("read", "file", "--length", 5)["ok"]
 
 
+@pytest.mark.profiles("default", "coverage", "selfcheck")
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_live_update_between_the_first_and_the_last_position(
     pipeline: Pipeline,

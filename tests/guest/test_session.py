@@ -12,6 +12,8 @@ from harness.liveupdate import LiveUpdate, Memfd
 from harness.plugin import record_updates
 from harness.vm import KernelModule, VirtualMachine
 
+pytestmark = pytest.mark.catalogue
+
 NAME_BYTES = 64
 """``LIVEUPDATE_SESSION_NAME_LENGTH``, with the terminating NUL."""
 

@@ -15,6 +15,8 @@ from harness.liveupdate import LiveUpdate, Memfd
 from harness.plugin import record_updates
 from harness.vm import KernelModule, VirtualMachine
 
+pytestmark = pytest.mark.catalogue
+
 BEHIND = b"LEAKLEAK"
 """What stands behind the field that has lost its terminating NUL."""
 
