@@ -724,7 +724,8 @@ def _coverage(args: argparse.Namespace, ui: _Ui) -> int:
         sources = pipeline.source
         with pipeline.store.lock(sources.lock, waiting="it builds in the same tree"):
             check_out(sources, at.commit)
-            merged = merge(counted(directory, pipeline.build_key()), sources.repo, directory)
+            counters = counted(directory, result.results.builds[str(at.number)])
+            merged = merge(counters, sources.repo, directory)
             files = read_coverage(merged, sources.repo, reasons)
     print_coverage(files, ui.out)
     html = directory / "coverage" / "index.html"

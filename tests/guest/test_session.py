@@ -251,6 +251,16 @@ def test_session_whose_descriptor_cannot_be_told_is_gone(machine: VirtualMachine
     machine.must("session", "create", "untold")
 
 
+def test_file_is_preserved_although_its_caller_cannot_be_told(machine: VirtualMachine) -> None:
+    machine.must("session", "create", "s")
+    machine.must("memfd", "create", "data", "--size", 4096)
+    (held,) = machine.must("files")["items"]
+    argument = struct.pack("<IiQ", 16, held["fd"], 1)
+    answer = machine.agent("raw", "s", PRESERVE_FD, argument.hex(), "read-only")
+    assert answer["error"] == "EFAULT"
+    assert machine.agent("preserve", "s", 1, "data")["error"] == "EEXIST"
+
+
 @pytest.mark.parametrize("first", ["session", "file"])
 def test_session_and_file_are_closed_in_any_order(machine: VirtualMachine, first: str) -> None:
     machine.must("session", "create", "s")

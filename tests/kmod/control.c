@@ -153,6 +153,25 @@ static struct luo_test_answer flb_outgoing(char **words)
 	return flb_get(words, false);
 }
 
+static struct luo_test_answer race_outgoing(char **words)
+{
+	return answer_own(words[0] ? -EINVAL : luo_test_race(false));
+}
+
+static struct luo_test_answer race_incoming(char **words)
+{
+	return answer_own(words[0] ? -EINVAL : luo_test_race(true));
+}
+
+static struct luo_test_answer storm_registration(char **words)
+{
+	unsigned int ms;
+
+	if (!words[0] || words[1] || kstrtouint(words[0], 10, &ms) || ms > 60000)
+		return answer_own(-EINVAL);
+	return answer_own(luo_test_storm(ms));
+}
+
 static const struct {
 	const char *verb;
 	const char *noun;
@@ -166,6 +185,9 @@ static const struct {
 	{ "unregister", "all", unregister_all },
 	{ "flb", "incoming", flb_incoming },
 	{ "flb", "outgoing", flb_outgoing },
+	{ "race", "outgoing", race_outgoing },
+	{ "race", "incoming", race_incoming },
+	{ "storm", "registration", storm_registration },
 };
 
 static struct luo_test_answer command_run(char *line)

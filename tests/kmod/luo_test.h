@@ -7,6 +7,7 @@
  * flb.c      the FLB callbacks
  * hook.c     counters and armed failures
  * control.c  debugfs
+ * race.c     the same thing on all CPUs at once
  *
  * Locks, outermost first: handler->lock, then whatever LUO takes, then
  * luo_test_files_lock, file->lock, and the spinlocks.  LUO calls back with its
@@ -230,6 +231,10 @@ void luo_test_disarm_all(void);
 void luo_test_armed_show(struct seq_file *m);
 void luo_test_counters_show(struct seq_file *m);
 void luo_test_counters_reset(void);
+
+/* race.c */
+int luo_test_race(bool incoming);
+int luo_test_storm(unsigned int ms);
 
 /* control.c */
 int luo_test_control_init(void);
