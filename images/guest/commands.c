@@ -639,7 +639,7 @@ static int nibble(char c)
  * ioctl(2) with any number and any bytes, on a held session or on the device (".device").
  * Without bytes the address is NULL; "read-only" bytes cannot take the answer.
  */
-static void raw(struct json *j, int argc, char **argv)
+static void raw_ioctl(struct json *j, int argc, char **argv)
 {
 	bool on_device = !strcmp(argv[0], ".device");
 	struct held *h = on_device ? NULL : held_find(true, argv[0]);
@@ -670,7 +670,8 @@ static void raw(struct json *j, int argc, char **argv)
 		return;
 	}
 	if (read_only) {
-		argument = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		argument = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (argument == MAP_FAILED)
 			abort();
 		memcpy(argument, chunk, len);
@@ -759,7 +760,7 @@ static const struct {
 	{ NULL, "seek", 2, 2, seek_command },
 	{ NULL, "verify", 1, 1, verify_command },
 	{ NULL, "check", 1, 13, check_command },
-	{ NULL, "raw", 3, 4, raw },
+	{ NULL, "raw", 3, 4, raw_ioctl },
 	{ NULL, "fail-nth", 3, AGENT_MAX_ARGS, fail_nth },
 	{ NULL, "files", 0, 0, files_list },
 	{ NULL, "ping", 0, 0, ping },
