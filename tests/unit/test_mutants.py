@@ -194,6 +194,14 @@ def test_test_that_fails_anyway_is_no_verdict() -> None:
     assert try_mutant(mutant(), TARGET, kernel.run).fate is Fate.NO_VERDICT
 
 
+def test_test_that_nobody_saw_passing_kills_nothing() -> None:
+    def run(cell: Cell, name: str) -> CellResult:
+        is_mutant = bool(cell.target.extra)
+        return result(cell, {"test_new.py": Outcome.FAILED} if is_mutant else {})
+
+    assert try_mutant(mutant(), TARGET, run).fate is Fate.NO_VERDICT
+
+
 def test_mutant_that_nobody_notices_survives() -> None:
     trial = try_mutant(mutant(), TARGET, Kernel().run)
     assert (trial.fate, trial.killer) == (Fate.SURVIVED, None)
