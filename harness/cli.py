@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -608,18 +609,10 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
         cmdline=args.cmdline or "",
     )
     directory = _results_directory(args.results)
-    directory.mkdir(parents=True, exist_ok=True)
 
     def run(cell: Cell) -> CellResult:
         name = f"p{cell.target.position:02}-{cell.target.profile}"
-        with ui.progress() as progress:
-            return run_cell(
-                cell,
-                store=pipeline.store,
-                directory=directory / name,
-                progress=lambda text: progress(f"{name}: {text}"),
-                fresh=args.fresh,
-            )
+        return _run_named(cell, name, ui, pipeline.store, directory, fresh=args.fresh)
 
     results: list[CellResult] = []
     ui.out.print(HEADER)
@@ -635,6 +628,20 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
     return int(matrix_exit_code(results))
 
 
+def _run_named(
+    cell: Cell, name: str, ui: _Ui, store: Store, directory: Path, *, fresh: bool
+) -> CellResult:
+    """Run a cell in the directory of that name, its progress under that name."""
+    with ui.progress() as progress:
+        return run_cell(
+            cell,
+            store=store,
+            directory=directory / name,
+            progress=lambda text: progress(f"{name}: {text}"),
+            fresh=fresh,
+        )
+
+
 def _bisect(args: argparse.Namespace, ui: _Ui) -> int:
     tests = [find_test(text) for text in args.tests]
     good, bad = _position(args.good, "good"), _position(args.bad, "bad")
@@ -643,7 +650,6 @@ def _bisect(args: argparse.Namespace, ui: _Ui) -> int:
         _ = pipeline.accel, pipeline.profile
         points = _points(args, pipeline)
     directory = _results_directory(args.results)
-    directory.mkdir(parents=True, exist_ok=True)
 
     def on_step(step: Step) -> None:
         ui.out.print(step_line(step), markup=False, soft_wrap=True)
@@ -676,17 +682,10 @@ def _mutants(args: argparse.Namespace, ui: _Ui) -> int:
         _ = pipeline.accel
     target = dataclasses.replace(pipeline.target, position=applied.last)
     directory = _results_directory(args.results)
-    directory.mkdir(parents=True, exist_ok=True)
 
+    @functools.cache  # the kernel without a mutant is asked for again with every mutant
     def run(cell: Cell, name: str) -> CellResult:
-        with ui.progress() as progress:
-            return run_cell(
-                cell,
-                store=pipeline.store,
-                directory=directory / name,
-                progress=lambda text: progress(f"{name}: {text}"),
-                fresh=args.fresh,
-            )
+        return _run_named(cell, name, ui, pipeline.store, directory, fresh=args.fresh)
 
     trials: list[Trial] = []
     for mutant in mutants:
@@ -708,7 +707,6 @@ def _coverage(args: argparse.Namespace, ui: _Ui) -> int:
     args.profile = "coverage"
     reasons = read_reasons()
     directory = _results_directory(args.results)
-    directory.mkdir(parents=True, exist_ok=True)
     with ui.progress() as progress:
         pipeline = _pipeline(args, progress)
         at = pipeline.position()
@@ -805,7 +803,6 @@ def _verdict(args: argparse.Namespace, ui: _Ui) -> int:
 def _check_patch(args: argparse.Namespace, ui: _Ui) -> int:
     data = _read_mail(args.mail)
     directory = _results_directory(args.results)
-    directory.mkdir(parents=True, exist_ok=True)
     file = directory / "patch.eml"
     file.write_bytes(data)
     with ui.progress() as progress:
@@ -824,7 +821,6 @@ def _check_patch(args: argparse.Namespace, ui: _Ui) -> int:
 
 def _check_series(args: argparse.Namespace, ui: _Ui) -> int:
     directory = _results_directory(args.results)
-    directory.mkdir(parents=True, exist_ok=True)
     with ui.progress() as progress:
         target, known = _review_target(args)
         if not known:
@@ -887,8 +883,9 @@ _GIT_ABORTS = 128
 
 
 def _results_directory(given: Path | None) -> Path:
-    """Return a new directory for results; ``results/latest`` points to it."""
+    """Make a directory for results: *given*, or a new one that ``results/latest`` points to."""
     if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
         return given.resolve()
     top = Path.cwd() / "results"
     stamp = time.strftime("%Y%m%d-%H%M%S")

@@ -316,7 +316,7 @@ class Guest:
 
         :raises CommandFailed: when it cannot be read.
         """
-        answer = self.ask("get", path, timeout_s=QUICK_S * self._scale)
+        answer = self.agent("get", path, timeout_s=QUICK_S * self._scale)
         if not answer["ok"]:
             raise CommandFailed(f"in the guest: {path} cannot be read: {answer['error']}")
         return str(answer["content"])
@@ -326,14 +326,14 @@ class Guest:
         return self._errno("put", path, text)
 
     def _errno(self, *words: str) -> str | None:
-        answer = self.ask(*words, timeout_s=QUICK_S * self._scale)
+        answer = self.agent(*words, timeout_s=QUICK_S * self._scale)
         return None if answer["ok"] else str(answer["error"])
 
-    def ask(self, *words: str, timeout_s: float) -> dict[str, Any]:
-        """Give one line to an agent client that stays; return its JSON answer.
+    def agent(self, *words: str, timeout_s: float) -> dict[str, Any]:
+        """Run an agent command (``images/guest/README.md``); return its JSON answer.
 
-        A login and two programs less than :meth:`run`: on an emulated CPU that is what a command
-        costs.
+        The client that takes it stays: a login and two programs less than :meth:`run`, which on
+        an emulated CPU is what a command costs.
 
         :raises GuestTimeout: after *timeout_s* seconds.
         :raises GuestClosed: when the connection ends under the command.
@@ -369,15 +369,6 @@ class Guest:
         if self._lines is not None:
             self._lines.close()
             self._lines = None
-
-    # -- the agent -----------------------------------------------------------------------------
-
-    def agent(self, *words: str, timeout_s: float) -> dict[str, Any]:
-        """Run an agent command (``images/guest/README.md``); return its JSON answer.
-
-        :raises CommandFailed: when the command is wrong or the agent's daemon is not there.
-        """
-        return self.ask(*words, timeout_s=timeout_s)
 
     def agent_batch(
         self, commands: Sequence[Sequence[str]], *, timeout_s: float

@@ -148,12 +148,10 @@ class VirtualMachine:
         """End the SSH connection and QEMU; the console's text stays readable."""
         if self.closed:
             return
+        self.closed = True
         try:
             with suppress(HarnessError):
                 self.collect_counters()
-        finally:
-            self.closed = True
-        try:
             if self._guest is not None:
                 self._guest.close()
         finally:
@@ -320,13 +318,14 @@ class VirtualMachine:
         self.check(["rm", "-rf", "/run/gcov", "/run/gcov.tar.gz"])
         target = self._machine.log_dir / "gcov" / f"{self.epoch.number}-{build.key}"
         shutil.copytree(build.gcov, target, dirs_exist_ok=True)
+        notes = [path.relative_to(build.gcov) for path in build.gcov.rglob("*.gcno")]
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            for member in archive.getmembers():
-                # In the guest the object tree's path stands before that of the file.
-                for notes in target.rglob("*.gcno"):
-                    counters = notes.relative_to(target).with_suffix(".gcda")
-                    stream = archive.extractfile(member)
-                    if stream is not None and member.name.endswith(f"/{counters}"):
+            for counters in (path.with_suffix(".gcda") for path in notes):
+                for member in archive.getmembers():
+                    # In the guest the object tree's path stands before that of the file.
+                    if member.name.endswith(f"/{counters}") and (
+                        stream := archive.extractfile(member)
+                    ):
                         (target / counters).write_bytes(stream.read())
 
     # -- between tests -------------------------------------------------------------------------
