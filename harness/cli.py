@@ -235,6 +235,9 @@ def _run_command(argv: list[str]) -> int:
     ui = _Ui(verbose=args.verbose)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        if getattr(args, "no_templates", False):
+            # Cells run in processes of their own, and whether they clone changes no result.
+            os.environ["HARNESS_TEMPLATES"] = "no"
         return int(args.run(args, ui))
     except HarnessError as error:
         if args.debug:
@@ -323,6 +326,9 @@ def _parser() -> argparse.ArgumentParser:
     vm = argparse.ArgumentParser(add_help=False)
     vm.add_argument("--accel", choices=("auto", "kvm", "tcg"), help="accelerator (default: auto)")
     vm.add_argument("--cmdline", metavar="WORDS", help="further kernel parameters")
+    vm.add_argument(
+        "--no-templates", action="store_true", help="boot every machine, clone none (slower)"
+    )
 
     parser = argparse.ArgumentParser(
         prog="harness",

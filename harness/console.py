@@ -60,16 +60,17 @@ class Console:
     :param reader: what the guest prints comes from here; its end of file is QEMU's end.
     :param writer: what is typed goes there.
     :param log_file: gets every line, with seconds since the start in front.
+    :param begin: what the guest printed before: that of the template a machine was cloned from.
     """
 
-    def __init__(self, reader: int, writer: int, log_file: Path) -> None:
+    def __init__(self, reader: int, writer: int, log_file: Path, *, begin: str = "") -> None:
         self.log_file = log_file
         self._reader = reader
         self._writer = writer
         os.set_blocking(writer, False)
         self._stop_read, self._stop_write = os.pipe()
-        self._text: list[str] = []
-        self._length = 0
+        self._text = [begin]
+        self._length = len(begin)
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._echo: Callable[[bytes], None] | None = None
@@ -77,7 +78,7 @@ class Console:
         # the drainer must not block on it, so the pipe is fed from the kept text (see _pump).
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._write_fd, False)
-        self._fed = 0
+        self._fed = self._length
         self._spawn = pexpect.fdpexpect.fdspawn(
             self._read_fd, encoding="utf-8", codec_errors="replace", use_poll=True, timeout=None
         )
@@ -205,6 +206,8 @@ class Console:
         fresh = True
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         with self.log_file.open("w", encoding="utf-8") as stream:
+            for line in self._text[0].splitlines(keepends=True):
+                stream.write(f"{'template':>10}  {line}")
             while True:
                 data = self._receive()
                 if not data:

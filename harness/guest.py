@@ -365,6 +365,20 @@ class Guest:
             raise CommandFailed(f"in the guest: luo-agent ended under {said[:120]!r}") from error
         return _answers(answer.decode("utf-8", errors="replace"), said)[0]
 
+    def tell(self, *words: str) -> None:
+        """Give an agent command whose answer nobody waits for: the kernel may go with it.
+
+        :raises GuestClosed: when the connection has ended.
+        """
+        _refuse_separators(words)
+        channel = self._lines or self._open("luo-agent lines", QUICK_S * self._scale)
+        # What it still answers is not the answer to the next command.
+        self._lines = None
+        try:
+            channel.sendall("\t".join(words).encode() + b"\n")
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._closed(shlex.join(words)) from error
+
     def _hang_up(self) -> None:
         if self._lines is not None:
             self._lines.close()

@@ -19,15 +19,14 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.build import KernelBuild
-from harness.errors import GuestClosed, KernelCrash, LiveUpdateError, MachineError, UpdateRefused
+from harness.errors import KernelCrash, LiveUpdateError, MachineError, UpdateRefused
 from harness.image import join_archives
 from harness.kernel_log import kho_handover_found, live_update_number
 from harness.report import UpdateResult
@@ -121,6 +120,7 @@ class LiveUpdate:
         self.number: int | None = None
         self._sessions: list[str] = []
         self._verified: set[str] = set()
+        self._kept = False
 
     # -- in the first kernel -----------------------------------------------------------------
 
@@ -200,12 +200,13 @@ class LiveUpdate:
         vm = self.vm
         with self._stage("load"):
             kernel, initrd = self._hand_over(self._next)
-            cmdline = vm.check(["cat", "/proc/cmdline"]).strip()
-            loaded = vm.run(["luo-call", "kexec-load", kernel, initrd, cmdline], timeout_s=LOAD_S)
-            vm.check(["rm", "-rf", _NEXT])
-        if loaded.status != 0:
+            cmdline = vm.guest.read("/proc/cmdline").strip()
+            loaded = vm.agent("kexec-load", kernel, initrd, cmdline, timeout_s=LOAD_S)
+            if initrd != _RETAINED:
+                vm.check(["rm", "-rf", _NEXT])
+        if not loaded["ok"]:
             raise LiveUpdateError(
-                f"kexec_file_load refused {self._next.release}: {loaded.stderr.strip()}",
+                f"kexec_file_load refused {self._next.release}: {loaded['error']}",
                 hint="EADDRNOTAVAIL means that the KHO scratch area is too small (kho_scratch=)",
                 log=vm.console.log_file,
             )
@@ -218,11 +219,10 @@ class LiveUpdate:
         """
         vm = self.vm
         old, new = vm.initrds_for(vm.epoch.build), vm.initrds_for(build)
-        own = vm.run(["test", "-r", _RETAINED]).status == 0
-        if own and old == new:
+        if old == new:
             return KERNEL_PATH, _RETAINED
         vm.check(["mkdir", "-p", _NEXT])
-        shared = _RETAINED if own and old[:-1] == new[:-1] else ""
+        shared = _RETAINED if old[:-1] == new[:-1] else ""
         parts = new[-1:] if shared else new
         deadline = LOAD_S * vm.timeout_scale
         vm.guest.put(join_archives(parts), f"{_NEXT}/sent", timeout_s=deadline)
@@ -244,13 +244,8 @@ class LiveUpdate:
         vm.collect_counters()
         self.before = vm.epoch
         mark = vm.console.mark()
-        script = f'error=$(luo-call kexec 2>&1); echo "{_REFUSED}: $error" >/dev/console'
-        # A kernel that is quick to go takes the connection along; the console tells what it did.
-        with suppress(GuestClosed):
-            vm.check(
-                ["sh", "-c", f"setsid sh -c {shlex.quote(script)} >/dev/null 2>&1 </dev/null &"]
-            )
         last_answer = time.monotonic()
+        vm.guest.tell("kexec")
         self._wait(mark)
         self.after = vm.arrive(self._next, console_mark=mark)
         self.stages["blackout"] = time.monotonic() - last_answer
@@ -350,6 +345,36 @@ class LiveUpdate:
 
     # -- what is left of it ------------------------------------------------------------------
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What :meth:`resume` needs, as JSON can hold it; the update is in its second kernel."""
+        if self.before is None or self.after is None:
+            raise LiveUpdateError("the live update has not come to its second kernel")
+        return {
+            "session": self.default_session,
+            "sessions": self._sessions,
+            "preserved": [asdict(item) for item in self.preserved],
+            "stages": self.stages,
+            "epochs": [self.before.number, self.after.number],
+            "number": self.number,
+        }
+
+    @classmethod
+    def resume(cls, vm: VirtualMachine, facts: Mapping[str, Any], *, kept: bool) -> LiveUpdate:
+        """Return the update that *facts* are of, to go on with it in *vm*.
+
+        :param vm: the machine, or a clone of it; stays the caller's.
+        :param kept: whether it is a clone.
+        """
+        update = cls(vm, facts["session"])
+        update._sessions = list(facts["sessions"])
+        update.preserved = [Preserved(**item) for item in facts["preserved"]]
+        update.stages = dict(facts["stages"])
+        update.before, update.after = (vm.epochs[number] for number in facts["epochs"])
+        update.number = facts["number"]
+        update._kept = kept
+        return update
+
     def result(self, *, test: str) -> UpdateResult | None:
         """Return the update as evidence; ``None`` when it never reached the second kernel."""
         if self.before is None or self.after is None or self.number is None:
@@ -365,6 +390,7 @@ class LiveUpdate:
             preserved=len(self.preserved),
             verified=len(self._verified),
             stages=dict(self.stages),
+            kept=self._kept,
         )
 
     @contextmanager

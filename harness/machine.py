@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import socket
 import tempfile
 import threading
@@ -45,7 +46,11 @@ QMP_S = 10.0
 PROBE_S = 15.0
 """Seconds that a boot sector may take under KVM; a working host needs less than one."""
 
+MIGRATE_S = 60.0
+"""Seconds to write or read the devices' state; it is less than a MB."""
+
 _GONE_S = 5.0
+_POLL_S = 0.005
 _T = TypeVar("_T")
 
 
@@ -66,6 +71,20 @@ class Accel:
         return 1.0 if self.name == "kvm" else TCG_SCALE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A file that is the guest's memory.
+
+    :param private: what the guest writes is its own, and the file stays as it is; else the file
+        is what the guest wrote.
+    :param state: the devices' state that belongs to the memory, to go on from; ``None`` boots.
+    """
+
+    file: Path
+    private: bool = False
+    state: Path | None = None
+
+
 def qemu_argv(
     spec: MachineSpec,
     *,
@@ -73,6 +92,7 @@ def qemu_argv(
     console: Path,
     qmp_fd: int,
     gdb_socket: Path | None = None,
+    memory: Memory | None = None,
 ) -> tuple[str, ...]:
     """Return QEMU's command line for *spec*; pure.
 
@@ -80,13 +100,22 @@ def qemu_argv(
     :param console: named pipes for the serial port: this with ``.in`` and ``.out`` behind it.
     :param qmp_fd: a connected socket that QEMU inherits for QMP.
     :param gdb_socket: where a gdb stub listens; ``None`` for none.
+    :param memory: ``None`` for memory that nobody else sees and that ends with QEMU.
     """
     arch = architecture(spec.arch)
     cpu = "host" if spec.accel == "kvm" else arch.cpu_tcg
     accel = "kvm" if spec.accel == "kvm" else "tcg,thread=multi"
     argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    argv += ["-machine", arch.machine, "-accel", accel, "-cpu", cpu + arch.cpu_features]
+    backend = ",memory-backend=ram" if memory is not None else ""
+    argv += ["-machine", arch.machine + backend, "-accel", accel, "-cpu", cpu + arch.cpu_features]
     argv += ["-m", f"{spec.memory_mib}M", "-smp", str(spec.cpus)]
+    if memory is not None:
+        share = "off" if memory.private else "on"
+        path = str(memory.file).replace(",", ",,")
+        backing = f"size={spec.memory_mib}M,mem-path={path},share={share}"
+        argv += ["-object", f"memory-backend-file,id=ram,{backing}"]
+        if memory.state is not None:
+            argv += ["-incoming", "defer"]
     argv += ["-kernel", str(spec.kernel), "-initrd", str(initrd)]
     argv += ["-append", " ".join([f"console={arch.console}", *arch.cmdline, *spec.cmdline])]
     argv += ["-chardev", f"pipe,id=console,path={console}", "-serial", "chardev:console"]
@@ -106,14 +135,26 @@ class Machine:
 
     :param log_dir: gets ``console.log`` and ``qemu.log``; made when missing.
     :param gdb: offer a gdb stub at :attr:`gdb_socket`.
+    :param memory: a file to run in, for :meth:`save` or to go on from what it saved.
+    :param console_text: what the guest printed before it was saved.
     """
 
-    def __init__(self, spec: MachineSpec, *, log_dir: Path, gdb: bool = False) -> None:
+    def __init__(
+        self,
+        spec: MachineSpec,
+        *,
+        log_dir: Path,
+        gdb: bool = False,
+        memory: Memory | None = None,
+        console_text: str = "",
+    ) -> None:
         self.spec = spec
         self.log_dir = log_dir
         self.ssh_port = 0
         self.gdb_socket: Path | None = None
         self._gdb = gdb
+        self._memory = memory
+        self._console_text = console_text
         self._stack = contextlib.ExitStack()
         self._console: Console | None = None
         self._process: command.Process | None = None
@@ -149,6 +190,7 @@ class Machine:
                 console=private / "console",
                 qmp_fd=their_qmp.fileno(),
                 gdb_socket=self.gdb_socket,
+                memory=self._memory,
             )
             self._process = self._spawn(argv, their_qmp, stack)
             their_qmp.close()
@@ -156,6 +198,8 @@ class Machine:
             stack.callback(self._qmp.close)
             try:
                 self._qmp.connect()
+                if self._memory is not None and self._memory.state is not None:
+                    self._restore(self._memory.state)
                 self.ssh_port = self._forwarded_port()
             except (QMPError, OSError, EOFError, TimeoutError) as error:
                 self._process.wait(1.0)
@@ -171,7 +215,8 @@ class Machine:
         reader = os.open(ends[1], os.O_RDONLY | os.O_NONBLOCK)
         # Without a writer the reader would see the end before the beginning.
         starting.callback(os.close, os.open(ends[1], os.O_WRONLY))
-        return Console(reader, writer, self.log_dir / "console.log")
+        log_file = self.log_dir / "console.log"
+        return Console(reader, writer, log_file, begin=self._console_text)
 
     def _spawn(
         self, argv: tuple[str, ...], qmp: socket.socket, stack: contextlib.ExitStack
@@ -191,6 +236,45 @@ class Machine:
                 self._qmp.execute("quit", timeout_s=1.0)
             self._process.wait(_GONE_S)
         self._stack.close()
+
+    # -- templates ---------------------------------------------------------------------------
+
+    def save(self, state: Path) -> None:
+        """Stop the guest and write the state of its devices; its memory is in its file.
+
+        :raises MachineError: when QEMU cannot.
+        """
+        try:
+            self._execute("stop")
+            self._migrate("migrate", f"exec:cat >{shlex.quote(str(state))}")
+        except (QMPError, OSError, EOFError, TimeoutError) as error:
+            raise self._died_error(f"QEMU did not save the machine ({error})") from error
+
+    def _restore(self, state: Path) -> None:
+        self._migrate("migrate-incoming", f"exec:cat {shlex.quote(str(state))}")
+        self._execute("cont")
+
+    def _migrate(self, command: str, uri: str) -> None:
+        """Let QEMU write or read the devices' state; memory that is a file stays out of it."""
+        # Experimental by name since QEMU 4.0 (docs/devel/migration); nothing else leaves it out.
+        capability = {"capability": "x-ignore-shared", "state": True}
+        self._execute("migrate-set-capabilities", {"capabilities": [capability]})
+        self._execute(command, {"uri": uri})
+        deadline = time.monotonic() + MIGRATE_S
+        while time.monotonic() < deadline:
+            answer = self._execute("query-migrate")
+            status = answer.get("status") if isinstance(answer, dict) else None
+            if status == "completed":
+                return
+            if status in ("failed", "cancelled"):
+                why = answer.get("error-desc", "no reason") if isinstance(answer, dict) else ""
+                raise MachineError(f"QEMU: {command} failed: {why}")
+            time.sleep(_POLL_S)
+        raise MachineError(f"QEMU: {command} did not end within {MIGRATE_S:.0f} s")
+
+    def _execute(self, name: str, arguments: dict[str, object] | None = None) -> object:
+        assert self._qmp is not None  # noqa: S101 - the machine was started
+        return self._qmp.execute(name, arguments, timeout_s=QMP_S)
 
     # -- state -------------------------------------------------------------------------------
 
@@ -246,10 +330,7 @@ class Machine:
         )
 
     def _forwarded_port(self) -> int:
-        assert self._qmp is not None  # noqa: S101 - called by start() only
-        text = self._qmp.execute(
-            "human-monitor-command", {"command-line": "info usernet"}, timeout_s=QMP_S
-        )
+        text = self._execute("human-monitor-command", {"command-line": "info usernet"})
         match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", str(text))
         if match is None:
             raise MachineError(f"QEMU does not say which port it forwards: {text!r}")

@@ -6,6 +6,7 @@ Command line, pytest plugin and everything that walks through positions use the 
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from harness.build_log import new_warnings
 from harness.errors import SpecError
 from harness.image import GuestKeys, Image, build_image, guest_keys, payload_archive
 from harness.kconfig import KernelConfig, configure, explain, fragments_of
-from harness.machine import Accel, choose_accel, qemu_version
+from harness.machine import Accel, Memory, choose_accel, qemu_version
 from harness.series import (
     AppliedSeries,
     Position,
@@ -50,7 +51,8 @@ from harness.spec import (
     load_profile,
 )
 from harness.store import Store
-from harness.vm import KERNEL_PATH, KMOD_PATH, VirtualMachine
+from harness.template import Templates
+from harness.vm import KERNEL_PATH, KMOD_PATH, Saved, VirtualMachine
 
 log = logging.getLogger(__name__)
 
@@ -370,12 +372,32 @@ class Pipeline:
         *,
         cmdline: tuple[str, ...] = (),
         gdb: bool = False,
+        memory: Memory | None = None,
+        saved: Saved | None = None,
     ) -> VirtualMachine:
         """Return a machine for *build*, not started.
 
         :param cmdline: kernel parameters after the profile's.
+        :param memory: see :class:`harness.vm.VirtualMachine`, as for *saved*.
         """
-        spec = MachineSpec(
+        return VirtualMachine(
+            spec=self._machine_spec(build, cmdline),
+            build=build,
+            keys=self.keys,
+            initrds=self.initrds,
+            log_dir=log_dir,
+            gdb=gdb,
+            memory=memory,
+            saved=saved,
+        )
+
+    def templates(self, build: KernelBuild, *, cmdline: tuple[str, ...] = ()) -> Templates:
+        """Return the templates of the machines that :meth:`machine` makes of *build*."""
+        make = functools.partial(self.machine, build, cmdline=cmdline)
+        return Templates(self.store, make, self._machine_spec(build, cmdline), build.key)
+
+    def _machine_spec(self, build: KernelBuild, cmdline: tuple[str, ...]) -> MachineSpec:
+        return MachineSpec(
             arch=build.arch,
             kernel=build.image,
             initrds=self.initrds(build),
@@ -385,14 +407,6 @@ class Pipeline:
             cpus=self.profile.cpus,
             accel=self.accel.name,
             timeout_scale=self.profile.timeout_scale * self.accel.timeout_scale,
-        )
-        return VirtualMachine(
-            spec=spec,
-            build=build,
-            keys=self.keys,
-            initrds=self.initrds,
-            log_dir=log_dir,
-            gdb=gdb,
         )
 
     # -- saying what was done ----------------------------------------------------------------

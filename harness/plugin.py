@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from harness.image import Image
     from harness.liveupdate import LiveUpdate
     from harness.pipeline import Pipeline
+    from harness.template import Started, Step
     from harness.vm import KernelModule, VirtualMachine
 
 _T = TypeVar("_T")
@@ -80,6 +81,12 @@ _OPTIONS = (
         metavar="desired|expected",
         help="by what the series is to bring, or by what the markers state for the position",
         default="desired",
+    ),
+    _Option(
+        name="templates",
+        metavar="yes|no",
+        help="clone machines from one that was booted, or boot each",
+        default="yes",
     ),
     _Option(name="results", metavar="DIR", help="where logs and results.json go"),
 )
@@ -148,6 +155,7 @@ class _Session:
         self.started = time.monotonic()
         self.directory = _results_directory(config)
         self.by_expectation = _by_expectation(config)
+        self.templates = _one_of(config, "templates", "yes", "no") == "yes"
         self.watches: list[_Watch] = []
         self.shared: VirtualMachine | None = None
         self.tests: dict[str, TestResult] = {}
@@ -175,30 +183,44 @@ class _Session:
         """Whether any test asked for a kernel."""
         return self._pipeline is not None
 
-    def boot(self, position: int | None = None) -> VirtualMachine:
-        """Boot a machine and watch its console from the first byte.
+    def boot(self, position: int | None = None, step: Step | None = None) -> Started:
+        """Start a machine, a clone where that can be, and watch its console from the first byte.
 
         A kernel that failed to boot twice and never did is not tried again.
+
+        :param step: the state that the machine is to be in.
         """
         build = self.build(position)
         if build.release in self._dead:
             raise self._dead[build.release]
-        extra = (setting(self.config, "cmdline") or "").split()
         name = f"{len(self.boots) + 1:03}"
-        vm = _or_exit(
-            lambda: self.pipeline.machine(
-                build, self.directory / "machines" / name, cmdline=tuple(extra)
-            )
-        )
-        self.watches.append(_Watch(vm))
-        started = time.monotonic()
+        directory = self.directory / "machines" / name
+        templates = _or_exit(lambda: self.pipeline.templates(build, cmdline=self._cmdline))
+        # gcov's counters would be counted once for each clone, and lost with what comes cached.
+        cloning = self.templates and not build.gcov.is_dir()
+        watched = len(self.watches)
+        began = time.monotonic()
         try:
-            vm.start()
+            if cloning:
+                started = templates.start(directory, step, booting=self._watch)
+            else:
+                started = templates.boot(directory, step, booting=self._watch)
         except HarnessError as error:
-            self._booted(build.release, started, name, error)
+            self._booted(build.release, began, name, error)
             raise
-        self._booted(build.release, started, name, None)
-        return vm
+        if started.cloned:
+            # The clone's console begins with that of the machine it was made from.
+            del self.watches[watched:]
+            self._watch(started.machine)
+        self._booted(build.release, began, name, None, cloned=started.cloned)
+        return started
+
+    @property
+    def _cmdline(self) -> tuple[str, ...]:
+        return tuple((setting(self.config, "cmdline") or "").split())
+
+    def _watch(self, machine: VirtualMachine) -> None:
+        self.watches.append(_Watch(machine))
 
     def build(self, position: int | None) -> KernelBuild:
         """Return a kernel; trouble with the one under test ends the session."""
@@ -206,7 +228,15 @@ class _Session:
             return _or_exit(self.pipeline.build)
         return self.pipeline.build(position)
 
-    def _booted(self, release: str, started: float, name: str, error: HarnessError | None) -> None:
+    def _booted(
+        self,
+        release: str,
+        started: float,
+        name: str,
+        error: HarnessError | None,
+        *,
+        cloned: bool = False,
+    ) -> None:
         outcome = _boot_outcome(error)
         self.boots.append(
             BootResult(
@@ -215,6 +245,7 @@ class _Session:
                 seconds=time.monotonic() - started,
                 message=error.message if error is not None else "",
                 machine=f"machines/{name}",
+                cloned=cloned,
             )
         )
         own = [boot.outcome for boot in self.boots if boot.release == release]
@@ -274,10 +305,14 @@ def _results_directory(config: pytest.Config) -> Path:
 
 
 def _by_expectation(config: pytest.Config) -> bool:
-    judge = setting(config, "judge")
-    if judge not in ("desired", "expected"):
-        raise pytest.UsageError(f"--harness-judge is desired or expected, not {judge!r}")
-    return judge == "expected"
+    return _one_of(config, "judge", "desired", "expected") == "expected"
+
+
+def _one_of(config: pytest.Config, name: str, *choices: str) -> str:
+    value = setting(config, name) or ""
+    if value not in choices:
+        raise pytest.UsageError(f"--harness-{name} is {' or '.join(choices)}, not {value!r}")
+    return value
 
 
 def _or_exit(stage: Callable[[], _T], kind: type[HarnessError] = InputError) -> _T:
@@ -328,11 +363,45 @@ def boot_machine(
     request: pytest.FixtureRequest,
     pipeline: Pipeline,  # noqa: ARG001 - outlives the machines
 ) -> Callable[..., VirtualMachine]:
-    """Boot a machine of one's own: ``with boot_machine() as vm`` or ``boot_machine(position=0)``.
+    """Start a machine of one's own: ``with boot_machine() as vm`` or ``boot_machine(position=0)``.
 
     The block owns it and ends it; what it prints is judged in whatever test runs meanwhile.
     """
-    return _session(request.config).boot
+
+    def boot(position: int | None = None) -> VirtualMachine:
+        return _session(request.config).boot(position).machine
+
+    return boot
+
+
+@pytest.fixture(scope="session")
+def updated_machine(
+    request: pytest.FixtureRequest,
+    kernel: KernelBuild,  # noqa: ARG001 - built before the clock of a boot runs
+) -> Callable[[Callable[[LiveUpdate], None]], LiveUpdate]:
+    """Start a machine in its second kernel: ``update = updated_machine(prepare)``.
+
+    ``prepare`` gets an update in the first kernel, and preserves.  What it prepares is loaded and
+    gone to once; each call then has a clone in which nothing has been retrieved yet, in
+    ``update.vm``, which the caller closes.
+    """
+    from harness.liveupdate import LiveUpdate
+    from harness.template import Step
+
+    session = _session(request.config)
+
+    def start(prepare: Callable[[LiveUpdate], None]) -> LiveUpdate:
+        def reach(vm: VirtualMachine) -> dict[str, Any]:
+            update = LiveUpdate(vm)
+            prepare(update)
+            update.execute()
+            return update.facts
+
+        source = dataclasses.replace(Step.of(prepare), reach=reach)
+        started = session.boot(step=source)
+        return LiveUpdate.resume(started.machine, started.facts, kept=started.cloned)
+
+    return start
 
 
 @pytest.fixture
@@ -349,7 +418,7 @@ def machine(
     if request.node.get_closest_marker("fresh_machine") is not None:
         session.drop_shared()
     if session.shared is None:
-        session.shared = session.boot()
+        session.shared = session.boot().machine
     vm = session.shared
     yield vm
     if vm.clean_up() is not None:

@@ -72,6 +72,7 @@ class UpdateResult:
     :param stages: stage -> seconds (``preserve``, ``load``, ``blackout``, ``retrieve``,
         ``verify``, ``finish``).
     :param number: the live update number that the next kernel read from the last one.
+    :param kept: whether it was done when a template was made, in the machine it was cloned from.
     """
 
     test: str
@@ -84,6 +85,7 @@ class UpdateResult:
     preserved: int
     verified: int
     stages: Mapping[str, float]
+    kept: bool = False
 
 
 class Boot(StrEnum):
@@ -106,6 +108,8 @@ class BootResult:
     :param seconds: from QEMU's start until the guest answered over SSH, or until it was given up.
     :param message: why it failed; empty when it did not.
     :param machine: the machine's directory, relative to the results directory.
+    :param cloned: whether it was cloned from a template; *seconds* are those of the clone, and of
+        making the template when there was none.
     """
 
     release: str
@@ -113,6 +117,7 @@ class BootResult:
     seconds: float
     message: str
     machine: str
+    cloned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

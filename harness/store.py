@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,17 +140,19 @@ class Store:
         return path
 
     @contextlib.contextmanager
-    def produce(self, kind: str, key: str) -> Iterator[Path]:
+    def produce(self, kind: str, key: str, *, unhashed: Collection[str] = ()) -> Iterator[Path]:
         """Make an entry: yield an empty directory to fill, and put it in place at the end.
 
         When another process makes the same entry, wait for it; the caller asks :meth:`get`
         again inside :meth:`lock` to profit from that.  An exception leaves no entry.
+
+        :param unhashed: files too large to read; that they are whole is seen from size and time.
         """
         making = self.root / "tmp" / f"{kind}-{key}-{uuid.uuid4().hex[:8]}"
         making.mkdir(parents=True)
         try:
             yield making
-            self._seal(making)
+            self._seal(making, unhashed)
             target = self._path(kind, key)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
@@ -223,14 +225,15 @@ class Store:
         return self.root / "objects" / kind / key
 
     @staticmethod
-    def _seal(path: Path) -> None:
+    def _seal(path: Path, unhashed: Collection[str]) -> None:
         files = {}
         for child in sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
             stat = child.stat()
-            files[str(child.relative_to(path))] = {
+            name = str(child.relative_to(path))
+            files[name] = {
                 "size": stat.st_size,
                 "mtime_ns": stat.st_mtime_ns,
-                "sha256": file_sha256(child),
+                "sha256": None if name in unhashed else file_sha256(child),
             }
         (path / MANIFEST).write_text(json.dumps({"files": files}, indent=1) + "\n")
 
@@ -246,7 +249,8 @@ class Store:
             try:
                 stat = child.stat()
                 same = stat.st_size == want["size"] and (
-                    stat.st_mtime_ns == want["mtime_ns"] or file_sha256(child) == want["sha256"]
+                    stat.st_mtime_ns == want["mtime_ns"]
+                    or (want["sha256"] is not None and file_sha256(child) == want["sha256"])
                 )
             except OSError as error:
                 raise CacheError(f"damaged cache entry: {child}: {error}", hint=hint) from error

@@ -11,12 +11,14 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
 import re
 import shutil
 import tarfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,7 +36,7 @@ from harness.errors import (
 from harness.guest import CommandResult, Guest
 from harness.image import GuestKeys
 from harness.kernel_log import Splat, find_splats, why_no_live_update
-from harness.machine import Machine
+from harness.machine import Machine, Memory
 from harness.spec import MachineSpec
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,30 @@ class Epoch:
     release: str
     console_mark: int
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything but the build, as JSON can hold it."""
+        names = ("number", "boot_id", "release", "console_mark")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What has to be known of a machine that was saved, to go on from there.
+
+    :param epochs: the kernels it ran, all of one build: :attr:`Epoch.facts`.
+    :param console: what it printed.
+    :param module_loaded: whether the test module may be loaded.
+    """
+
+    epochs: tuple[dict[str, Any], ...]
+    console: str
+    module_loaded: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what makes it again."""
+        return asdict(self)
+
 
 class VirtualMachine:
     """One machine; use as a context manager, or :meth:`start` and :meth:`close` it.
@@ -90,6 +116,8 @@ class VirtualMachine:
     :param keys: whom the guest lets in, and how it proves itself.
     :param initrds: returns the archives of another build's initrd.
     :param log_dir: where console and QEMU logs go.
+    :param memory: a file to run in, for :meth:`save`.
+    :param saved: a machine of the same build and *spec* to go on from, in *memory*.
     """
 
     def __init__(
@@ -101,6 +129,8 @@ class VirtualMachine:
         initrds: Callable[[KernelBuild], tuple[Path, ...]],
         log_dir: Path,
         gdb: bool = False,
+        memory: Memory | None = None,
+        saved: Saved | None = None,
     ) -> None:
         self.spec = spec
         self.closed = False
@@ -108,7 +138,14 @@ class VirtualMachine:
         self._build = build
         self._keys = keys
         self._initrds = initrds
-        self._machine = Machine(spec, log_dir=log_dir, gdb=gdb)
+        self._saved = saved
+        self._machine = Machine(
+            spec,
+            log_dir=log_dir,
+            gdb=gdb,
+            memory=memory,
+            console_text=saved.console if saved is not None else "",
+        )
         self._guest: Guest | None = None
         self.module = KernelModule(self)
 
@@ -117,6 +154,8 @@ class VirtualMachine:
     def start(self) -> None:
         """Launch QEMU, wait for the guest, and prove that KHO and LUO work in it.
 
+        A machine that was saved goes on where it was; what is to be proven was proven then.
+
         :raises MachineError: when QEMU does not start or dies.
         :raises KernelCrash: when the kernel panics while it boots.
         :raises GuestError: when the guest stays silent or SSH does not answer.
@@ -124,12 +163,44 @@ class VirtualMachine:
         """
         try:
             self._machine.start()
-            self.console.expect([re.escape(READY)], timeout_s=BOOT_S * self.timeout_scale)
-            self.arrive(self._build, console_mark=0)
-            self._check_preconditions()
+            if self._saved is not None:
+                self._wake(self._saved)
+            else:
+                self.console.expect([re.escape(READY)], timeout_s=BOOT_S * self.timeout_scale)
+                self.arrive(self._build, console_mark=0)
+                self._check_preconditions()
         except BaseException:
             self.close()
             raise
+
+    def save(self, state: Path) -> Saved:
+        """Stop the guest for good and write the state of its devices; end QEMU.
+
+        The machine's memory file and *state* together are what other machines can go on from.
+
+        :raises MachineError: when QEMU cannot.
+        """
+        try:
+            if self._guest is not None:
+                self._guest.close()
+                self._guest = None
+            self._machine.save(state)
+            return Saved(
+                epochs=tuple(epoch.facts for epoch in self.epochs),
+                console=self.console.since(0),
+                module_loaded=self.module.may_be_loaded,
+            )
+        finally:
+            self.closed = True
+            self._machine.close()
+
+    def _wake(self, saved: Saved) -> None:
+        """Connect to a guest that goes on, and give it a clock and randomness of its own."""
+        self._connect()
+        now, seed = time.time_ns(), os.urandom(32).hex()
+        self.must("wake", now, seed)
+        self.epochs = [Epoch(build=self._build, **facts) for facts in saved.epochs]
+        self.module.may_be_loaded = saved.module_loaded
 
     def __enter__(self) -> VirtualMachine:
         if not self.epochs:
@@ -239,6 +310,24 @@ class VirtualMachine:
         :raises GuestError: when SSH does not answer.
         :raises LiveUpdateError: when another kernel answers than *build*.
         """
+        guest = self._connect()
+        release = guest.release()
+        if release != build.release:
+            raise LiveUpdateError(
+                f"the guest runs {release}, not {build.release}", log=self.console.log_file
+            )
+        epoch = Epoch(
+            number=len(self.epochs),
+            build=build,
+            boot_id=guest.boot_id(),
+            release=release,
+            console_mark=console_mark,
+        )
+        self.epochs.append(epoch)
+        self.module.forget()
+        return epoch
+
+    def _connect(self) -> Guest:
         if self._guest is not None:
             self._guest.close()
         self._guest = Guest.connect(
@@ -249,21 +338,7 @@ class VirtualMachine:
             scale=self.timeout_scale,
             alive=self._machine.assert_alive,
         )
-        release = self._guest.release()
-        if release != build.release:
-            raise LiveUpdateError(
-                f"the guest runs {release}, not {build.release}", log=self.console.log_file
-            )
-        epoch = Epoch(
-            number=len(self.epochs),
-            build=build,
-            boot_id=self._guest.boot_id(),
-            release=release,
-            console_mark=console_mark,
-        )
-        self.epochs.append(epoch)
-        self.module.forget()
-        return epoch
+        return self._guest
 
     def _check_preconditions(self) -> None:
         """Refuse to test a kernel in which nothing can be preserved."""
@@ -385,23 +460,23 @@ class KernelModule:
 
     def __init__(self, vm: VirtualMachine) -> None:
         self._vm = vm
-        self._may_be_loaded = False
+        self.may_be_loaded = False
 
     def forget(self) -> None:
         """Start anew: another kernel runs, and it has not loaded the module."""
-        self._may_be_loaded = False
+        self.may_be_loaded = False
 
     @property
     def loaded(self) -> bool:
         """Whether the running kernel has the module."""
-        return self._may_be_loaded and self.refcount() is not None
+        return self.may_be_loaded and self.refcount() is not None
 
     def load(self, **parameters: object) -> None:
         """Load the module with *parameters*.
 
         :raises AssertionError: when the kernel refuses it.
         """
-        self._may_be_loaded = True
+        self.may_be_loaded = True
         error = self._vm.guest.insmod(KMOD_PATH, **parameters)
         if error is not None:
             raise AssertionError(f"insmod {KMOD_PATH}: {error}")

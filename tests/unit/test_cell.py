@@ -78,7 +78,9 @@ def test_argv_of_a_test_that_is_not_there_is_refused() -> None:
 
 
 def test_no_setting_in_the_environment_gets_at_the_tests() -> None:
-    assert set(pytest_environment()) == {f"HARNESS_{o.name.upper()}" for o in _OPTIONS}
+    # Whether machines are cloned changes no result.
+    names = {option.name for option in _OPTIONS} - {"templates"}
+    assert set(pytest_environment()) == {f"HARNESS_{name.upper()}" for name in names}
 
 
 def test_reproduce_names_what_differs_from_the_defaults() -> None:

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Machines that were booted once, and their clones.
+
+A template is a machine's memory in a file and the state of its devices.  A clone maps the file
+privately: it is there in a fraction of a second, sees nothing of other clones, and costs the
+memory that it writes.  Further templates are made from a clone: what a *step* does to a machine
+is done once, and every test that wants a machine in that state gets one of its own.
+
+QEMU leaves memory that is a file out of what it writes (``x-ignore-shared``), so a template is
+saved and restored in some hundredths of a second.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import command
+from harness.arch import architecture
+from harness.errors import CacheError, MachineError
+from harness.machine import Memory, qemu_version
+from harness.spec import MachineSpec
+from harness.store import Store, digest
+from harness.vm import Saved, VirtualMachine
+
+log = logging.getLogger(__name__)
+
+_KIND = "template"
+_RECIPE = 1
+_MEMORY, _DEVICES, _FACTS = "memory", "devices", "saved.json"
+
+LIMIT_GIB = 12.0
+"""Room for templates in the cache; ``HARNESS_TEMPLATES_GIB`` sets another."""
+
+
+class MakeMachine(Protocol):
+    """Makes a machine of one kernel, not started."""
+
+    def __call__(
+        self, log_dir: Path, *, memory: Memory | None = None, saved: Saved | None = None
+    ) -> VirtualMachine:
+        """Return the machine; its logs go to *log_dir*."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What brings a machine into the state that a template keeps.
+
+    :param reach: does it; what it returns (JSON can hold it) is kept with the template.
+    :param source: the file that holds *reach*: when it changes, the template is made anew.
+    """
+
+    reach: Callable[[VirtualMachine], Any]
+    source: Path
+    name: str
+
+    @classmethod
+    def of(cls, reach: Callable[..., Any]) -> Step:
+        """Return the step that a function is."""
+        source = inspect.getsourcefile(reach)
+        assert source is not None  # noqa: S101 - functions of tests come from files
+        return cls(reach, Path(source), reach.__qualname__)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A machine that runs.
+
+    :param facts: what the step returned; ``None`` without one.
+    :param cloned: whether it was cloned; else it was booted.
+    """
+
+    machine: VirtualMachine
+    facts: Any
+    cloned: bool
+
+
+class Templates:
+    """The templates of one kernel on one kind of machine.
+
+    :param make: makes its machines.
+    :param spec: what they are made of.
+    :param build: the cache key of the kernel they run.
+    """
+
+    def __init__(self, store: Store, make: MakeMachine, spec: MachineSpec, build: str) -> None:
+        self._store = store
+        self._make = make
+        self._spec = spec
+        self._build = build
+
+    def key(self, step: Step | None = None) -> str:
+        """Return what names a template: everything that it depends on."""
+        spec = self._spec
+        # A clone under KVM goes on with the processor that the template saw.
+        processor = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        host = [line for line in processor if line.startswith(("model name", "flags", "CPU"))]
+        return digest(
+            *(_KIND, _RECIPE, self._build, *spec.initrds, spec.kernel, spec.cmdline),
+            *(spec.memory_mib, spec.cpus, spec.accel, spec.extra_args, architecture(spec.arch)),
+            *(qemu_version(architecture(spec.arch)), host if spec.accel == "kvm" else ""),
+            *((step.source, step.name) if step is not None else ()),
+        )
+
+    def start(
+        self,
+        log_dir: Path,
+        step: Step | None = None,
+        *,
+        booting: Callable[[VirtualMachine], None] = lambda _machine: None,
+    ) -> Started:
+        """Return a running machine in the state that *step* leaves it in.
+
+        It is a clone; when there is no template yet, or one that cannot be used, it is made.
+
+        :param booting: told of each machine that is booted before it starts.
+        :raises HarnessError: what booting the machine, or the step, raises.
+        """
+        key = self.key(step)
+        clone = self._clone(key, log_dir)
+        if clone is None:
+            with self._store.lock(f"{_KIND}-{key}", waiting="it makes the same template"):
+                clone = self._clone(key, log_dir)
+                if clone is None:
+                    self._produce(key, log_dir, step, booting)
+            clone = clone or self._clone(key, log_dir)
+        if clone is None:
+            raise MachineError(
+                "a template that was just made cannot be used",
+                hint="--no-templates boots every machine",
+                log=log_dir / "qemu.log",
+            )
+        return clone
+
+    def boot(
+        self,
+        log_dir: Path,
+        step: Step | None = None,
+        *,
+        booting: Callable[[VirtualMachine], None] = lambda _machine: None,
+    ) -> Started:
+        """Do as :meth:`start` does, without any template."""
+        machine = self._make(log_dir)
+        booting(machine)
+        machine.start()
+        try:
+            facts = step.reach(machine) if step is not None else None
+        except BaseException:
+            machine.close()
+            raise
+        return Started(machine, _as_kept(facts), cloned=False)
+
+    def _clone(self, key: str, log_dir: Path) -> Started | None:
+        """Return a clone, ``None`` when there is no template that works."""
+        try:
+            entry = self._store.get(_KIND, key)
+        except CacheError as error:
+            log.warning("a machine template is made anew: %s", error)
+            self._store.remove(_KIND, key)
+            return None
+        if entry is None:
+            return None
+        kept = json.loads((entry / _FACTS).read_text())
+        memory = Memory(file=entry / _MEMORY, private=True, state=entry / _DEVICES)
+        machine = self._make(log_dir, memory=memory, saved=Saved(**kept["saved"]))
+        try:
+            machine.start()
+        except MachineError as error:
+            log.warning("a machine template cannot be used, and is made anew: %s", error)
+            self._store.remove(_KIND, key)
+            return None
+        return Started(machine, kept["facts"], cloned=True)
+
+    def _produce(
+        self,
+        key: str,
+        log_dir: Path,
+        step: Step | None,
+        booting: Callable[[VirtualMachine], None],
+    ) -> None:
+        with self._store.produce(_KIND, key, unhashed=(_MEMORY,)) as entry:
+            machine = (
+                self._booted(entry, log_dir, booting)
+                if step is None
+                else self._stepping(entry, log_dir, booting)
+            )
+            try:
+                facts = step.reach(machine) if step is not None else None
+                saved = machine.save(entry / _DEVICES)
+            finally:
+                machine.close()
+            kept = {"saved": saved.as_json(), "facts": facts}
+            (entry / _FACTS).write_text(json.dumps(kept, indent=1) + "\n")
+        self._make_room(key)
+
+    def _booted(
+        self, entry: Path, log_dir: Path, booting: Callable[[VirtualMachine], None]
+    ) -> VirtualMachine:
+        machine = self._make(log_dir / "template", memory=Memory(file=entry / _MEMORY))
+        booting(machine)
+        machine.start()
+        return machine
+
+    def _stepping(
+        self, entry: Path, log_dir: Path, booting: Callable[[VirtualMachine], None]
+    ) -> VirtualMachine:
+        """Return a clone of the booted machine whose memory is a file that can be saved."""
+        self.start(log_dir / "template", booting=booting).machine.close()
+        base = self._store.get(_KIND, self.key())
+        assert base is not None  # noqa: S101 - it was just used
+        command.run(
+            ["cp", "--sparse=always", "--reflink=auto", base / _MEMORY, entry / _MEMORY],
+            timeout_s=300,
+        )
+        kept = json.loads((base / _FACTS).read_text())
+        memory = Memory(file=entry / _MEMORY, state=base / _DEVICES)
+        machine = self._make(log_dir / "template", memory=memory, saved=Saved(**kept["saved"]))
+        machine.start()
+        return machine
+
+    def _make_room(self, newest: str) -> None:
+        """Drop the templates that were not used for longest, until the rest is within the limit."""
+        limit = float(os.environ.get("HARNESS_TEMPLATES_GIB") or LIMIT_GIB) * 2**30
+        entries = [entry for entry in self._store.entries() if entry.kind == _KIND]
+        total = sum(entry.size_bytes for entry in entries)
+        for entry in entries:
+            if total <= limit:
+                break
+            if entry.key != newest:
+                self._store.remove(_KIND, entry.key)
+                total -= entry.size_bytes
+
+
+def _as_kept(facts: Any) -> Any:
+    """Return facts as they come out of a template, so that both ways are alike."""
+    return json.loads(json.dumps(facts))
