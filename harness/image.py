@@ -40,7 +40,6 @@ DOWNLOAD_S = 300.0
 """Seconds for fetching the packages."""
 
 GUEST_SOURCES = IMAGES_DIR / "guest"
-SELFTEST_DIR = "usr/lib/selftests"
 
 _EPOCH = 0
 """Modification time of everything in an archive."""
@@ -73,43 +72,65 @@ class GuestKeys:
     archive: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Initrd:
+    """The archives of one build's initrd; the kernel unpacks one after the other.
+
+    :param shared: the same for every build of a tree's interface.
+    :param own: what belongs to the build and to every kernel of a machine: the test module.
+    :param first: what only the kernel that QEMU boots has: each live update hashes its initrd
+        twice and unpacks it, so the next ones go without.
+    """
+
+    shared: tuple[Path, ...]
+    own: Path
+    first: Path
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """All of them, in order."""
+        return (*self.shared, self.own, self.first)
+
+    @property
+    def next_bytes(self) -> int:
+        """How many bytes of them the next kernel of a machine is given."""
+        return sum(_aligned(part.stat().st_size) for part in (*self.shared, self.own))
+
+
 def build_image(
     spec: ImageSpec,
     *,
     arch: Architecture,
-    userspace: Path,
     uapi: Path,
     store: Store,
     progress: Callable[[str], None],
 ) -> Image:
     """Make the image, or take it from the cache.
 
-    :param userspace: programs of the tree under test (its selftests); go to
-        ``/usr/lib/selftests``.
-    :param uapi: what ``make headers_install`` of that tree installed.
+    :param uapi: what ``make headers_install`` of the tree under test installed.
     :raises SpecError: when the recipe names a file that no package holds.
     :raises DownloadError: when a package cannot be fetched.
     :raises BuildError: when a guest program does not compile or lacks a library.
     """
     packages = fetch_packages(spec, arch=arch, store=store, progress=progress)
-    inputs = (spec.path, packages, GUEST_SOURCES, userspace, uapi, Path(__file__))
+    inputs = (spec.path, packages, GUEST_SOURCES, uapi, Path(__file__))
     key = digest("image", arch.name, *inputs, *([spec.overlay] if spec.overlay else []))
     with store.lock(f"image-{key}", waiting="it builds the image"):
         entry = store.get("image", key)
         if entry is None:
             progress("image: building")
             with store.produce("image", key) as directory:
-                _assemble(spec, packages, userspace, uapi, directory / "initrd.cpio")
+                _assemble(spec, packages, uapi, directory / "initrd.cpio")
             entry = store.get("image", key)
     assert entry is not None  # noqa: S101 - just made
     initrd = entry / "initrd.cpio"
     return Image(initrd=initrd, key=key, size_bytes=initrd.stat().st_size)
 
 
-def _assemble(spec: ImageSpec, packages: Path, userspace: Path, uapi: Path, target: Path) -> None:
+def _assemble(spec: ImageSpec, packages: Path, uapi: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="harness-image-") as name:
         root = Path(name) / "root"
-        for directory in ("bin", "lib", "etc", SELFTEST_DIR, *spec.directories):
+        for directory in ("bin", "lib", "etc", *spec.directories):
             (root / directory).mkdir(parents=True, exist_ok=True)
         for destination, choices in spec.files.items():
             _copy(_find(packages, choices, spec), root / destination)
@@ -117,8 +138,6 @@ def _assemble(spec: ImageSpec, packages: Path, userspace: Path, uapi: Path, targ
             (root / destination).parent.mkdir(parents=True, exist_ok=True)
             (root / destination).symlink_to(pointed)
         _build_programs(root / "bin", uapi)
-        for program in sorted(path for path in userspace.iterdir() if path.is_file()):
-            _copy(program, root / SELFTEST_DIR / program.name)
         if spec.overlay is not None:
             shutil.copytree(spec.overlay, root, dirs_exist_ok=True)
         _add_libraries(root, packages)
@@ -304,8 +323,12 @@ def join_archives(parts: Iterable[Path]) -> bytes:
     data = bytearray()
     for part in parts:
         data += part.read_bytes()
-        data += b"\0" * (-len(data) % 4)
+        data += b"\0" * (_aligned(len(data)) - len(data))
     return bytes(data)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 4) * 4
 
 
 def payload_archive(files: Mapping[str, Path], store: Store) -> Path:

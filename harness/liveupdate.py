@@ -199,10 +199,10 @@ class LiveUpdate:
         self._next = build or self.vm.epoch.build
         vm = self.vm
         with self._stage("load"):
-            kernel, initrd = self._hand_over(self._next)
+            kernel, initrd, length = self._hand_over(self._next)
             cmdline = vm.guest.read("/proc/cmdline").strip()
-            loaded = vm.agent("kexec-load", kernel, initrd, cmdline, timeout_s=LOAD_S)
-            if initrd != _RETAINED:
+            loaded = vm.agent("kexec-load", kernel, initrd, length, cmdline, timeout_s=LOAD_S)
+            if _NEXT in kernel + initrd:
                 vm.check(["rm", "-rf", _NEXT])
         if not loaded["ok"]:
             raise LiveUpdateError(
@@ -211,27 +211,34 @@ class LiveUpdate:
                 log=vm.console.log_file,
             )
 
-    def _hand_over(self, build: KernelBuild) -> tuple[str, str]:
-        """Bring into the guest what it lacks of *build*; return its kernel and initrd there.
+    def _hand_over(self, build: KernelBuild) -> tuple[str, str, int]:
+        """Bring into the guest what it lacks of *build*.
 
-        The guest kept its own initrd, and SSH is slow on an emulated CPU: nothing that it has is
-        sent again.
+        SSH is slow on an emulated CPU: what the guest has, of its own initrd, is not sent again.
+
+        :returns: the kernel and an initrd in the guest, and how much of the initrd is to be used.
         """
-        vm = self.vm
-        old, new = vm.initrds_for(vm.epoch.build), vm.initrds_for(build)
-        if old == new:
-            return KERNEL_PATH, _RETAINED
-        vm.check(["mkdir", "-p", _NEXT])
-        shared = _RETAINED if old[:-1] == new[:-1] else ""
-        parts = new[-1:] if shared else new
-        deadline = LOAD_S * vm.timeout_scale
-        vm.guest.put(join_archives(parts), f"{_NEXT}/sent", timeout_s=deadline)
-        # The kernel is in the last archive; where a path comes twice, the later one counts.
-        vm.check(
-            f"cd {_NEXT} && cpio -idu {KERNEL_PATH.lstrip('/')} <sent && cat {shared} sent >initrd",
-            timeout_s=LOAD_S,
-        )
-        return f"{_NEXT}{KERNEL_PATH}", f"{_NEXT}/initrd"
+        vm, deadline = self.vm, LOAD_S * self.vm.timeout_scale
+        old, new = vm.initrd_of(vm.epoch.build), vm.initrd_of(build)
+        kernel, initrd, length = KERNEL_PATH, _RETAINED, new.next_bytes
+        # Only the kernel that QEMU booted brought its image along.
+        send_kernel = build.key != vm.epoch.build.key or vm.epoch.number > 0
+        send_initrd = (old.shared, old.own) != (new.shared, new.own)
+        if send_kernel or send_initrd:
+            vm.check(["mkdir", "-p", _NEXT])
+        if send_kernel:
+            kernel = f"{_NEXT}/kernel"
+            vm.guest.put(build.image, kernel, timeout_s=deadline)
+        if send_initrd:
+            # Where a path comes twice in an initrd, the later one counts.
+            parts, initrd = (*new.shared, new.own), f"{_NEXT}/initrd"
+            if old.shared == new.shared:
+                parts, kept = (new.own,), old.next_bytes
+                vm.check(f"head -c {kept} {_RETAINED} >{initrd}", timeout_s=LOAD_S)
+                length = kept + parts[0].stat().st_size
+            vm.guest.put(join_archives(parts), f"{_NEXT}/sent", timeout_s=deadline)
+            vm.check(f"cat {_NEXT}/sent >>{initrd}", timeout_s=LOAD_S)
+        return kernel, initrd, length
 
     def go(self) -> None:
         """Reboot into the loaded kernel, wait for it, and prove that it was a live update.

@@ -26,7 +26,7 @@ from harness.build import (
 )
 from harness.build_log import new_warnings
 from harness.errors import SpecError
-from harness.image import GuestKeys, Image, build_image, guest_keys, payload_archive
+from harness.image import GuestKeys, Image, Initrd, build_image, guest_keys, payload_archive
 from harness.kconfig import KernelConfig, configure, explain, fragments_of
 from harness.machine import Accel, Memory, choose_accel, qemu_version
 from harness.series import (
@@ -52,7 +52,7 @@ from harness.spec import (
 )
 from harness.store import Store
 from harness.template import Templates
-from harness.vm import KERNEL_PATH, KMOD_PATH, Saved, VirtualMachine
+from harness.vm import KERNEL_PATH, KMOD_PATH, SELFTESTS_PATH, Saved, VirtualMachine
 
 log = logging.getLogger(__name__)
 
@@ -336,7 +336,6 @@ class Pipeline:
             self._images[build.key] = build_image(
                 load_image(IMAGES_DIR / "initramfs.yaml"),
                 arch=self.arch,
-                userspace=build.userspace,
                 uapi=build.uapi,
                 store=self.store,
                 progress=self._progress,
@@ -353,17 +352,17 @@ class Pipeline:
         # Bad input is named first, whatever the host lacks.
         _ = self.position(), self.accel
 
-    def initrds(self, build: KernelBuild) -> tuple[Path, ...]:
-        """Return the archives that make the initrd of *build*; only the last differs by build.
-
-        The kernel itself is in it, so that a live update to the same build transfers nothing.
-        """
-        payload = {KMOD_PATH: build.kmod, KERNEL_PATH: build.image}
-        return (
-            self.image(build).initrd,
-            self.keys.archive,
-            payload_archive({path.lstrip("/"): file for path, file in payload.items()}, self.store),
+    def initrd(self, build: KernelBuild) -> Initrd:
+        """Return the archives that make the initrd of *build*."""
+        programs = {f"{SELFTESTS_PATH}/{path.name}": path for path in build.userspace.iterdir()}
+        return Initrd(
+            shared=(self.image(build).initrd, self.keys.archive),
+            own=self._archive({KMOD_PATH: build.kmod}),
+            first=self._archive({KERNEL_PATH: build.image, **programs}),
         )
+
+    def _archive(self, files: dict[str, Path]) -> Path:
+        return payload_archive({path.lstrip("/"): file for path, file in files.items()}, self.store)
 
     def machine(
         self,
@@ -384,7 +383,7 @@ class Pipeline:
             spec=self._machine_spec(build, cmdline),
             build=build,
             keys=self.keys,
-            initrds=self.initrds,
+            initrds=self.initrd,
             log_dir=log_dir,
             gdb=gdb,
             memory=memory,
@@ -400,7 +399,7 @@ class Pipeline:
         return MachineSpec(
             arch=build.arch,
             kernel=build.image,
-            initrds=self.initrds(build),
+            initrds=self.initrd(build).parts,
             # The initrd stays, for the next kernel: see LiveUpdate.load().
             cmdline=("retain_initrd", *self.profile.cmdline, *cmdline),
             memory_mib=self.profile.memory_mib,

@@ -34,7 +34,7 @@ from harness.errors import (
     PreconditionError,
 )
 from harness.guest import CommandResult, Guest
-from harness.image import GuestKeys
+from harness.image import GuestKeys, Initrd
 from harness.kernel_log import Splat, find_splats, why_no_live_update
 from harness.machine import Machine, Memory
 from harness.spec import MachineSpec
@@ -61,7 +61,10 @@ COMMAND_S = 10.0
 KMOD = "luo_test"
 KMOD_PATH = "/lib/luo/luo_test.ko"
 KERNEL_PATH = "/lib/luo/kernel"
-"""The running build's own kernel image."""
+"""The image of the kernel that the machine booted; later ones do without it."""
+
+SELFTESTS_PATH = "/usr/lib/selftests"
+"""The selftests of the tree under test, in the kernel that the machine booted."""
 
 KMOD_DEBUGFS = "/sys/kernel/debug/luo_test"
 
@@ -114,7 +117,7 @@ class VirtualMachine:
 
     :param build: the kernel that QEMU boots; it must be the one that *spec* names.
     :param keys: whom the guest lets in, and how it proves itself.
-    :param initrds: returns the archives of another build's initrd.
+    :param initrds: returns the initrd of any build.
     :param log_dir: where console and QEMU logs go.
     :param memory: a file to run in, for :meth:`save`.
     :param saved: a machine of the same build and *spec* to go on from, in *memory*.
@@ -126,7 +129,7 @@ class VirtualMachine:
         spec: MachineSpec,
         build: KernelBuild,
         keys: GuestKeys,
-        initrds: Callable[[KernelBuild], tuple[Path, ...]],
+        initrds: Callable[[KernelBuild], Initrd],
         log_dir: Path,
         gdb: bool = False,
         memory: Memory | None = None,
@@ -300,8 +303,8 @@ class VirtualMachine:
 
     # -- kernels, one after the other ------------------------------------------------------------
 
-    def initrds_for(self, build: KernelBuild) -> tuple[Path, ...]:
-        """Return the archives of another build's initrd; what the builds share comes first."""
+    def initrd_of(self, build: KernelBuild) -> Initrd:
+        """Return the initrd of any build."""
         return self._initrds(build)
 
     def arrive(self, build: KernelBuild, *, console_mark: int) -> Epoch:

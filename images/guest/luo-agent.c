@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -34,6 +35,7 @@
 
 #define CLIENT_SECONDS	120
 #define SERVER_SECONDS	5
+#define REFUSED		"harness: kexec refused: "
 
 static struct json json;
 static char packet[AGENT_PACKET];
@@ -247,16 +249,41 @@ static int forced_removal(char **argv)
 	return syscall(SYS_delete_module, argv[1], O_NONBLOCK | O_TRUNC);
 }
 
+/* The first @length bytes of a file, as a file. */
+static int beginning_of(const char *path, uint64_t length)
+{
+	static char piece[1 << 16];
+	int from = open(path, O_RDONLY | O_CLOEXEC), to = -1, saved;
+	ssize_t n = -1;
+
+	if (from >= 0)
+		to = memfd_create("beginning", MFD_CLOEXEC);
+	while (to >= 0 && length) {
+		n = read(from, piece, length < sizeof(piece) ? length : sizeof(piece));
+		if (n <= 0 || write(to, piece, n) != n)
+			break;
+		length -= n;
+	}
+	saved = n ? errno : ENODATA;
+	close(from);
+	if (length && to >= 0) {
+		close(to);
+		to = -1;
+	}
+	errno = saved;
+	return to;
+}
+
 static int kexec_load(char **argv)
 {
 	int kernel = open(argv[1], O_RDONLY | O_CLOEXEC);
-	int initrd = open(argv[2], O_RDONLY | O_CLOEXEC);
+	int initrd = beginning_of(argv[2], strtoull(argv[3], NULL, 10));
 	int err = -1, saved;
 
 	/* The length counts the terminating NUL (kernel/kexec_file.c). */
 	if (kernel >= 0 && initrd >= 0)
-		err = syscall(SYS_kexec_file_load, kernel, initrd, strlen(argv[3]) + 1,
-			      argv[3], 0UL);
+		err = syscall(SYS_kexec_file_load, kernel, initrd, strlen(argv[4]) + 1,
+			      argv[4], 0UL);
 	saved = errno;
 	close(kernel);
 	close(initrd);
@@ -275,7 +302,7 @@ static int kexec(char **argv)
 	saved = errno;
 	fd = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
 	if (fd >= 0) {
-		dprintf(fd, "harness: kexec refused: %s\n", strerrorname_np(saved));
+		dprintf(fd, REFUSED "%s\n", strerrorname_np(saved));
 		close(fd);
 	}
 	errno = saved;
@@ -336,7 +363,7 @@ static const struct {
 	int (*run)(char **argv);
 } locals[] = {
 	{ "wake", 3, wake },
-	{ "kexec-load", 4, kexec_load },
+	{ "kexec-load", 5, kexec_load },
 	{ "kexec", 1, kexec },
 	{ "get", 2, get },
 	{ "put", 3, put },

@@ -212,14 +212,10 @@ def deb(directory: Path, name: str, tree: Path) -> None:
     subprocess.run(["dpkg-deb", "-b", tree, target], check=True, capture_output=True)
 
 
-def build(tmp_path: Path, spec: ImageSpec, store: Store) -> image.Image:
-    userspace = tmp_path / "selftests"
-    userspace.mkdir(exist_ok=True)
-    (userspace / "liveupdate").write_bytes(b"test")
+def build(spec: ImageSpec, store: Store) -> image.Image:
     return image.build_image(
         spec,
         arch=X86_64,
-        userspace=userspace,
         uapi=UAPI,
         store=store,
         progress=lambda text: None,
@@ -243,18 +239,17 @@ def downloads(
 def test_build_image_holds_everything_the_recipe_names(
     tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path
 ) -> None:
-    root = unpacked(build(tmp_path, spec, store).initrd, tmp_path / "out")
+    root = unpacked(build(spec, store).initrd, tmp_path / "out")
     assert os.access(root / "usr/bin/ask", os.X_OK)
     assert (root / "bin/sh").readlink() == Path("ask")
     assert (root / "proc").is_dir()
-    assert (root / "usr/lib/selftests/liveupdate").read_bytes() == b"test"
     assert os.access(root / "bin/luo-agent", os.X_OK)
 
 
 def test_build_image_brings_libraries_and_loader(
     tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path
 ) -> None:
-    root = unpacked(build(tmp_path, spec, store).initrd, tmp_path / "out")
+    root = unpacked(build(spec, store).initrd, tmp_path / "out")
     assert (root / "lib/libanswer.so.1").is_file()
     assert (root / "lib64/ld-tiny.so.2").read_bytes() == b"loader"
 
@@ -264,7 +259,7 @@ def test_build_image_lays_the_overlay_over_the_rest(
 ) -> None:
     (tmp_path / "overlay/usr/bin").mkdir(parents=True)
     (tmp_path / "overlay/usr/bin/ask").write_text("#!/bin/sh\n")
-    made = build(tmp_path, replace(spec, overlay=tmp_path / "overlay"), store)
+    made = build(replace(spec, overlay=tmp_path / "overlay"), store)
     root = unpacked(made.initrd, tmp_path / "out")
     assert (root / "usr/bin/ask").read_text() == "#!/bin/sh\n"
 
@@ -272,7 +267,7 @@ def test_build_image_lays_the_overlay_over_the_rest(
 def test_build_image_again_is_the_same_bytes(
     tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path
 ) -> None:
-    made = [build(tmp_path, spec, Store(tmp_path / name)) for name in ("one", "two")]
+    made = [build(spec, Store(tmp_path / name)) for name in ("one", "two")]
     assert file_sha256(made[0].initrd) == file_sha256(made[1].initrd)
 
 
@@ -281,7 +276,7 @@ def test_build_image_file_that_no_package_holds_is_named(
 ) -> None:
     absent = replace(spec, files={"usr/bin/ask": "bin/ask | sbin/ask"})
     with pytest.raises(SpecError, match=r"tiny\.yaml: no package holds 'bin/ask \| sbin/ask'") as e:
-        build(tmp_path, absent, store)
+        build(absent, store)
     assert e.value.hint == "packages: ask, libanswer1"
 
 
@@ -294,14 +289,14 @@ def test_build_image_missing_library_names_program_and_library(
     (packages / "DEBIAN").rmdir()
     deb(downloads, "ask", packages)
     with pytest.raises(BuildError, match=r"holds libanswer\.so\.1, which /usr/bin/ask needs"):
-        build(tmp_path, spec, store)
+        build(spec, store)
 
 
 def test_build_image_that_fails_leaves_no_image(
     tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path
 ) -> None:
     with pytest.raises(SpecError):
-        build(tmp_path, replace(spec, files={"a": "absent"}), store)
+        build(replace(spec, files={"a": "absent"}), store)
     assert [entry.kind for entry in store.entries()] == ["packages"]
     assert list((store.root / "tmp").iterdir()) == []
 
@@ -311,7 +306,7 @@ def test_build_image_without_the_interface_header_is_an_error(
 ) -> None:
     monkeypatch.setattr(f"{__name__}.UAPI", tmp_path / "empty")
     with pytest.raises(BuildError, match="the guest programs do not build"):
-        build(tmp_path, spec, store)
+        build(spec, store)
 
 
 def test_fetch_packages_takes_the_first_choice_there_is(
