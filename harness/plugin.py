@@ -10,6 +10,7 @@ the machine is an *error* (no verdict), a kernel that dies is a *failure* shown 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
     from harness.vm import KernelModule, VirtualMachine
 
 _T = TypeVar("_T")
+
+UpdatedMachine = Callable[
+    [Callable[["LiveUpdate"], None]], "contextlib.AbstractContextManager[LiveUpdate]"
+]
+"""What the fixture :func:`updated_machine` is."""
 
 _CONSOLE_LINES = 60
 """Lines of the console that a report shows; all of them are in a file."""
@@ -161,6 +167,7 @@ class _Session:
         self.tests: dict[str, TestResult] = {}
         self.updates: list[UpdateResult] = []
         self.boots: list[BootResult] = []
+        self.running = ""
         self._pipeline: Pipeline | None = None
         self._dead: dict[str, HarnessError] = {}
 
@@ -251,6 +258,12 @@ class _Session:
         own = [boot.outcome for boot in self.boots if boot.release == release]
         if error is not None and len(own) > 1 and not {Boot.OK, Boot.ERROR} & set(own):
             self._dead[release] = error
+
+    def record(self, update: LiveUpdate, test: str) -> None:
+        """Enter a live update into the results, if it came to its second kernel."""
+        result = update.result(test=test)
+        if result is not None:
+            self.updates.append(result)
 
     def say(self, text: str) -> None:
         """Show progress although pytest captures output."""
@@ -378,28 +391,35 @@ def boot_machine(
 def updated_machine(
     request: pytest.FixtureRequest,
     kernel: KernelBuild,  # noqa: ARG001 - built before the clock of a boot runs
-) -> Callable[[Callable[[LiveUpdate], None]], LiveUpdate]:
-    """Start a machine in its second kernel: ``update = updated_machine(prepare)``.
+) -> UpdatedMachine:
+    """Start a machine in its second kernel: ``with updated_machine(prepare) as update``.
 
     ``prepare`` gets an update in the first kernel, and preserves.  What it prepares is loaded and
-    gone to once; each call then has a clone in which nothing has been retrieved yet, in
-    ``update.vm``, which the caller closes.
+    gone to once; every block then has a clone of its own, ``update.vm``, in which nothing has been
+    retrieved yet.
     """
     from harness.liveupdate import LiveUpdate
     from harness.template import Step
 
     session = _session(request.config)
 
-    def start(prepare: Callable[[LiveUpdate], None]) -> LiveUpdate:
+    @contextlib.contextmanager
+    def start(prepare: Callable[[LiveUpdate], None]) -> Iterator[LiveUpdate]:
         def reach(vm: VirtualMachine) -> dict[str, Any]:
             update = LiveUpdate(vm)
             prepare(update)
             update.execute()
             return update.facts
 
-        source = dataclasses.replace(Step.of(prepare), reach=reach)
-        started = session.boot(step=source)
-        return LiveUpdate.resume(started.machine, started.facts, kept=started.cloned)
+        step = dataclasses.replace(Step.of(prepare), reach=reach)
+        test = session.running
+        started = session.boot(step=step)
+        with started.machine:
+            update = LiveUpdate.resume(started.machine, started.facts, kept=started.cloned)
+            try:
+                yield update
+            finally:
+                session.record(update, test)
 
     return start
 
@@ -460,11 +480,8 @@ def live_update(request: pytest.FixtureRequest) -> Iterator[Callable[..., LiveUp
 
 def record_updates(request: pytest.FixtureRequest, updates: list[LiveUpdate]) -> None:
     """Enter finished live updates into the results under the requesting test or module."""
-    node = request.node
-    items = request.config.stash[_SESSION].updates
-    items += [
-        result for update in updates if (result := update.result(test=node.nodeid)) is not None
-    ]
+    for update in updates:
+        _session(request.config).record(update, request.node.nodeid)
 
 
 # -- expectations ---------------------------------------------------------------------------
@@ -473,6 +490,8 @@ def record_updates(request: pytest.FixtureRequest, updates: list[LiveUpdate]) ->
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what there is nothing to ask about yet at the position under test."""
+    if _SESSION in item.config.stash:
+        item.config.stash[_SESSION].running = item.nodeid
     want = _expectation(item)
     if want.outcome is Expected.SKIPPED:
         pytest.skip(want.why)

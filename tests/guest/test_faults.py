@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from prepared import MOST_FAILURES, one_for_each_failure
 
-from harness.liveupdate import LiveUpdate, Memfd
-from harness.plugin import record_updates
+from harness.liveupdate import LiveUpdate
+from harness.plugin import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue
-
-MOST = 60
-"""More allocations than any call makes; reaching it means that the end was never seen."""
 
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
 
@@ -39,7 +37,7 @@ def fail_each(
     words = " ".join(shlex.quote(str(word)).replace("@", "$n") for word in command)
     script = f"""
         n=1
-        while [ $n -le {MOST} ]; do
+        while [ $n -le {MOST_FAILURES} ]; do
             answer=$(luo-agent fail-nth $n {where} {words})
             echo "$answer"
             case $answer in '{{"ok":true'*) {{ {undo}; }} >/run/undo || cat /run/undo;; esac
@@ -126,26 +124,11 @@ def test_preserve_with_flbs_with_failing_allocations(
 
 
 @pytest.fixture(scope="module")
-def updated(
-    request: pytest.FixtureRequest, boot_machine: Callable[..., VirtualMachine]
-) -> Iterator[LiveUpdate]:
+def updated(updated_machine: UpdatedMachine) -> Iterator[LiveUpdate]:
     """A memfd and a module's file for each failure to come, updated once."""
-    with boot_machine() as vm:
-        vm.module.load(flbs=1)
-        vm.must("open", "null", "/dev/null")
-        update = LiveUpdate(vm)
-        update.preserve_memfds(
-            *(
-                Memfd(f"m{n}", size=1 << 16, seed=n, session="memfds", token=n)
-                for n in range(1, MOST + 1)
-            )
-        )
-        vm.must("session", "create", "module")
-        vm.must_all([("preserve", "module", n, "null") for n in range(1, MOST + 1)], timeout_s=30)
-        update.execute()
-        vm.module.load(flbs=1)
+    with updated_machine(one_for_each_failure) as update:
+        update.vm.module.load(flbs=1)
         yield update
-        record_updates(request, [update])
 
 
 def test_retrieve_session_with_failing_allocations(updated: LiveUpdate) -> None:
@@ -173,12 +156,12 @@ def test_retrieve_memfd_with_failing_allocations(updated: LiveUpdate) -> None:
 def test_retrieve_module_file_with_failing_allocations(updated: LiveUpdate) -> None:
     vm = updated.vm
     vm.must("session", "retrieve", "module")
-    assert vm.module.refcount() == MOST
+    assert vm.module.refcount() == MOST_FAILURES
     answers = fail_each(vm, "ioctl", "retrieve", "module", "@", "f@")
     assert errors(answers) == {"ENOMEM"}
-    assert vm.module.refcount() == MOST
+    assert vm.module.refcount() == MOST_FAILURES
     assert vm.module.control("flb incoming 0").error is None
-    assert vm.module.refcount() == MOST + 1
+    assert vm.module.refcount() == MOST_FAILURES + 1
     vm.must("session", "finish", "module")
     assert vm.module.refcount() == 0
     assert vm.module.counters()["violation"] == 0

@@ -7,16 +7,15 @@ is the orchestrator's (``tests/kmod/README.md``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
+from prepared import FLBS, flbs
 
 from harness.liveupdate import LiveUpdate
+from harness.plugin import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 
-FLBS = 2
 ROOM = 63
 """FLBs that the orchestrator has room for (``kernel/liveupdate/luo_flb.c``)."""
 
@@ -98,16 +97,12 @@ def test_preserve_that_fails_gives_the_flbs_back(
 
 
 @pytest.mark.fails_before(10)
-def test_flb_references_across_a_live_update(
-    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
-) -> None:
-    module.load(flbs=FLBS)
-    update = live_update(machine)
-    for number in (1, 2):
-        machine.must("open", f"file{number}", "/dev/null")
-        update.preserve(f"file{number}")
-    assert module.refcount() == 2 + FLBS
-    update.execute()
+def test_flb_references_across_a_live_update(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(flbs) as update:
+        flb_references_in_the_second_kernel(update, update.vm.module)
+
+
+def flb_references_in_the_second_kernel(update: LiveUpdate, module: KernelModule) -> None:
     module.load(flbs=FLBS)
     # Before anything is deserialized, looked up but failing, then for good.
     assert module.refcount() == 0

@@ -6,11 +6,10 @@ As in ``test_flb.py`` the files are devices that do not pin the module themselve
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
+from prepared import handlers, module_and_memfd
 
-from harness.liveupdate import LiveUpdate
+from harness.plugin import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue
@@ -89,23 +88,12 @@ def test_handler_unregistered_while_in_use_still_gets_its_file_back(
 
 
 @pytest.mark.fails_before(10)
-def test_references_across_a_live_update(
-    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
-) -> None:
-    module.load(handlers=2)
-    update = live_update(machine)
-    for session, token, path in (
-        ("one", 1, "/dev/null"),
-        ("one", 2, "/dev/null"),
-        ("two", 1, "/dev/zero"),
-        ("three", 1, "/dev/zero"),
-    ):
-        if token == 1:
-            machine.must("session", "create", session)
-        machine.must("open", f"{session}{token}", path)
-        machine.must("preserve", session, token, f"{session}{token}")
-    assert module.refcount() == 4
-    update.execute()
+def test_references_across_a_live_update(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(handlers) as update:
+        references_in_the_second_kernel(update.vm, update.vm.module)
+
+
+def references_in_the_second_kernel(machine: VirtualMachine, module: KernelModule) -> None:
     module.load(handlers=2)
     assert module.refcount() == 0
     machine.must("session", "retrieve", "one")
@@ -142,17 +130,15 @@ def test_references_across_a_live_update(
 
 
 def test_module_that_is_missing_after_the_update_is_named(
-    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
+    updated_machine: UpdatedMachine,
 ) -> None:
-    module.load()
-    compatible = module.state()["handler0.compatible"]
-    update = live_update(machine)
-    machine.must("open", "file", "/dev/null")
-    update.preserve("file")
-    update.execute()
-    answer = machine.agent("session", "retrieve", update.default_session)
-    assert answer["error"] == "EIO"
-    assert f"No registered handler for compatible '{compatible}'" in machine.guest.dmesg()
+    with updated_machine(module_and_memfd) as update:
+        vm = update.vm
+        assert vm.agent("session", "retrieve", "first")["error"] == "EIO"
+        log = vm.guest.dmesg()
+        vm.module.load()
+        compatible = vm.module.state()["handler0.compatible"]
+        assert f"No registered handler for compatible '{compatible}'" in log
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from prepared import FLBS, device_file
 
 from harness.build import KernelBuild
 from harness.errors import UpdateRefused
 from harness.liveupdate import LiveUpdate, Memfd
 from harness.pipeline import Pipeline
+from harness.plugin import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 DEVICE = "/dev/luo_test"
@@ -18,6 +20,8 @@ BUSY = "EAGAIN"
 """``delete_module(2)`` of a module in use; EWOULDBLOCK is the same number."""
 
 SESSIONS = 64
+QUICK = ("default", "coverage", "selfcheck")
+"""Profiles in which a live update takes seconds; others make do with fewer of them."""
 
 
 def preserve_module_file(update: LiveUpdate, name: str, content: str) -> None:
@@ -26,6 +30,7 @@ def preserve_module_file(update: LiveUpdate, name: str, content: str) -> None:
     update.preserve(name)
 
 
+@pytest.mark.profiles(*QUICK)
 def test_many_sessions_survive(
     machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
 ) -> None:
@@ -40,53 +45,44 @@ def test_many_sessions_survive(
 
 
 @pytest.mark.fails_before(10)
-@pytest.mark.fresh_machine
-def test_module_file_and_flbs_survive(
-    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
-) -> None:
-    module.load(flbs=2)
-    update = live_update(machine)
-    preserve_module_file(update, "file", "what the module remembers")
-    update.execute()
-    # The first open of /dev/liveupdate deserializes: the handler must be there before.
-    module.load(flbs=2)
-    assert module.refcount() == 0
-    update.retrieve()
-    update.verify()
-    # A handler looks its FLBs up when it needs them; 7.0 finishes only those that were.
-    for number in range(2):
-        assert module.control(f"flb incoming {number}").error is None
-    update.finish()
-    counters = module.counters()
-    assert counters["handler0.retrieve"] == counters["handler0.finish"] == 1
-    for number in range(2):
-        assert counters[f"flb{number}.retrieve"] == counters[f"flb{number}.finish"] == 1
-    assert counters["mismatch.file"] == counters["mismatch.flb"] == counters["violation"] == 0
-    assert module.refcount() == 1, "the retrieved file is still open"
-    machine.must("close", "file")
-    assert module.unload() is None
+def test_module_file_and_flbs_survive(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(device_file) as update:
+        machine, module = update.vm, update.vm.module
+        # The first open of /dev/liveupdate deserializes: the handler must be there before.
+        module.load(flbs=FLBS)
+        assert module.refcount() == 0
+        update.retrieve()
+        update.verify()
+        # A handler looks its FLBs up when it needs them; 7.0 finishes only those that were.
+        for number in range(FLBS):
+            assert module.control(f"flb incoming {number}").error is None
+        update.finish()
+        counters = module.counters()
+        assert counters["handler0.retrieve"] == counters["handler0.finish"] == 1
+        for number in range(FLBS):
+            assert counters[f"flb{number}.retrieve"] == counters[f"flb{number}.finish"] == 1
+        assert counters["mismatch.file"] == counters["mismatch.flb"] == counters["violation"] == 0
+        assert module.refcount() == 1, "the retrieved file is still open"
+        machine.must("close", "file")
+        assert module.unload() is None
 
 
 @pytest.mark.fails_before(10)
-@pytest.mark.fresh_machine
-def test_module_is_pinned_from_deserialization_to_finish(
-    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
-) -> None:
-    module.load()
-    update = live_update(machine)
-    preserve_module_file(update, "file", "state")
-    update.execute()
-    module.load()
-    assert module.refcount() == 0
-    machine.must("session", "retrieve", update.default_session)
-    assert module.refcount() == 1
-    assert module.unload() == BUSY
-    machine.must("session", "finish", update.default_session)
-    machine.must("session", "close", update.default_session)
-    assert module.refcount() == 0
-    assert module.unload() is None
+def test_module_is_pinned_from_deserialization_to_finish(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(device_file) as update:
+        machine, module, session = update.vm, update.vm.module, update.default_session
+        module.load(flbs=FLBS)
+        assert module.refcount() == 0
+        machine.must("session", "retrieve", session)
+        assert module.refcount() == 1
+        assert module.unload() == BUSY
+        machine.must("session", "finish", session)
+        machine.must("session", "close", session)
+        assert module.refcount() == 0
+        assert module.unload() is None
 
 
+@pytest.mark.profiles(*QUICK)
 @pytest.mark.fresh_machine
 def test_two_live_updates_in_a_row(
     machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
@@ -119,7 +115,7 @@ def test_live_update_is_refused_when_a_file_cannot_freeze(
     assert machine.must("read", "file", "--length", 5)["ok"]
 
 
-@pytest.mark.profiles("default", "coverage", "selfcheck")
+@pytest.mark.profiles(*QUICK)
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_live_update_between_the_first_and_the_last_position(
     pipeline: Pipeline,

@@ -6,46 +6,21 @@ One live update serves all tests of this file; each looks at its own memfd.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from prepared import KIB, MANY, MEMFDS, memfds
 
-from harness.liveupdate import LiveUpdate, Memfd
-from harness.plugin import record_updates
-from harness.vm import VirtualMachine
-
-KIB, MIB = 1 << 10, 1 << 20
-
-MEMFDS = {
-    memfd.name: memfd
-    for memfd in (
-        Memfd("empty"),
-        Memfd("one-byte", size=1),
-        Memfd("4-KiB", size=4 * KIB),
-        Memfd("a-page-and-a-byte", size=4 * KIB + 1),
-        Memfd("16-MiB", size=16 * MIB),
-        Memfd("sparse", size=8 * MIB, pattern="sparse"),
-        Memfd("all-holes", size=4 * MIB, pattern="zero"),
-        Memfd("at-an-offset", size=8 * KIB, offset=1234),
-    )
-}
-
-MANY = [Memfd(f"many-{n}", size=4 * KIB, seed=100 + n, session="many") for n in range(100)]
-"""Files in one session; LUO has room for more than this (``kernel/liveupdate/luo_file.c``)."""
+from harness.liveupdate import LiveUpdate
+from harness.plugin import UpdatedMachine
 
 
 @pytest.fixture(scope="module")
-def updated(
-    request: pytest.FixtureRequest, boot_machine: Callable[..., VirtualMachine]
-) -> Iterator[LiveUpdate]:
+def updated(updated_machine: UpdatedMachine) -> Iterator[LiveUpdate]:
     """All memfds preserved, updated and retrieved once."""
-    with boot_machine() as machine:
-        update = LiveUpdate(machine, session="memfds")
-        update.preserve_memfds(*MEMFDS.values(), *MANY)
-        update.execute()
+    with updated_machine(memfds) as update:
         update.retrieve()
         yield update
-        record_updates(request, [update])
 
 
 @pytest.mark.parametrize("name", MEMFDS)

@@ -7,18 +7,13 @@ import struct
 from collections.abc import Callable, Iterator
 
 import pytest
+from prepared import MOST_FILES, NAME_BYTES, NAMES, sessions
 
-from harness.liveupdate import LiveUpdate, Memfd
-from harness.plugin import record_updates
+from harness.liveupdate import LiveUpdate
+from harness.plugin import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue
-
-NAME_BYTES = 64
-"""``LIVEUPDATE_SESSION_NAME_LENGTH``, with the terminating NUL."""
-
-MOST_FILES = 128
-"""Two pages of 64 bytes a file (``kernel/liveupdate/luo_file.c``)."""
 
 MOST_SESSIONS = (16 * 4096 - 8) // 80
 """16 pages, less a header, of 80 bytes a session (``include/linux/kho/abi/luo.h``)."""
@@ -26,14 +21,6 @@ MOST_SESSIONS = (16 * 4096 - 8) // 80
 CREATE, RETRIEVE = 0xBA00, 0xBA01
 PRESERVE_FD, RETRIEVE_FD, FINISH = 0xBA40, 0xBA41, 0xBA42
 """``_IO(0xBA, n)`` of ``include/uapi/linux/liveupdate.h``."""
-
-NAMES = {
-    "longest": "n" * (NAME_BYTES - 1),
-    "one-letter": "x",
-    "empty": "",
-    "not-ascii": "sitzung-\u00e4\u20ac",
-    "blanks-and-quotes": " a 'b' \"c\" %s ",
-}
 
 
 def named(name: str, fd: int = 0) -> bytes:
@@ -48,29 +35,11 @@ def raw(machine: VirtualMachine, session: str, request: int, argument: bytes) ->
 
 
 @pytest.fixture(scope="module")
-def updated(
-    request: pytest.FixtureRequest, boot_machine: Callable[..., VirtualMachine]
-) -> Iterator[LiveUpdate]:
+def updated(updated_machine: UpdatedMachine) -> Iterator[LiveUpdate]:
     """A session of each name with a memfd in it, sessions full of files, updated once."""
-    with boot_machine() as machine:
-        update = LiveUpdate(machine)
-        update.preserve_memfds(
-            *(
-                Memfd(key, size=4096, seed=seed, session=name)
-                for seed, (key, name) in enumerate(NAMES.items(), 1)
-            ),
-            *(
-                Memfd(f"full-{n}", size=4096, seed=1000 + n, session="full", token=2**64 - 1 - n)
-                for n in range(MOST_FILES)
-            ),
-            Memfd("again", size=4096, seed=7, session="twice", token=0),
-        )
-        update.create_session("nothing in it")
-        update.create_session("unanswered")
-        update.execute()
-        assert raw(machine, ".device", RETRIEVE, named("no such session")) == "ENOENT"
+    with updated_machine(sessions) as update:
+        assert raw(update.vm, ".device", RETRIEVE, named("no such session")) == "ENOENT"
         yield update
-        record_updates(request, [update])
 
 
 @pytest.mark.parametrize("key", NAMES)

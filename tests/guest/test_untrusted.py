@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 
 import handed_over
 import pytest
+from prepared import module_and_memfd
 
-from harness.liveupdate import LiveUpdate, Memfd
-from harness.plugin import record_updates
-from harness.vm import KernelModule, VirtualMachine
+from harness.plugin import UpdatedMachine
+from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 
@@ -35,25 +35,16 @@ def the_line(vm: VirtualMachine, start: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def bad_compatible(
-    request: pytest.FixtureRequest, boot_machine: Callable[..., VirtualMachine]
-) -> Iterator[VirtualMachine]:
+def bad_compatible(updated_machine: UpdatedMachine) -> Iterator[VirtualMachine]:
     """The first file of a session is the module's; the second has a damaged compatible string."""
-    with boot_machine() as vm:
+    with updated_machine(module_and_memfd) as update:
+        vm = update.vm
         vm.module.load()
-        update = LiveUpdate(vm, session="damaged")
-        vm.must("open", "foreign", "/dev/null")
-        update.preserve("foreign")
-        update.preserve_memfds(Memfd("data", size=4096))
-        update.execute()
-        vm.module.load()
-        (session,) = handed_over.sessions(vm)
-        assert session.name == b"damaged"
+        session, _ = handed_over.sessions(vm)
+        assert session.name == b"first"
         handed_over.write(vm, session.files[1].at, UNTERMINATED + BEHIND * 2)
-        answer = vm.agent("session", "retrieve", "damaged")
-        assert answer["error"] == "EIO"
+        assert vm.agent("session", "retrieve", "first")["error"] == "EIO"
         yield vm
-        record_updates(request, [update])
 
 
 @pytest.mark.fails_before(1)
@@ -91,24 +82,24 @@ def allocations_of_an_open(vm: VirtualMachine) -> int:
 
 
 @pytest.fixture(scope="module")
-def failed_allocation(
-    request: pytest.FixtureRequest, boot_machine: Callable[..., VirtualMachine]
-) -> Iterator[VirtualMachine]:
-    """No memory for the first session, whose name has lost its terminating NUL."""
+def opens(boot_machine: Callable[..., VirtualMachine]) -> int:
+    """How many allocations opening the device makes."""
     with boot_machine() as vm:
-        opens = allocations_of_an_open(vm)
-        vm.must("reset")
-        update = LiveUpdate(vm, session="first")
-        update.preserve_memfds(Memfd("data", size=4096))
-        update.execute()
-        (session,) = handed_over.sessions(vm)
+        return allocations_of_an_open(vm)
+
+
+@pytest.fixture(scope="module")
+def failed_allocation(updated_machine: UpdatedMachine, opens: int) -> Iterator[VirtualMachine]:
+    """No memory for the first session, whose name has lost its terminating NUL."""
+    with updated_machine(module_and_memfd) as update:
+        vm = update.vm
+        session, _ = handed_over.sessions(vm)
         handed_over.write(vm, session.at, UNTERMINATED_NAME + BEHIND)
         vm.check(["stat", DEVICE])
         # The first allocation after those of the open itself is that of the session.
         answer = vm.agent("fail-nth", opens + 1, "open", "session", "retrieve", "first")
         assert (answer["injected"], answer["error"]) == (True, "EIO")
         yield vm
-        record_updates(request, [update])
 
 
 @pytest.mark.fails_before(1)
@@ -126,35 +117,25 @@ def test_session_allocation_failure_is_remembered(failed_allocation: VirtualMach
 
 
 @pytest.mark.fails_before(10)
-def test_file_without_memory_pins_no_module(
-    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
-) -> None:
-    module.load()
-    opens = allocations_of_an_open(machine)
-    machine.must("reset")
-    update = live_update(machine)
-    machine.must("open", "file", "/dev/null")
-    update.preserve("file")
-    update.execute()
-    module.load()
-    machine.check(["stat", DEVICE])
-    # After those of the open come the session and then its file.
-    session = update.default_session
-    answer = machine.agent("fail-nth", opens + 2, "open", "session", "retrieve", session)
-    assert (answer["injected"], answer["error"]) == (True, "EIO")
-    assert "Failed to deserialize files" in machine.guest.dmesg()
-    assert module.refcount() == 0
-    assert module.unload() is None
+def test_file_without_memory_pins_no_module(updated_machine: UpdatedMachine, opens: int) -> None:
+    with updated_machine(module_and_memfd) as update:
+        vm = update.vm
+        vm.module.load()
+        vm.check(["stat", DEVICE])
+        # After those of the open come the session and then its file.
+        answer = vm.agent("fail-nth", opens + 2, "open", "session", "retrieve", "first")
+        assert (answer["injected"], answer["error"]) == (True, "EIO")
+        assert "Failed to deserialize files" in vm.guest.dmesg()
+        assert vm.module.refcount() == 0
+        assert vm.module.unload() is None
 
 
-def test_two_sessions_of_one_name_are_not_taken_over(
-    machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
-) -> None:
-    update = live_update(machine)
-    update.preserve_memfds(Memfd("a", size=4096, session="one"), Memfd("b", session="two"))
-    update.execute()
-    first, second = handed_over.sessions(machine)
-    assert (first.name, second.name) == (b"one", b"two")
-    handed_over.write(machine, second.at, b"one\0")
-    assert machine.agent("session", "retrieve", "one")["error"] == "EIO"
-    assert "Failed to insert session [one]" in machine.guest.dmesg()
+def test_two_sessions_of_one_name_are_not_taken_over(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(module_and_memfd) as update:
+        vm = update.vm
+        vm.module.load()
+        first, second = handed_over.sessions(vm)
+        assert (first.name, second.name) == (b"first", b"second")
+        handed_over.write(vm, second.at, b"first\0")
+        assert vm.agent("session", "retrieve", "first")["error"] == "EIO"
+        assert "Failed to insert session [first]" in vm.guest.dmesg()

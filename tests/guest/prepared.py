@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What first kernels preserve for tests that begin in the second one.
+
+Each of these is gone through once for a kernel; every test that names it (``updated_machine``)
+has a clone of the second kernel in which nothing has been retrieved yet.
+"""
+
+from __future__ import annotations
+
+from harness.liveupdate import LiveUpdate, Memfd
+
+KIB, MIB = 1 << 10, 1 << 20
+
+MEMFDS = {
+    memfd.name: memfd
+    for memfd in (
+        Memfd("empty"),
+        Memfd("one-byte", size=1),
+        Memfd("4-KiB", size=4 * KIB),
+        Memfd("a-page-and-a-byte", size=4 * KIB + 1),
+        Memfd("16-MiB", size=16 * MIB),
+        Memfd("sparse", size=8 * MIB, pattern="sparse"),
+        Memfd("all-holes", size=4 * MIB, pattern="zero"),
+        Memfd("at-an-offset", size=8 * KIB, offset=1234),
+    )
+}
+
+MANY = [Memfd(f"many-{n}", size=4 * KIB, seed=100 + n, session="many") for n in range(100)]
+"""Files in one session; LUO has room for more than this (``kernel/liveupdate/luo_file.c``)."""
+
+NAME_BYTES = 64
+"""``LIVEUPDATE_SESSION_NAME_LENGTH``, with the terminating NUL."""
+
+NAMES = {
+    "longest": "n" * (NAME_BYTES - 1),
+    "one-letter": "x",
+    "empty": "",
+    "not-ascii": "sitzung-\u00e4\u20ac",
+    "blanks-and-quotes": " a 'b' \"c\" %s ",
+}
+
+MOST_FILES = 128
+"""Two pages of 64 bytes a file (``kernel/liveupdate/luo_file.c``)."""
+
+MOST_FAILURES = 60
+"""More allocations than any call makes."""
+
+FLBS = 2
+CONTENT = "what the module remembers"
+
+
+def memfds(update: LiveUpdate) -> None:
+    """Memfds of every kind, and a hundred in one session."""
+    update.preserve_memfds(*MEMFDS.values(), *MANY)
+
+
+def sessions(update: LiveUpdate) -> None:
+    """A session of each name with a memfd in it, one full of files, one empty."""
+    update.preserve_memfds(
+        *(
+            Memfd(key, size=4096, seed=seed, session=name)
+            for seed, (key, name) in enumerate(NAMES.items(), 1)
+        ),
+        *(
+            Memfd(f"full-{n}", size=4096, seed=1000 + n, session="full", token=2**64 - 1 - n)
+            for n in range(MOST_FILES)
+        ),
+        Memfd("again", size=4096, seed=7, session="twice", token=0),
+    )
+    update.create_session("nothing in it")
+    update.create_session("unanswered")
+
+
+def module_and_memfd(update: LiveUpdate) -> None:
+    """Session ``first`` with a file of the module and a memfd, and ``second`` with a memfd.
+
+    The module's files are devices, which do not pin it themselves.
+    """
+    vm = update.vm
+    vm.module.load()
+    vm.must("open", "foreign", "/dev/null")
+    update.preserve("foreign", session="first")
+    update.preserve_memfds(
+        Memfd("data", size=4096, session="first"), Memfd("other", session="second")
+    )
+
+
+def device_file(update: LiveUpdate) -> None:
+    """A file of the module's own device, which pins the module, and its FLBs."""
+    vm = update.vm
+    vm.module.load(flbs=FLBS)
+    vm.must("open", "file", "/dev/luo_test", "--flags", "rdwr")
+    vm.must("write", "file", CONTENT)
+    update.preserve("file")
+
+
+def handlers(update: LiveUpdate) -> None:
+    """Two files in session ``one`` of the first handler, one each in ``two`` and ``three``."""
+    vm = update.vm
+    vm.module.load(handlers=2)
+    for session, token, path in (
+        ("one", 1, "/dev/null"),
+        ("one", 2, "/dev/null"),
+        ("two", 1, "/dev/zero"),
+        ("three", 1, "/dev/zero"),
+    ):
+        if token == 1:
+            vm.must("session", "create", session)
+        vm.must("open", f"{session}{token}", path)
+        vm.must("preserve", session, token, f"{session}{token}")
+
+
+def flbs(update: LiveUpdate) -> None:
+    """Two files whose handler has FLBs."""
+    vm = update.vm
+    vm.module.load(flbs=FLBS)
+    for number in (1, 2):
+        vm.must("open", f"file{number}", "/dev/null")
+        update.preserve(f"file{number}")
+
+
+def one_for_each_failure(update: LiveUpdate) -> None:
+    """A memfd and a file of the module for each failure to come."""
+    vm = update.vm
+    vm.module.load(flbs=1)
+    vm.must("open", "null", "/dev/null")
+    update.preserve_memfds(
+        *(
+            Memfd(f"m{n}", size=1 << 16, seed=n, session="memfds", token=n)
+            for n in range(1, MOST_FAILURES + 1)
+        )
+    )
+    vm.must("session", "create", "module")
+    vm.must_all(
+        [("preserve", "module", n, "null") for n in range(1, MOST_FAILURES + 1)], timeout_s=30
+    )
