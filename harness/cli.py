@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import rich.status
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -264,6 +265,7 @@ class _Ui:
         if not self.out.is_terminal:
             self.out.width = max(self.out.width, _FILE_WIDTH)
         self.err = Console(stderr=True, highlight=False)
+        self._status: rich.status.Status | None = None
         level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
         logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s")
         for noisy in ("paramiko", "asyncio", "qemu"):
@@ -279,9 +281,21 @@ class _Ui:
 
         if self.err.is_terminal:
             with self.err.status("starting") as status:
-                yield lambda text: status.update(Text(f"{elapsed()}  {text}"))
+                self._status = status
+                try:
+                    yield lambda text: status.update(Text(f"{elapsed()}  {text}"))
+                finally:
+                    self._status = None
         else:
             yield lambda text: self.err.print(f"[{elapsed()}] {text}", markup=False, soft_wrap=True)
+
+    def line(self, text: Text) -> None:
+        """Print a line of the result although progress may be showing."""
+        if self._status is not None:
+            self._status.stop()
+        self.out.print(text, soft_wrap=True)
+        if self._status is not None:
+            self._status.start()
 
     def error(self, error: HarnessError) -> None:
         self.err.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
@@ -388,6 +402,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     matrix.add_argument(
         "--keep-going", action="store_true", help="do not stop at something unexpected"
+    )
+    matrix.add_argument(
+        "--parallel",
+        metavar="N",
+        type=int,
+        help="cells under way at once (default: half the CPUs, two at least)",
     )
     matrix.add_argument("--fresh", action="store_true", help="take no results from the cache")
     matrix.add_argument("pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest")
@@ -616,18 +636,26 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
     )
     directory = _results_directory(args.results)
 
-    def run(cell: Cell) -> CellResult:
-        name = f"p{cell.target.position:02}-{cell.target.profile}"
-        return _run_named(cell, name, ui, pipeline.store, directory, fresh=args.fresh)
-
     results: list[CellResult] = []
     ui.out.print(HEADER)
-    for result in run_cells(cells, run, keep_going=args.keep_going):
-        results.append(result)
-        line = cell_line(result, subjects[position_of(result)])
-        ui.out.print(line, soft_wrap=True)
-        found = matrix_json(applied, profiles, results)
-        (directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
+    with ui.progress() as progress:
+
+        def run(cell: Cell) -> CellResult:
+            name = f"p{cell.target.position:02}-{cell.target.profile}"
+            return run_cell(
+                cell,
+                store=Store(pipeline.store.root),
+                directory=directory / name,
+                progress=lambda text: progress(f"{name}: {text}"),
+                fresh=args.fresh,
+            )
+
+        parallel = args.parallel or max(2, (os.cpu_count() or 1) // 2)
+        for result in run_cells(cells, run, keep_going=args.keep_going, parallel=parallel):
+            results.append(result)
+            ui.line(cell_line(result, subjects[position_of(result)]))
+            found = matrix_json(applied, profiles, results)
+            (directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
     print_tables(results, subjects, ui.out)
     ui.out.print(f"{summary(results, len(cells))}\nreport: {directory}", soft_wrap=True)
     _write_json(args, found)

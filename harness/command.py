@@ -34,6 +34,11 @@ _UNWIND_S = 60.0
 
 Argument = str | Path
 
+_awaited: set[subprocess.Popen[bytes]] = set()
+"""What threads wait for: an interrupt reaches the main thread alone."""
+
+_interrupted = threading.Event()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
@@ -92,6 +97,17 @@ def which(program: str) -> Path | None:
     return Path(found) if found else None
 
 
+def interrupt() -> None:
+    """Pass an interrupt on to what other threads wait for; they start nothing more.
+
+    Each of their calls ends as soon as its program has torn down what it holds.
+    """
+    _interrupted.set()
+    for popen in tuple(_awaited):
+        with contextlib.suppress(ProcessLookupError):
+            popen.send_signal(signal.SIGINT)
+
+
 def run(
     argv: Sequence[Argument],
     *,
@@ -134,6 +150,7 @@ def run(
             stderr=subprocess.STDOUT if streaming or sink is not None else subprocess.PIPE,
             hint=hint,
         )
+        _awaited.add(popen)
         try:
             if on_line is not None:
                 out, err = _stream(popen, on_line, sink, input, timeout_s), b""
@@ -147,6 +164,7 @@ def run(
                 log=log_file,
             ) from error
         finally:
+            _awaited.discard(popen)
             _end_group(popen, GRACE_S)
             for pipe in (popen.stdin, popen.stdout, popen.stderr):
                 if pipe is not None:
@@ -230,6 +248,7 @@ def run_attached(
     error = subprocess.STDOUT if log_file is not None else None
     popen = _start(words, cwd=None, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=error)
     reader = None
+    _awaited.add(popen)
     try:
         if log_file is not None:
             # A thread, so that last words are taken while it tears down after an interrupt.
@@ -244,6 +263,7 @@ def run_attached(
             popen.wait(_UNWIND_S)
         raise
     finally:
+        _awaited.discard(popen)
         _end_group(popen, GRACE_S)
         if reader is not None:
             reader.join(GRACE_S)
@@ -271,6 +291,8 @@ def _start(
     pass_fds: Sequence[int] = (),
     hint: str | None = None,
 ) -> subprocess.Popen[bytes]:
+    if _interrupted.is_set():
+        raise CommandError(f"interrupted before {words[0]} was started", argv=words)
     try:
         return subprocess.Popen(
             words,

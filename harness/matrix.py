@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every test at every position: where behaviour changes, and what nobody expected.
 
-Cells are run one after the other; the tables are made of what they came to
+Cells are run side by side; the tables are made of what they came to
 (``docs/results.md`` has the JSON form).
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness import command
 from harness.cell import Cell, CellResult, CellStatus, reproduce
 from harness.errors import ExitCode, SpecError
 from harness.expectation import Expected
@@ -71,14 +73,36 @@ def make_cells(
 
 
 def run_cells(
-    cells: Iterable[Cell], run: Callable[[Cell], CellResult], *, keep_going: bool
+    cells: Iterable[Cell],
+    run: Callable[[Cell], CellResult],
+    *,
+    keep_going: bool,
+    parallel: int = 1,
 ) -> Iterator[CellResult]:
-    """Run cells one by one, up to the first with something unexpected unless *keep_going*."""
-    for cell in cells:
-        result = run(cell)
-        yield result
-        if complaints(result) and not keep_going:
-            return
+    """Run cells, up to the first with something unexpected unless *keep_going*.
+
+    Results come as they are there.  Builds wait for each other, tests do not, so that the next
+    kernel is built while the last one is tested.
+
+    :param parallel: how many cells are under way at once.
+    """
+    left = list(cells)[::-1]
+    running: dict[Future[CellResult], None] = {}
+    with ThreadPoolExecutor(parallel, thread_name_prefix="cell") as pool:
+        try:
+            while left or running:
+                while left and len(running) < parallel:
+                    running[pool.submit(run, left.pop())] = None
+                done = wait(running, return_when=FIRST_COMPLETED).done
+                for future in [future for future in running if future in done]:
+                    del running[future]
+                    result = future.result()
+                    yield result
+                    if complaints(result) and not keep_going:
+                        left.clear()
+        except BaseException:
+            command.interrupt()
+            raise
 
 
 # -- what is made of it --------------------------------------------------------------------
