@@ -390,10 +390,15 @@ class Pipeline:
             saved=saved,
         )
 
-    def templates(self, build: KernelBuild, *, cmdline: tuple[str, ...] = ()) -> Templates:
-        """Return the templates of the machines that :meth:`machine` makes of *build*."""
+    def templates(
+        self, build: KernelBuild, *, cmdline: tuple[str, ...] = (), store: Store | None = None
+    ) -> Templates:
+        """Return the templates of the machines that :meth:`machine` makes of *build*.
+
+        :param store: where they are kept; ``None`` is the pipeline's.
+        """
         make = functools.partial(self.machine, build, cmdline=cmdline)
-        return Templates(self.store, make, self._machine_spec(build, cmdline), build.key)
+        return Templates(store or self.store, make, self._machine_spec(build, cmdline), build.key)
 
     def _machine_spec(self, build: KernelBuild, cmdline: tuple[str, ...]) -> MachineSpec:
         return MachineSpec(
