@@ -104,8 +104,9 @@ def interrupt() -> None:
     """
     _interrupted.set()
     for popen in tuple(_awaited):
-        with contextlib.suppress(ProcessLookupError):
-            popen.send_signal(signal.SIGINT)
+        # The group: a make that is told alone lets its own makes finish.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(popen.pid, signal.SIGINT)
 
 
 def run(

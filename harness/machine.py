@@ -108,7 +108,8 @@ def qemu_argv(
     argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     backend = ",memory-backend=ram" if memory is not None else ""
     argv += ["-machine", arch.machine + backend, "-accel", accel, "-cpu", cpu + arch.cpu_features]
-    argv += ["-m", f"{spec.memory_mib}M", "-smp", str(spec.cpus)]
+    # The firmware's MP table lists sockets, not cores.
+    argv += ["-m", f"{spec.memory_mib}M", "-smp", f"{spec.cpus},sockets={spec.cpus}"]
     if memory is not None:
         share = "off" if memory.private else "on"
         path = str(memory.file).replace(",", ",,")

@@ -26,6 +26,7 @@ from harness.expectation import Expected
 from harness.report import Boot, Outcome, TestResult
 from harness.series import AppliedSeries
 from harness.spec import Target
+from harness.store import interrupted
 
 SCHEMA = 1
 
@@ -101,6 +102,7 @@ def run_cells(
                     if complaints(result) and not keep_going:
                         left.clear()
         except BaseException:
+            interrupted.set()
             command.interrupt()
             raise
 

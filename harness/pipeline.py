@@ -130,6 +130,7 @@ class Pipeline:
         store.announce = progress
         self._builds: dict[int, KernelBuild] = {}
         self._images: dict[str, Image] = {}
+        self._templates: dict[tuple[str, tuple[str, ...], Store | None], Templates] = {}
 
     # -- what is tested ----------------------------------------------------------------------
 
@@ -397,8 +398,12 @@ class Pipeline:
 
         :param store: where they are kept; ``None`` is the pipeline's.
         """
-        make = functools.partial(self.machine, build, cmdline=cmdline)
-        return Templates(store or self.store, make, self._machine_spec(build, cmdline), build.key)
+        at = (build.key, cmdline, store)
+        if at not in self._templates:
+            make = functools.partial(self.machine, build, cmdline=cmdline)
+            spec = self._machine_spec(build, cmdline)
+            self._templates[at] = Templates(store or self.store, make, spec, build.key)
+        return self._templates[at]
 
     def _machine_spec(self, build: KernelBuild, cmdline: tuple[str, ...]) -> MachineSpec:
         return MachineSpec(

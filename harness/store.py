@@ -21,6 +21,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -100,6 +101,18 @@ def _is_litter(path: Path) -> bool:
     return "__pycache__" in path.parts or path.suffix == ".md"
 
 
+interrupted = threading.Event()
+"""Set when threads are to wait for no lock any more: an interrupt reaches the main one alone."""
+
+
+def _acquire(held: FileLock, what: str) -> None:
+    while not interrupted.is_set():
+        with contextlib.suppress(Timeout):
+            held.acquire(timeout=0.5)
+            return
+    raise CacheError(f"interrupted while waiting: {what}")
+
+
 class Store:
     """The cache below one root directory; several processes may share it.
 
@@ -172,7 +185,7 @@ class Store:
             held.acquire(timeout=0.2)
         except Timeout:
             self.announce(f"waiting for another process: {waiting or name}")
-            held.acquire()
+            _acquire(held, waiting or name)
         try:
             yield
         finally:

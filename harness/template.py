@@ -12,6 +12,7 @@ saved and restored in some hundredths of a second.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import logging
@@ -97,6 +98,10 @@ class Templates:
 
     def key(self, step: Step | None = None) -> str:
         """Return what names a template: everything that it depends on."""
+        return digest(self._machine_key, *((step.source, step.name) if step is not None else ()))
+
+    @functools.cached_property
+    def _machine_key(self) -> str:
         spec = self._spec
         # A clone under KVM goes on with the processor that the template saw.
         processor = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
@@ -105,7 +110,6 @@ class Templates:
             *(_KIND, _RECIPE, self._build, *spec.initrds, spec.kernel, spec.cmdline),
             *(spec.memory_mib, spec.cpus, spec.accel, spec.extra_args, architecture(spec.arch)),
             *(qemu_version(architecture(spec.arch)), host if spec.accel == "kvm" else ""),
-            *((step.source, step.name) if step is not None else ()),
         )
 
     def start(

@@ -31,6 +31,30 @@ def test_first_use_of_flbs_on_all_cpus(machine: VirtualMachine, module: KernelMo
     assert counters["violation"] == 0
 
 
+KCSAN = "/sys/kernel/debug/kcsan"
+ROUNDS = 5
+
+
+@pytest.mark.profiles("kcsan")
+@pytest.mark.fails_before(2, splat=r"KCSAN: data-race in (?:luo|liveupdate)_\w+")
+def test_first_use_of_flbs_is_no_data_race(machine: VirtualMachine, module: KernelModule) -> None:
+    # Reports name the function that the compiler left the access in: all of the orchestrator's.
+    symbols = machine.check(
+        "awk '$3 ~ /^(luo|liveupdate)_/ && $2 ~ /[tT]/ {print $3}' /proc/kallsyms"
+    )
+    for symbol in symbols.split():
+        assert machine.guest.write(KCSAN, f"!{symbol}") is None
+    assert machine.guest.write(KCSAN, "whitelist") is None
+    assert machine.guest.write(KCSAN, "on") is None
+    try:
+        for direction in ("outgoing", "incoming") * ROUNDS:
+            module.load(flbs=ROOM, register=0, verbose=0)
+            assert module.control(f"race {direction}").error is None
+            assert module.unload() is None
+    finally:
+        machine.guest.write(KCSAN, "off")
+
+
 def test_registration_storm_without_sessions(module: KernelModule) -> None:
     module.load(flbs=4, handlers=2, register=0, verbose=0)
     assert module.control(f"storm registration {STORM_MS}").error is None

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -186,8 +187,15 @@ def test_other_qemu_kernel_or_initrd_has_another_template(
 def test_room_is_made_of_what_was_not_used_for_longest(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = iter(range(1, 10))
+
     def start(cpus: int) -> None:
-        bench.templates(cpus=cpus).start(bench.logs)
+        templates = bench.templates(cpus=cpus)
+        templates.start(bench.logs)
+        entry = bench.store.get("template", templates.key())
+        assert entry is not None
+        used = next(clock)
+        os.utime(entry / "manifest.json", (used, used))
 
     def there(cpus: int) -> bool:
         return bench.store.get("template", bench.templates(cpus=cpus).key()) is not None
