@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -173,3 +174,32 @@ def test_run_attached_takes_last_words_after_an_interrupt(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         command.run_attached(["sh", "-c", script], log_file=log, on_line=interrupt)
     assert log.read_text() == "ready\ntorn down\n"
+
+
+def test_interrupt_ends_what_other_threads_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_interrupted", threading.Event())
+    log = tmp_path / "log"
+    # As make does: told alone, it would wait for what it started.
+    parent = "trap 'exit 3' INT; sh -c 'echo ready; sleep 100'; echo too late"
+    ended: list[object] = []
+
+    def work() -> None:
+        try:
+            command.run(["sh", "-c", parent], timeout_s=60, log_file=log)
+        except CommandError as error:
+            ended.append(error.returncode)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not (log.exists() and "ready" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    command.interrupt()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert ended == [3]
+    assert log.read_text() == "ready\n"
+    with pytest.raises(CommandError, match="interrupted before sleep was started"):
+        command.run(["sleep", "1"], timeout_s=10)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,6 +146,39 @@ def test_cells_stop_at_the_first_with_something_unexpected(
 
     found = run_cells(make_cells(TARGET, [0, 1, 2], ["default"]), run, keep_going=keep_going)
     assert [position_of(result) for result in found] == ran
+
+
+def test_cells_run_side_by_side() -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def run(made: Cell) -> CellResult:
+        both.wait()
+        position = made.target.position
+        assert position is not None
+        return cell(position, a="passed")
+
+    cells = make_cells(TARGET, [0, 1, 2, 3], ["default"])
+    found = run_cells(cells, run, keep_going=False, parallel=2)
+    assert sorted(position_of(result) for result in found) == [0, 1, 2, 3]
+
+
+def test_interrupt_of_side_by_side_cells_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+    monkeypatch.setattr("harness.command.interrupt", told.set)
+    monkeypatch.setattr("harness.matrix.interrupted", told)
+
+    def run(made: Cell) -> CellResult:
+        position = made.target.position
+        assert position is not None
+        if position == 0:
+            raise KeyboardInterrupt
+        assert told.wait(10), "nobody told this cell to end"
+        return cell(position, a="passed")
+
+    cells = make_cells(TARGET, [0, 1, 2], ["default"])
+    with pytest.raises(KeyboardInterrupt):
+        list(run_cells(cells, run, keep_going=True, parallel=2))
+    assert told.is_set()
 
 
 # -- what nobody expected --------------------------------------------------------------------

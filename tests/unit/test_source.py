@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -427,3 +428,14 @@ def test_package_that_no_mirror_has_says_where_to_put_it(
         opened(store, package=pinned)
     assert "HARNESS_DOWNLOADS" in (caught.value.hint or "")
     assert list((store.root / "downloads").iterdir()) == []
+
+
+def test_imported_tree_is_opened_while_somebody_builds_in_it(store: Store, tmp_path: Path) -> None:
+    path = tarball(tmp_path, FILES)
+    first = opened(store, path=path)
+    found: list[SourceTree] = []
+    with Store(store.root).lock(first.lock):
+        reader = threading.Thread(target=lambda: found.append(opened(store, path=path)))
+        reader.start()
+        reader.join(20)
+        assert found == [first], "it waited for the builder"

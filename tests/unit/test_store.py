@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+import harness.store
 from harness.errors import CacheError
 from harness.store import Store, digest
 
@@ -134,3 +137,26 @@ def test_lock_is_held_by_one_process_at_a_time(store: Store, tmp_path: Path) -> 
     for worker in workers:
         worker.join()
     assert log.read_text() == "xxxx"
+
+
+def test_interrupt_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.store.interrupted", threading.Event())
+    said: list[str] = []
+    store.announce = said.append
+    ended: list[str] = []
+
+    def wait() -> None:
+        try:
+            with Store(store.root).lock("one", waiting="it builds"):
+                ended.append("got it")
+        except CacheError as error:
+            ended.append(error.message)
+
+    with store.lock("one"):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.3)
+        assert ended == []
+        harness.store.interrupted.set()
+        thread.join(10)
+    assert ended == ["interrupted while waiting: it builds"]
