@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import signal
@@ -51,6 +52,9 @@ UpdatedMachine = Callable[
     [Callable[["LiveUpdate"], None]], "contextlib.AbstractContextManager[LiveUpdate]"
 ]
 """What the fixture :func:`updated_machine` is."""
+
+_RESULTS, _EVIDENCE = "harness_results", "harness_evidence"
+"""What pytest-xdist carries to its workers, and back."""
 
 _CONSOLE_LINES = 60
 """Lines of the console that a report shows; all of them are in a file."""
@@ -168,6 +172,9 @@ class _Session:
         self.updates: list[UpdateResult] = []
         self.boots: list[BootResult] = []
         self.running = ""
+        self.workers: list[dict[str, Any]] = []
+        # Below pytest-xdist, machines of several workers go into one directory.
+        self._prefix = f"{worker}-" if (worker := _worker(config)) else ""
         self._pipeline: Pipeline | None = None
         self._dead: dict[str, HarnessError] = {}
 
@@ -188,7 +195,22 @@ class _Session:
     @property
     def used(self) -> bool:
         """Whether any test asked for a kernel."""
-        return self._pipeline is not None
+        return self._pipeline is not None or bool(self.workers)
+
+    def evidence(self) -> dict[str, Any] | None:
+        """Return what goes into the results besides the tests; ``None`` without a kernel."""
+        if self._pipeline is None or not self._pipeline.built:
+            return None
+        try:
+            facts = self._pipeline.facts()
+        except HarnessError:
+            # The run ended on this very error; it has been said.
+            return None
+        return {
+            "facts": facts,
+            "live_updates": [dataclasses.asdict(update) for update in self.updates],
+            "boots": [dataclasses.asdict(boot) for boot in self.boots],
+        }
 
     def boot(self, position: int | None = None, step: Step | None = None) -> Started:
         """Start a machine, a clone where that can be, and watch its console from the first byte.
@@ -200,7 +222,7 @@ class _Session:
         build = self.build(position)
         if build.release in self._dead:
             raise self._dead[build.release]
-        name = f"{len(self.boots) + 1:03}"
+        name = f"{self._prefix}{len(self.boots) + 1:03}"
         directory = self.directory / "machines" / name
         templates = _or_exit(lambda: self.pipeline.templates(build, cmdline=self._cmdline))
         # gcov's counters would be counted once for each clone, and lost with what comes cached.
@@ -310,7 +332,15 @@ def _session(config: pytest.Config) -> _Session:
     return config.stash[_SESSION]
 
 
+def _worker(config: pytest.Config) -> str | None:
+    """Return the name of the pytest-xdist worker that this is, ``None`` when it is none."""
+    given = getattr(config, "workerinput", None)
+    return None if given is None else str(given["workerid"])
+
+
 def _results_directory(config: pytest.Config) -> Path:
+    if _worker(config) is not None:
+        return Path(config.workerinput[_RESULTS])  # type: ignore[attr-defined]
     given = setting(config, "results")
     if given:
         return Path(given).resolve()
@@ -721,6 +751,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if state is None or not state.used:
         return
     state.close()
+    if _worker(session.config) is not None:
+        session.config.workeroutput[_EVIDENCE] = json.dumps(state.evidence())  # type: ignore[attr-defined]
+        return
     tests = tuple(state.tests.values())
     failed = any(
         test.unexpected and test.outcome is not Outcome.ERROR
@@ -730,22 +763,39 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     )
     if exitstatus == pytest.ExitCode.TESTS_FAILED and not failed:
         session.exitstatus = int(ExitCode.INFRASTRUCTURE)
-    if not state.pipeline.built:
+    found = [item for item in (state.evidence(), *state.workers) if item is not None]
+    if not found:
         return
-    try:
-        facts = state.pipeline.facts()
-    except HarnessError:
-        # The run ended on this very error; it has been said.
-        return
+    facts = found[0]["facts"]
+    for other in found[1:]:
+        facts["builds"] |= other["facts"]["builds"]
     results = RunResults(
         **facts,
         judge="expected" if state.by_expectation else "desired",
         tests=tests,
-        live_updates=tuple(state.updates),
-        boots=tuple(state.boots),
+        live_updates=tuple(UpdateResult(**one) for item in found for one in item["live_updates"]),
+        boots=tuple(
+            BootResult(**one | {"outcome": Boot(one["outcome"])})
+            for item in found
+            for one in item["boots"]
+        ),
         seconds=time.monotonic() - state.started,
     )
     results.write(state.directory / "results.json")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the results go."""
+    node.workerinput[_RESULTS] = str(_session(node.config).directory)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001 - the hook's signature
+    """Take what a worker of pytest-xdist found out."""
+    carried = getattr(node, "workeroutput", {}).get(_EVIDENCE)
+    if carried:
+        _session(node.config).workers.append(json.loads(carried))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -49,9 +49,15 @@ FLBS = 2
 CONTENT = "what the module remembers"
 
 
+MOVED = Memfd("moved", size=8 * KIB, offset=100)
+MOVED_TO = 4321
+"""Where its offset is when the kernel goes; it was preserved at another."""
+
+
 def memfds(update: LiveUpdate) -> None:
     """Memfds of every kind, and a hundred in one session."""
-    update.preserve_memfds(*MEMFDS.values(), *MANY)
+    update.preserve_memfds(*MEMFDS.values(), *MANY, MOVED)
+    update.vm.must("seek", MOVED.name, MOVED_TO)
 
 
 def sessions(update: LiveUpdate) -> None:

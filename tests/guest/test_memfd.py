@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from prepared import KIB, MANY, MEMFDS, memfds
+from prepared import KIB, MANY, MEMFDS, MOVED, MOVED_TO, memfds
 
 from harness.liveupdate import LiveUpdate
 from harness.plugin import UpdatedMachine
@@ -32,6 +32,10 @@ def test_memfd_survives_a_live_update(updated: LiveUpdate, name: str) -> None:
 
 def test_memfd_many_in_one_session_survive(updated: LiveUpdate) -> None:
     updated.verify(*(memfd.name for memfd in MANY))
+
+
+def test_memfd_offset_is_that_of_the_last_moment(updated: LiveUpdate) -> None:
+    assert updated.vm.must("verify", MOVED.name)["offset"] == MOVED_TO
 
 
 def test_memfd_content_check_notices_another_pattern(updated: LiveUpdate) -> None:
