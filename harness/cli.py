@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,6 +27,18 @@ from rich.text import Text
 
 from harness import command
 from harness.arch import architecture
+from harness.bench import (
+    Figure,
+    boot_stages,
+    figure_table,
+    measure_boots,
+    measure_builds,
+    measure_clones,
+    measure_memory,
+    measure_updates,
+    stage_table,
+    update_stages,
+)
 from harness.bisect import (
     BAD_ON,
     Judgement,
@@ -95,7 +108,7 @@ from harness.review import (
 from harness.series import read_headings
 from harness.source import check_out
 from harness.spec import MUTANTS_DIR, Target, load_profile
-from harness.store import Store
+from harness.store import Entry, Store, to_prune
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +145,7 @@ examples:
 examples:
   harness boot                              a shell in the guest; Ctrl-] ends it
   harness boot --position 0 --gdb           says how to attach gdb
+  harness boot --timing                     where the time of a boot and a live update goes
 """,
     "run": """\
 examples:
@@ -188,6 +202,17 @@ examples:
   git config b4.review-series-check-cmd 'harness check-series'
 
 prints a JSON array of results (tool, status, summary, url, details) as b4 review reads it
+""",
+    "bench": """\
+examples:
+  harness bench
+  harness bench --runs 30 --json figures.json
+""",
+    "cache": """\
+examples:
+  harness cache list
+  harness cache prune --unused-days 14
+  harness cache prune --max-gib 10          what was not used for longest goes first
 """,
     "clean": """\
 examples:
@@ -378,6 +403,9 @@ def _parser() -> argparse.ArgumentParser:
     add("build", _build, "build the kernel, the test module and the image", tree, target, output)
     boot = add("boot", _boot, "boot the kernel and open a shell in the guest", tree, target, vm)
     boot.add_argument("--gdb", action="store_true", help="offer a gdb stub")
+    boot.add_argument(
+        "--timing", action="store_true", help="say where the time goes, and open no shell"
+    )
     run = add(
         "run", _run, "the main job: build, boot, test, report", tree, target, vm, place, output
     )
@@ -477,6 +505,17 @@ def _parser() -> argparse.ArgumentParser:
         )
         check.set_defaults(pytest_args=())
         check.usage = f"{check.prog} [OPTION ...] [FILE] [-- PYTEST-ARGS ...]"
+    bench = add("bench", _bench, "what boots, clones, updates and builds cost", tree, vm, output)
+    bench.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
+    bench.add_argument("--runs", metavar="N", type=int, default=10, help="of each (default: 10)")
+    cache = add("cache", _cache, "what the cache holds, and making room in it", output)
+    cache.add_argument("what", choices=("list", "prune"))
+    cache.add_argument(
+        "--unused-days", metavar="N", type=float, help="drop what was not used for so long"
+    )
+    cache.add_argument(
+        "--max-gib", metavar="N", type=float, help="drop what was not used for longest, down to N"
+    )
     clean = add("clean", _clean, "drop what is cached", output)
     clean.add_argument("--all", action="store_true", help="sources and object trees as well")
     return parser
@@ -584,12 +623,22 @@ def _boot(args: argparse.Namespace, ui: _Ui) -> int:
         pipeline = _pipeline(args, progress)
         pipeline.check_machine()
         build = pipeline.build()
-        words = ["harness.console=1", *(args.cmdline or "").split()]
+        words = (args.cmdline or "").split()
+        if not args.timing:
+            words.insert(0, "harness.console=1")
         if args.gdb:
             words.append("nokaslr")  # or no address fits vmlinux
         directory = _results_directory(None)
         machine = pipeline.machine(build, directory, cmdline=tuple(words), gdb=args.gdb)
-        machine.start()
+        if args.timing:
+            progress(f"booting {build.release} and updating it")
+            with contextlib.closing(machine):
+                stages = (*boot_stages(machine), *update_stages(machine))
+        else:
+            machine.start()
+    if args.timing:
+        ui.out.print(stage_table(stages))
+        return int(ExitCode.PASSED)
     with machine:
         ui.out.print(machine.how_to_attach(), markup=False, soft_wrap=True)
         machine.interact()
@@ -942,6 +991,68 @@ def _results_directory(given: Path | None) -> Path:
         latest.unlink(missing_ok=True)
         latest.symlink_to(directory.name)
     return directory
+
+
+def _bench(args: argparse.Namespace, ui: _Ui) -> int:
+    with ui.progress() as progress, tempfile.TemporaryDirectory(prefix="harness-bench-") as name:
+        logs = Path(name)
+        pipeline = _pipeline(args, progress)
+        pipeline.check_machine()
+        build = pipeline.build()
+        templates = pipeline.templates(build)
+        runs = max(1, args.runs)
+
+        def changed(patch: Path) -> Pipeline:
+            target = dataclasses.replace(pipeline.target, extra=(patch,))
+            return Pipeline(target, pipeline.store, lambda _text: None)
+
+        figures: list[Figure] = []
+        for what, measure in (
+            ("boots", lambda: [measure_boots(lambda at: pipeline.machine(build, at), logs, runs)]),
+            ("clones", lambda: measure_clones(templates, logs, runs)),
+            ("live updates", lambda: measure_updates(templates, logs, runs)),
+            ("memory of clones side by side", lambda: [measure_memory(templates, logs, 8)]),
+            ("builds after a change of one line", lambda: [measure_builds(changed, logs, 3)]),
+        ):
+            progress(f"measuring {what}")
+            figures += measure()
+    ui.out.print(figure_table(figures))
+    _write_json(args, {figure.name: figure.as_json() for figure in figures})
+    return int(ExitCode.PASSED)
+
+
+def _cache(args: argparse.Namespace, ui: _Ui) -> int:
+    store = Store()
+    entries = list(store.entries())
+    doomed: list[Entry] = []
+    if args.what == "prune":
+        if args.unused_days is None and args.max_gib is None:
+            raise InputError("nothing says what to drop", hint="--unused-days N or --max-gib N")
+        doomed = to_prune(entries, unused_days=args.unused_days, max_gib=args.max_gib)
+        for entry in doomed:
+            store.remove(entry.kind, entry.key)
+    kinds: dict[str, list[Entry]] = {}
+    for entry in doomed if args.what == "prune" else entries:
+        kinds.setdefault(entry.kind, []).append(entry)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("kind")
+    for column in ("entries", "MB"):
+        table.add_column(column, justify="right")
+    found = {
+        kind: {"entries": len(own), "bytes": sum(entry.size_bytes for entry in own)}
+        for kind, own in sorted(kinds.items())
+    }
+    if args.what == "list":
+        for name, size in store.other_sizes().items():
+            found[name] = {"entries": 1, "bytes": size}
+    for kind, facts in found.items():
+        table.add_row(kind, str(facts["entries"]), f"{facts['bytes'] / 1e6:.0f}")
+    total = sum(facts["bytes"] for facts in found.values())
+    ui.out.print(table)
+    said = "dropped" if args.what == "prune" else "in all"
+    ui.out.print(f"{said}: {total / 1e9:.2f} GB, in {store.root}", soft_wrap=True)
+    _write_json(args, {"root": str(store.root), "kinds": found, "bytes": total})
+    return int(ExitCode.PASSED)
 
 
 def _clean(args: argparse.Namespace, ui: _Ui) -> int:

@@ -71,6 +71,7 @@ class Console:
         self._stop_read, self._stop_write = os.pipe()
         self._text = [begin]
         self._length = len(begin)
+        self._arrivals: list[tuple[int, float]] = []
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._echo: Callable[[bytes], None] | None = None
@@ -96,6 +97,15 @@ class Console:
         """Return everything printed after *mark*, without carriage returns."""
         with self._lock:
             return "".join(self._text)[mark:]
+
+    def when(self, text: str, *, mark: int = 0) -> float | None:
+        """Return when *text* was printed after *mark*, ``None`` if it was not.
+
+        :returns: on the clock of :func:`time.monotonic`; what came with a template has no time.
+        """
+        with self._lock:
+            at = "".join(self._text).find(text, mark)
+            return next((when for length, when in self._arrivals if length > at >= 0), None)
 
     @property
     def ended(self) -> bool:
@@ -218,6 +228,7 @@ class Console:
                 with self._lock:
                     self._text.append(text)
                     self._length += len(text)
+                    self._arrivals.append((self._length, time.monotonic()))
                 stamp = f"{time.monotonic() - started:10.3f}  "
                 for piece in text.splitlines(keepends=True):
                     stream.write(stamp + piece if fresh else piece)

@@ -45,7 +45,7 @@ _RETAINED = "/sys/firmware/initrd"
 
 _NEXT = "/run/next"
 _REFUSED = "harness: kexec refused"
-_STARTING = "kexec_core: Starting new kernel"
+STARTING = "kexec_core: Starting new kernel"
 """``kernel_kexec()`` says so after everything that can still fail (``kernel/kexec_core.c``)."""
 
 _FINGERPRINT = ("size", "offset", "seals", "sha256")
@@ -284,7 +284,7 @@ class LiveUpdate:
             raise UpdateRefused(f"the kernel refused to reboot: {seen.groups[0].strip()}")
 
     def _jumped(self, mark: int) -> bool:
-        return _STARTING in self.vm.console.since(mark)
+        return STARTING in self.vm.console.since(mark)
 
     def _prove(self, mark: int) -> None:
         """Raise unless everything says that this was a live update."""

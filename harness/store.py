@@ -214,6 +214,11 @@ class Store:
                 )
         yield from sorted(found, key=lambda entry: entry.used)
 
+    def other_sizes(self) -> dict[str, int]:
+        """Return the sizes in bytes of trees, compiler cache and downloads: they are no entries."""
+        names = ("work", "ccache", "downloads")
+        return {name: _tree_size([self.root / name]) for name in names}
+
     def remove(self, kind: str, key: str) -> None:
         """Drop an entry; nothing happens when there is none."""
         path = self._path(kind, key)
@@ -271,6 +276,30 @@ class Store:
                 raise CacheError(
                     f"damaged cache entry: {child} is not the file that was stored", hint=hint
                 )
+
+
+def to_prune(
+    entries: Iterable[Entry], *, unused_days: float | None = None, max_gib: float | None = None
+) -> list[Entry]:
+    """Return the entries to drop.
+
+    :param entries: oldest use first, as :meth:`Store.entries` lists them.
+    :param unused_days: those that were not used for so many days.
+    :param max_gib: and then those that were not used for longest, until no more is left than this.
+    """
+    kept, doomed = list(entries), []
+    if unused_days is not None:
+        horizon = time.time() - unused_days * 86400
+        doomed = [entry for entry in kept if entry.used < horizon]
+        kept = [entry for entry in kept if entry.used >= horizon]
+    if max_gib is not None:
+        total = sum(entry.size_bytes for entry in kept)
+        for entry in kept:
+            if total <= max_gib * 2**30:
+                break
+            doomed.append(entry)
+            total -= entry.size_bytes
+    return doomed
 
 
 def _tree_size(paths: Iterable[Path]) -> int:

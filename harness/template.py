@@ -27,7 +27,7 @@ from harness.arch import architecture
 from harness.errors import CacheError, MachineError
 from harness.machine import Memory, qemu_version
 from harness.spec import MachineSpec
-from harness.store import Store, digest
+from harness.store import Store, digest, to_prune
 from harness.vm import Saved, VirtualMachine
 
 log = logging.getLogger(__name__)
@@ -230,15 +230,12 @@ class Templates:
 
     def _make_room(self, newest: str) -> None:
         """Drop the templates that were not used for longest, until the rest is within the limit."""
-        limit = float(os.environ.get("HARNESS_TEMPLATES_GIB") or LIMIT_GIB) * 2**30
+        limit = float(os.environ.get("HARNESS_TEMPLATES_GIB") or LIMIT_GIB)
         entries = [entry for entry in self._store.entries() if entry.kind == _KIND]
-        total = sum(entry.size_bytes for entry in entries)
-        for entry in entries:
-            if total <= limit:
-                break
+        # The newest was used last: only a limit of nothing would drop it.
+        for entry in to_prune(entries, max_gib=limit):
             if entry.key != newest:
                 self._store.remove(_KIND, entry.key)
-                total -= entry.size_bytes
 
 
 def _as_kept(facts: Any) -> Any:

@@ -204,3 +204,19 @@ def test_close_keeps_the_text_and_gives_the_descriptors_back(tmp_path: Path) -> 
     os.close(typed)
     assert console.since(0) == "kept\n"
     assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_console_says_when_something_was_printed(qemu: Qemu) -> None:
+    before = time.monotonic()
+    qemu.print("first\n")
+    qemu.console.expect(["first"], timeout_s=5)
+    between = time.monotonic()
+    time.sleep(0.05)
+    qemu.print("second\n")
+    qemu.console.expect(["second"], timeout_s=5)
+    first, second = qemu.console.when("first"), qemu.console.when("second")
+    assert first is not None
+    assert second is not None
+    assert before <= first <= between < second
+    assert qemu.console.when("third") is None
+    assert qemu.console.when("first", mark=6) is None

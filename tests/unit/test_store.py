@@ -13,7 +13,7 @@ import pytest
 
 import harness.store
 from harness.errors import CacheError
-from harness.store import Store, digest
+from harness.store import Entry, Store, digest, to_prune
 
 
 @pytest.fixture
@@ -160,3 +160,29 @@ def test_interrupt_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.Mo
         harness.store.interrupted.set()
         thread.join(10)
     assert ended == ["interrupted while waiting: it builds"]
+
+
+def entry(key: str, used: float, size: int) -> Entry:
+    return Entry(kind="build", key=key, path=Path(key), size_bytes=size, used=used)
+
+
+@pytest.mark.parametrize(
+    ("limits", "dropped"),
+    [
+        ({"unused_days": 10.0}, ["old"]),
+        ({"max_gib": 2.5}, ["old"]),
+        ({"max_gib": 1.5}, ["old", "recent"]),
+        ({"max_gib": 3.0}, []),
+        ({"unused_days": 10.0, "max_gib": 1.0}, ["old", "recent"]),
+    ],
+)
+def test_prune_drops_what_was_not_used_for_longest(
+    limits: dict[str, float], dropped: list[str]
+) -> None:
+    now = time.time()
+    entries = [
+        entry("old", now - 20 * 86400, 2**30),
+        entry("recent", now - 86400, 2**30),
+        entry("new", now, 2**30),
+    ]
+    assert [found.key for found in to_prune(entries, **limits)] == dropped
