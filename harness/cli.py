@@ -75,6 +75,7 @@ from harness.errors import (
     SeriesError,
 )
 from harness.host import check_host
+from harness.html import write_report
 from harness.matrix import (
     HEADER,
     cell_line,
@@ -202,6 +203,11 @@ examples:
   git config b4.review-series-check-cmd 'harness check-series'
 
 prints a JSON array of results (tool, status, summary, url, details) as b4 review reads it
+""",
+    "report": """\
+examples:
+  harness report                            of the newest results
+  harness report results/20261124-104716
 """,
     "bench": """\
 examples:
@@ -505,6 +511,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         check.set_defaults(pytest_args=())
         check.usage = f"{check.prog} [OPTION ...] [FILE] [-- PYTEST-ARGS ...]"
+    report = add("report", _report, "make the HTML report of a results directory again")
+    report.add_argument("directory", type=Path, nargs="?", default=Path("results/latest"))
     bench = add("bench", _bench, "what boots, clones, updates and builds cost", tree, vm, output)
     bench.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
     bench.add_argument("--runs", metavar="N", type=int, default=10, help="of each (default: 10)")
@@ -662,9 +670,14 @@ def _run(args: argparse.Namespace, ui: _Ui) -> int:
     if not path.exists():
         return status
     results = read_results(path)
-    print_results(results, ui.out, directory=directory)
+    print_results(results, ui.out, directory=write_report(directory))
     _write_json(args, results.to_json())
     return status
+
+
+def _report(args: argparse.Namespace, ui: _Ui) -> int:
+    ui.out.print(f"report: {write_report(args.directory.resolve())}", markup=False, soft_wrap=True)
+    return int(ExitCode.PASSED)
 
 
 def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
@@ -706,7 +719,8 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
             found = matrix_json(applied, profiles, results)
             (directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
     print_tables(results, subjects, ui.out)
-    ui.out.print(f"{summary(results, len(cells))}\nreport: {directory}", soft_wrap=True)
+    report = write_report(directory)
+    ui.out.print(f"{summary(results, len(cells))}\nreport: {report}", soft_wrap=True)
     _write_json(args, found)
     return int(matrix_exit_code(results))
 
@@ -748,7 +762,9 @@ def _bisect(args: argparse.Namespace, ui: _Ui) -> int:
     print_bisection(found, ui.out)
     result = bisect_json(found)
     (directory / "bisect.json").write_text(json.dumps(result, indent=2) + "\n")
-    ui.out.print(f"log: {directory / 'bisect.json'}", soft_wrap=True)
+    ui.out.print(
+        f"log: {directory / 'bisect.json'}\nreport: {write_report(directory)}", soft_wrap=True
+    )
     _write_json(args, result)
     return int(ExitCode.PASSED if len(found.first) == 1 else ExitCode.TESTS_FAILED)
 
@@ -776,7 +792,7 @@ def _mutants(args: argparse.Namespace, ui: _Ui) -> int:
         ui.out.print(trial_line(trials[-1]), soft_wrap=True)
         (directory / "mutants.json").write_text(json.dumps(mutants_json(trials), indent=2) + "\n")
     print_trials(trials, ui.out)
-    ui.out.print(f"report: {directory}", markup=False, soft_wrap=True)
+    ui.out.print(f"report: {write_report(directory)}", markup=False, soft_wrap=True)
     _write_json(args, mutants_json(trials))
     if args.table is not None:
         source = applied.source

@@ -628,7 +628,10 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
         met |= {splat.title for splat in verdict.expected}
         for splat in verdict.unexpected:
             report.harness["splats"].append(splat.title)
-            report.sections.append(("splat", watch.machine.decode(splat)))
+            decoded = watch.machine.decode(splat)
+            report.sections.append(("splat", decoded))
+            with _splats_file(session, item).open("a") as stream:
+                stream.write(f"{decoded}\n\n")
     # Trouble that comes with a splat is the kernel's, not the harness's.
     if report.harness["splats"] and (
         report.passed or report.harness["outcome"] == Outcome.ERROR.value
@@ -644,7 +647,7 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
 
 def _keep_console(session: _Session, item: pytest.Item, report: Any, text: str) -> None:
     """Append to the test's console file; show the slice with a report that did not pass."""
-    path = session.directory / "console" / f"{sanitised(item.nodeid)}.log"
+    path = _console_file(session, item)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         stream.write(f"==== {report.when}\n{text}")
@@ -656,6 +659,14 @@ def _keep_console(session: _Session, item: pytest.Item, report: Any, text: str) 
         before = len(lines) - _CONSOLE_LINES
         lines = [f"({before} lines before these are in {path})", *lines[before:]]
     report.sections.append((f"console during {report.when}", "\n".join(lines)))
+
+
+def _console_file(session: _Session, item: pytest.Item) -> Path:
+    return session.directory / "console" / f"{sanitised(item.nodeid)}.log"
+
+
+def _splats_file(session: _Session, item: pytest.Item) -> Path:
+    return _console_file(session, item).with_suffix(".splats")
 
 
 def sanitised(nodeid: str) -> str:

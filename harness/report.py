@@ -166,12 +166,38 @@ class RunResults:
             "seconds": round(self.seconds, 3),
         }
 
+    def to_ktap(self) -> str:
+        """Return the tests as KTAP (``Documentation/dev-tools/ktap.rst``).
+
+        A test that does what is expected of it at an early position is ``ok``; one without a
+        verdict is skipped, as there is no other word for it.
+        """
+        lines = ["KTAP version 1", f"1..{len(self.tests)}"]
+        for number, test in enumerate(self.tests, 1):
+            failed = test.outcome in (Outcome.FAILED, Outcome.CRASHED)
+            if self.judge == "expected":
+                failed = test.unexpected and test.outcome is not Outcome.ERROR
+            name = test.id.replace("#", "\\#")
+            line = f"{'not ok' if failed else 'ok'} {number} {name}"
+            if test.outcome is Outcome.SKIPPED:
+                line += " # SKIP"
+            elif test.outcome is Outcome.ERROR:
+                line += " # SKIP no verdict"
+            elif not failed and test.outcome is not Outcome.PASSED:
+                line += " # XFAIL"
+            lines.append(line)
+        return "\n".join(lines) + "\n"
+
     def write(self, path: Path) -> None:
-        """Write the JSON form to *path*, whole or not at all."""
+        """Write the JSON form to *path*, whole or not at all, and the KTAP form beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        making = path.with_name(f".{path.name}.new")
-        making.write_text(json.dumps(self.to_json(), indent=2) + "\n")
-        making.replace(path)
+        for target, text in (
+            (path.with_suffix(".ktap"), self.to_ktap()),
+            (path, json.dumps(self.to_json(), indent=2) + "\n"),
+        ):
+            making = target.with_name(f".{target.name}.new")
+            making.write_text(text)
+            making.replace(target)
 
 
 def read_results(path: Path) -> RunResults:

@@ -154,7 +154,8 @@ def test_write_makes_its_directory_and_leaves_nothing_else(
     results: RunResults, tmp_path: Path
 ) -> None:
     results.write(tmp_path / "new" / "results.json")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["results.json"]
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == ["results.json", "results.ktap"]
 
 
 def test_json_says_its_schema(results: RunResults) -> None:
@@ -295,3 +296,29 @@ def test_summary_of_no_tests_says_so(results: RunResults) -> None:
 
 def test_summary_ends_with_the_directory(results: RunResults, tmp_path: Path) -> None:
     assert printed(results, tmp_path).rstrip().endswith(f"report: {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("judge", "outcome", "unexpected", "line"),
+    [
+        ("desired", Outcome.PASSED, False, "ok 1 t.py::a"),
+        ("desired", Outcome.FAILED, True, "not ok 1 t.py::a"),
+        ("desired", Outcome.CRASHED, True, "not ok 1 t.py::a"),
+        ("desired", Outcome.SKIPPED, False, "ok 1 t.py::a # SKIP"),
+        ("desired", Outcome.ERROR, True, "ok 1 t.py::a # SKIP no verdict"),
+        ("expected", Outcome.FAILED, False, "ok 1 t.py::a # XFAIL"),
+        ("expected", Outcome.PASSED, True, "not ok 1 t.py::a"),
+    ],
+)
+def test_ktap_has_a_line_for_each_test(
+    results: RunResults,
+    judge: str,
+    outcome: Outcome,
+    unexpected: bool,
+    line: str,
+    tmp_path: Path,
+) -> None:
+    test = TestResult(id="t.py::a", outcome=outcome, seconds=0.1, unexpected=unexpected)
+    found = dataclasses.replace(results, judge=judge, tests=(test,))
+    found.write(tmp_path / "results.json")
+    assert (tmp_path / "results.ktap").read_text() == f"KTAP version 1\n1..1\n{line}\n"

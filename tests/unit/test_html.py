@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The report's page: what it says, that nothing becomes markup, and that a browser is at ease."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from harness.errors import SpecError
+from harness.html import render, write_report
+from harness.report import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
+
+HOSTILE = "</pre></script><script>document.title='owned'</script><img src=x onerror=alert(1)>&\"'"
+SUBJECTS = ["base", "first: change one thing", f"second: {HOSTILE}"]
+FLIPPING = "test_a.py::test_flips"
+
+
+def results(position: int, **changes: Any) -> RunResults:
+    outcome = Outcome.PASSED if position >= 2 else Outcome.FAILED
+    return dataclasses.replace(
+        RunResults(
+            kernel={
+                "version": "7.0.13",
+                "label": "a tree",
+                "base": "abc",
+                "commit": "def",
+                "release": f"7.0.13-p{position:02}",
+                "build_seconds": 12.0,
+                "cached": False,
+                "warnings": 0,
+                "new_warnings": [],
+                "toolchain": "gcc",
+                "config": "config",
+            },
+            series={
+                "name": "s",
+                "title": "A series",
+                "position": position,
+                "total": 2,
+                "patches": [{"position": n, "subject": SUBJECTS[n], "commit": "c"} for n in (1, 2)],
+            },
+            profile="default",
+            accel="tcg",
+            judge="expected",
+            machine={
+                "arch": "x86_64",
+                "qemu": "7.2",
+                "accel_reason": "asked for",
+                "memory_mib": 64,
+                "cpus": 2,
+                "cmdline": ["kho=on"],
+                "image": "i",
+            },
+            tests=(
+                TestResult(id="test_a.py::test_plain", outcome=Outcome.PASSED, seconds=0.1),
+                TestResult(
+                    id=FLIPPING,
+                    outcome=outcome,
+                    seconds=0.1,
+                    message="" if position >= 2 else HOSTILE,
+                    expected=outcome.value,
+                    console="console/flips.log",
+                ),
+                TestResult(
+                    id="test_b.py::test_odd",
+                    outcome=Outcome.FAILED if position == 1 else Outcome.PASSED,
+                    seconds=0.1,
+                    message="odd" if position == 1 else "",
+                    unexpected=position == 1,
+                    splats=("BUG: odd",) if position == 1 else (),
+                    console="console/odd.log",
+                ),
+            ),
+            live_updates=(
+                UpdateResult(
+                    test="test_a.py::test_flips",
+                    from_release="one",
+                    to_release="two",
+                    from_boot_id="1",
+                    to_boot_id="2",
+                    qemu_pid=1,
+                    number=1,
+                    preserved=2,
+                    verified=2,
+                    stages={"preserve": 0.1, "load": 1.0, "blackout": 2.0},
+                ),
+            ),
+            boots=(
+                BootResult(
+                    release="r", outcome=Boot.OK, seconds=2.0, message="", machine="machines/001"
+                ),
+            ),
+            seconds=3.0,
+        ),
+        **changes,
+    )
+
+
+def write_cell(directory: Path, position: int) -> None:
+    results(position).write(directory / "results.json")
+    console = directory / "console"
+    console.mkdir()
+    (console / "flips.log").write_text(f"a line\n{HOSTILE}\n")
+    (console / "odd.log").write_text("".join(f"line {n}\n" for n in range(200)))
+    (console / "odd.splats").write_text("BUG: odd\n  at file.c:12\n")
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Path:
+    """A matrix of three positions: one test flips at 2, one is odd at 1."""
+    directory = tmp_path / "matrix"
+    positions = []
+    for position in range(3):
+        name = f"p{position:02}-default"
+        (directory / name).mkdir(parents=True)
+        write_cell(directory / name, position)
+        positions.append(
+            {
+                "position": position,
+                "profile": "default",
+                "subject": SUBJECTS[position],
+                "status": "tested",
+                "message": "",
+                "build": {
+                    "status": "ok",
+                    "commit": "c",
+                    "seconds": 12.0,
+                    "cached": position == 0,
+                    "new_warnings": ["luo.c: unused"] if position == 1 else [],
+                },
+                "boot": {"status": "ok", "seconds": 2.0},
+                "tests": {},
+                "seconds": 5.0,
+                "cached": position == 0,
+                "directory": f"/somewhere/else/{name}",
+                "reproduce": f"harness run --position {position} --expected",
+            }
+        )
+    data = {
+        "schema": 1,
+        "base": "abc",
+        "series": "s",
+        "profiles": ["default"],
+        "positions": positions,
+        "transitions": [
+            {
+                "test": FLIPPING,
+                "profile": "default",
+                "from": 1,
+                "to": 2,
+                "subject": SUBJECTS[2],
+                "before": "failed",
+                "after": "passed",
+            }
+        ],
+        "unexpected": [
+            {
+                "position": 1,
+                "profile": "default",
+                "test": "test_b.py::test_odd",
+                "expected": "passed",
+                "outcome": "failed",
+                "message": "odd",
+                "verdict": True,
+                "log": None,
+                "reproduce": "harness run --position 1 --expected -- tests/guest/test_b.py",
+            }
+        ],
+    }
+    (directory / "matrix.json").write_text(json.dumps(data))
+    return directory
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+# -- what is in it ---------------------------------------------------------------------------
+
+
+def test_nothing_from_a_kernel_becomes_markup(matrix: Path) -> None:
+    page = Elements(render(matrix))
+    assert HOSTILE in page.text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not any(tag == "img" for tag, _ in page.tags)
+    assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+
+
+def test_page_loads_nothing(matrix: Path) -> None:
+    page = Elements(render(matrix))
+    for tag, attrs in page.tags:
+        assert "src" not in attrs, tag
+        assert tag != "link"
+        assert (attrs.get("href") or "#").startswith("#")
+    (policy,) = (a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a)
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_each_patch_is_shown_with_what_it_changes(matrix: Path) -> None:
+    text = re.sub(r"\s+", " ", Elements(render(matrix)).text)
+    changes = text.partition("What each patch changes")[2].partition("Every test")[0]
+    assert re.search(r"1 first: change one thing no test changes here", changes)
+    assert re.search(r"2 second: .* failed . passed test_flips default", changes)
+    assert "1 not as they should be" in text
+
+
+def test_evidence_has_message_splat_console_and_command(matrix: Path) -> None:
+    page = render(matrix)
+    start = page.index('<details class="one" id="p01-default-test-b-py-test-odd"')
+    part = page[start : page.index("</details>", start)]
+    for words in ("at file.c:12", "line 199", "140 lines before these", "harness run --position 1"):
+        assert words in part
+    assert "line 139\n" not in part
+
+
+def test_links_of_the_page_lead_somewhere(matrix: Path) -> None:
+    page = Elements(render(matrix))
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
+    assert {str(link)[1:] for link in links} <= set(ids)
+
+
+def test_report_of_one_run(tmp_path: Path) -> None:
+    write_cell(tmp_path, 1)
+    text = Elements(render(tmp_path)).text
+    assert "7.0.13-p01, profile default" in text
+    assert "1 not as they should be" in text
+
+
+def test_cell_that_did_not_build_is_told(matrix: Path) -> None:
+    data = json.loads((matrix / "matrix.json").read_text())
+    data["positions"][1] |= {"status": "does not build", "message": "luo.c:1: error"}
+    (matrix / "matrix.json").write_text(json.dumps(data))
+    (matrix / "p01-default" / "results.json").unlink()
+    text = Elements(render(matrix)).text
+    assert "position 1, default: does not build" in text
+    assert "luo.c:1: error" in text
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"schema": 99}'])
+def test_directory_without_results_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "results.json").write_text(content)
+    with pytest.raises(SpecError):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+# -- in a browser ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    for word in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(word)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(executable_path="/usr/bin/chromedriver")
+    browser = webdriver.Chrome(options=options, service=service)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(chromium: webdriver.Chrome, matrix: Path) -> webdriver.Chrome:
+    chromium.set_window_size(1280, 900)
+    chromium.get_log("browser")
+    chromium.get_log("performance")
+    chromium.get(write_report(matrix).as_uri())
+    return chromium
+
+
+def shown_rows(page: webdriver.Chrome) -> list[str]:
+    rows = page.find_elements(By.CSS_SELECTOR, "#matrix tr[data-test]")
+    return [
+        row.get_dom_attribute("data-test").partition("::")[2] for row in rows if row.is_displayed()
+    ]
+
+
+def test_browser_has_nothing_to_complain_about(page: webdriver.Chrome) -> None:
+    assert page.title == "A series"
+    assert page.get_log("browser") == []
+    sent = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    urls = [
+        m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in urls if not url.startswith("file:")] == []
+    assert len(urls) == 1
+
+
+def test_browser_filters_rows(page: webdriver.Chrome) -> None:
+    assert shown_rows(page) == ["test_plain", "test_flips", "test_odd"]
+    words = page.find_element(By.ID, "words")
+    words.send_keys("FLIP")
+    assert shown_rows(page) == ["test_flips"]
+    assert page.find_element(By.ID, "shown").text == "1 tests shown"
+    words.send_keys(Keys.CONTROL, "a")
+    words.send_keys(Keys.DELETE)
+    page.find_element(By.ID, "only-flips").click()
+    assert shown_rows(page) == ["test_flips", "test_odd"]
+    page.find_element(By.ID, "only-odd").click()
+    assert shown_rows(page) == ["test_odd"]
+
+
+def test_browser_opens_the_evidence_of_a_mark_by_keyboard(page: webdriver.Chrome) -> None:
+    link = page.find_element(By.CSS_SELECTOR, "#matrix td.bad a")
+    details = page.find_element(By.CSS_SELECTOR, str(link.get_dom_attribute("href")))
+    assert details.get_dom_attribute("open") is None
+    link.send_keys(Keys.ENTER)
+    assert details.get_dom_attribute("open") is not None
+    assert "at file.c:12" in details.text
+    assert page.switch_to.active_element.tag_name == "summary"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_browser_scrolls_the_page_one_way_only(page: webdriver.Chrome, width: int) -> None:
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    try:
+        wide = page.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= width
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_browser_shows_text_with_enough_contrast(page: webdriver.Chrome, scheme: str) -> None:
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    pairs = page.execute_script(
+        """
+        const root = getComputedStyle(document.documentElement);
+        const value = (name) => root.getPropertyValue("--" + name).trim();
+        return [["text", "page"], ["text", "card"], ["soft", "page"], ["soft", "card"],
+                ["ok", "ok-back"], ["stated", "stated-back"], ["bad", "bad-back"],
+                ["error", "error-back"], ["accent", "page"], ["text", "mono-back"]]
+            .map(([a, b]) => [a + " on " + b, value(a), value(b)]);
+        """
+    )
+    assert {
+        name: _contrast(one, other) for name, one, other in pairs if _contrast(one, other) < 4.5
+    } == {}
+
+
+def _contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours (WCAG 2.1, 1.4.3)."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
