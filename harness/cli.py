@@ -74,6 +74,7 @@ from harness.errors import (
     KconfigError,
     SeriesError,
 )
+from harness.history import History
 from harness.host import check_host
 from harness.html import write_report
 from harness.matrix import (
@@ -95,7 +96,7 @@ from harness.mutants import exit_code as mutants_exit_code
 from harness.mutants import to_json as mutants_json
 from harness.mutants import to_markdown as mutants_markdown
 from harness.pipeline import Pipeline, target_from_settings
-from harness.report import print_results, read_results
+from harness.report import RunResults, print_results, read_results
 from harness.review import (
     TRACKING,
     Status,
@@ -108,8 +109,8 @@ from harness.review import (
 )
 from harness.series import read_headings
 from harness.source import check_out
-from harness.spec import MUTANTS_DIR, Target, load_profile
-from harness.store import Entry, Store, to_prune
+from harness.spec import GUEST_TESTS_DIR, MUTANTS_DIR, Target, load_profile
+from harness.store import Entry, Store, digest, to_prune
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +209,15 @@ prints a JSON array of results (tool, status, summary, url, details) as b4 revie
 examples:
   harness report                            of the newest results
   harness report results/20261124-104716
+""",
+    "history": """\
+examples:
+  harness history                           the newest runs
+  harness history test memfd                what tests of that name came to
+  harness history flaky                     different verdicts on the same inputs
+  harness history bad                       what is bad now, and since when
+  harness history figures
+  harness history --keep 500
 """,
     "bench": """\
 examples:
@@ -513,6 +523,13 @@ def _parser() -> argparse.ArgumentParser:
         check.usage = f"{check.prog} [OPTION ...] [FILE] [-- PYTEST-ARGS ...]"
     report = add("report", _report, "make the HTML report of a results directory again")
     report.add_argument("directory", type=Path, nargs="?", default=Path("results/latest"))
+    history = add("history", _history, "what earlier runs came to", output)
+    history.add_argument(
+        "what", nargs="?", default="runs", choices=tuple(_HISTORY_COLUMNS), help="(default: runs)"
+    )
+    history.add_argument("name", nargs="?", help="of tests, or a part of it, for 'test'")
+    history.add_argument("--limit", metavar="N", type=int, default=20, help="lines (default: 20)")
+    history.add_argument("--keep", metavar="N", type=int, help="drop all but the newest N runs")
     bench = add("bench", _bench, "what boots, clones, updates and builds cost", tree, vm, output)
     bench.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
     bench.add_argument("--runs", metavar="N", type=int, default=10, help="of each (default: 10)")
@@ -670,9 +687,73 @@ def _run(args: argparse.Namespace, ui: _Ui) -> int:
     if not path.exists():
         return status
     results = read_results(path)
+    _remember(ui, results, directory)
     print_results(results, ui.out, directory=write_report(directory))
     _write_json(args, results.to_json())
     return status
+
+
+def _remember(ui: _Ui, results: RunResults, directory: Path) -> None:
+    """Add a run to the history; what is wrong with that is no part of the run's verdict."""
+    builds = [part for pair in sorted(results.builds.items()) for part in pair]
+    inputs = digest(*builds, GUEST_TESTS_DIR, results.accel, results.machine["cmdline"])
+    try:
+        with History() as history:
+            history.add_run(results, directory=directory, inputs=inputs)
+    except HarnessError as error:
+        ui.error(error)
+
+
+def _history(args: argparse.Namespace, ui: _Ui) -> int:
+    with History() as history:
+        if args.keep is not None:
+            ui.out.print(f"dropped {history.prune(args.keep)} runs, kept {args.keep} at most")
+        if args.what == "flaky":
+            found = [
+                dataclasses.asdict(item) | {"rate": f"{item.rate:.0%}"} for item in history.flaky()
+            ]
+        elif args.what == "bad":
+            found = [dataclasses.asdict(item) for item in history.bad_since()]
+        elif args.what == "figures":
+            found = history.figures(args.limit)
+        elif args.what == "test":
+            if not args.name:
+                raise InputError("no test is named", hint="harness history test memfd")
+            found = history.trend(args.name, args.limit)
+        else:
+            found = history.runs(args.limit)
+        ui.out.print(_history_table(found, args.what) if found else "nothing is recorded")
+    _write_json(args, {"file": str(history.path), args.what: found})
+    return int(ExitCode.PASSED)
+
+
+_HISTORY_COLUMNS = {
+    "runs": ("at", "release", "profile", "accel", "tests", "bad", "seconds", "directory"),
+    "test": ("at", "release", "profile", "outcome", "bad", "seconds", "test"),
+    "flaky": ("test", "release", "profile", "runs", "bad", "rate"),
+    "bad": ("at", "commit", "profile", "position", "runs", "good", "test"),
+    "figures": ("at", "release", "accel", "name", "minimum", "median", "maximum", "unit"),
+}
+
+
+def _history_table(found: list[dict[str, Any]], what: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    columns = _HISTORY_COLUMNS[what]
+    for name in columns:
+        table.add_column({"at": "since" if what == "bad" else "when"}.get(name, name))
+    for row in found:
+        table.add_row(*(Text(_history_word(name, row[name])) for name in columns))
+    return table
+
+
+def _history_word(name: str, value: object) -> str:
+    if value is None:
+        return "never" if name == "good" else "-"
+    if name in ("at", "good") and isinstance(value, float | int):
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(value))
+    if name == "commit":
+        return str(value)[:12]
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
 def _report(args: argparse.Namespace, ui: _Ui) -> int:
@@ -715,6 +796,8 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
         parallel = args.parallel or max(2, (os.cpu_count() or 1) // 2)
         for result in run_cells(cells, run, keep_going=args.keep_going, parallel=parallel):
             results.append(result)
+            if result.results is not None and not result.cached:
+                _remember(ui, result.results, result.directory)
             ui.line(cell_line(result, subjects[position_of(result)]))
             found = matrix_json(applied, profiles, results)
             (directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
@@ -1033,7 +1116,11 @@ def _bench(args: argparse.Namespace, ui: _Ui) -> int:
             progress(f"measuring {what}")
             figures += measure()
     ui.out.print(figure_table(figures))
-    _write_json(args, {figure.name: figure.as_json() for figure in figures})
+    measured = {figure.name: figure.as_json() for figure in figures}
+    with History() as history:
+        accel, profile = pipeline.accel.name, pipeline.profile.name
+        history.add_figures(measured, release=build.release, accel=accel, profile=profile)
+    _write_json(args, measured)
     return int(ExitCode.PASSED)
 
 

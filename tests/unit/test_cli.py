@@ -31,6 +31,7 @@ def harness(cache: Path, *words: str | Path) -> subprocess.CompletedProcess[str]
         env={
             **{name: value for name, value in os.environ.items() if "HARNESS" not in name},
             "HARNESS_CACHE": str(cache),
+            "HARNESS_HISTORY": str(cache / "history.sqlite"),
             "COLUMNS": "100",
             "PYTHONPATH": os.environ.get("PYTHONPATH") or str(ROOT),
         },
@@ -349,3 +350,35 @@ def test_doctor_json_lists_what_was_looked_for(cache: Path, tmp_path: Path) -> N
     out = tmp_path / "out.json"
     harness(cache, "doctor", "--json", out)
     assert {"make", "gcc", "git"} <= {item["name"] for item in json.loads(out.read_text())["items"]}
+
+
+def test_history_of_nothing_says_so(cache: Path) -> None:
+    done = harness(cache, "history")
+    assert (done.returncode, done.stdout) == (0, "nothing is recorded\n")
+
+
+def test_history_that_is_none_is_refused(cache: Path) -> None:
+    cache.mkdir()
+    (cache / "history.sqlite").write_text("something else" * 100)
+    done = harness(cache, "history")
+    assert done.returncode == 2
+    assert "history.sqlite cannot be used as the history" in done.stderr
+    assert "hint:" in done.stderr
+
+
+def test_report_of_nothing_is_refused(cache: Path) -> None:
+    done = harness(cache, "report", str(cache.parent))
+    assert done.returncode == 2
+    assert "holds no results" in done.stderr
+
+
+def test_cache_prune_wants_to_know_what(cache: Path) -> None:
+    done = harness(cache, "cache", "prune")
+    assert done.returncode == 2
+    assert "--unused-days N or --max-gib N" in done.stderr
+
+
+def test_cache_list_of_nothing(cache: Path) -> None:
+    done = harness(cache, "cache", "list")
+    assert done.returncode == 0
+    assert "in all: 0.00 GB" in done.stdout
