@@ -12,6 +12,7 @@ saved and restored in some hundredths of a second.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import json
@@ -24,7 +25,7 @@ from typing import Any, Protocol
 
 from harness import command
 from harness.arch import architecture
-from harness.errors import CacheError, MachineError
+from harness.errors import CacheError, CommandError, MachineError
 from harness.machine import Memory, qemu_version
 from harness.spec import MachineSpec
 from harness.store import Store, digest, to_prune
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 _KIND = "template"
 _RECIPE = 1
 _MEMORY, _DEVICES, _FACTS = "memory", "devices", "saved.json"
+
+COPY_S = 300.0
+"""Seconds to copy a machine's memory, some hundred MB."""
 
 LIMIT_GIB = 12.0
 """Room for templates in the cache; ``HARNESS_TEMPLATES_GIB`` sets another."""
@@ -82,6 +86,12 @@ class Started:
     cloned: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    machine: VirtualMachine
+    entry: Path
+
+
 class Templates:
     """The templates of one kernel on one kind of machine.
 
@@ -126,21 +136,9 @@ class Templates:
         :param booting: told of each machine that is booted before it starts.
         :raises HarnessError: what booting the machine, or the step, raises.
         """
-        key = self.key(step)
-        clone = self._clone(key, log_dir)
-        if clone is None:
-            with self._store.lock(f"{_KIND}-{key}", waiting="it makes the same template"):
-                clone = self._clone(key, log_dir)
-                if clone is None:
-                    self._produce(key, log_dir, step, booting)
-            clone = clone or self._clone(key, log_dir)
-        if clone is None:
-            raise MachineError(
-                "a template that was just made cannot be used",
-                hint="--no-templates boots every machine",
-                log=log_dir / "qemu.log",
-            )
-        return clone
+        clone = self._on(step, log_dir, booting, lambda entry: self._clone(entry, log_dir))
+        kept = json.loads((clone.entry / _FACTS).read_text())
+        return Started(clone.machine, kept["facts"], cloned=True)
 
     def boot(
         self,
@@ -160,26 +158,62 @@ class Templates:
             raise
         return Started(machine, _as_kept(facts), cloned=False)
 
-    def _clone(self, key: str, log_dir: Path) -> Started | None:
-        """Return a clone, ``None`` when there is no template that works."""
+    def _on(
+        self,
+        step: Step | None,
+        log_dir: Path,
+        booting: Callable[[VirtualMachine], None],
+        start: Callable[[Path], VirtualMachine],
+    ) -> _Running:
+        """Start a machine on a template, which is made when it is missing or does not work."""
+        for _ in range(2):
+            entry = self._entry(step, log_dir, booting)
+            try:
+                return _Running(start(entry), entry)
+            except (MachineError, CommandError, OSError) as error:
+                # Another process that makes room may have dropped it under our hands.
+                failure = str(error)
+                log.warning("a machine template cannot be used, and is made anew: %s", error)
+                self._store.remove(_KIND, self.key(step))
+        raise MachineError(
+            f"a template that was just made cannot be used: {failure}",
+            hint="--no-templates boots every machine",
+            log=log_dir / "qemu.log",
+        )
+
+    def _entry(
+        self, step: Step | None, log_dir: Path, booting: Callable[[VirtualMachine], None]
+    ) -> Path:
+        """Return a template's directory; make it when there is none, or a damaged one."""
+        key = self.key(step)
+        found = self._found(key)
+        if found is None:
+            with self._store.lock(f"{_KIND}-{key}", waiting="it makes the same template"):
+                found = self._found(key)
+                if found is None:
+                    self._produce(key, log_dir, step, booting)
+                    found = self._found(key)
+        assert found is not None  # noqa: S101 - just made
+        return found
+
+    def _found(self, key: str) -> Path | None:
         try:
-            entry = self._store.get(_KIND, key)
+            return self._store.get(_KIND, key)
         except CacheError as error:
             log.warning("a machine template is made anew: %s", error)
             self._store.remove(_KIND, key)
             return None
-        if entry is None:
-            return None
+
+    def _clone(self, entry: Path, log_dir: Path) -> VirtualMachine:
+        return self._resumed(entry, log_dir, Memory(file=entry / _MEMORY, private=True))
+
+    def _resumed(self, entry: Path, log_dir: Path, memory: Memory) -> VirtualMachine:
+        """Start a machine that goes on from what *entry* holds, in *memory*."""
         kept = json.loads((entry / _FACTS).read_text())
-        memory = Memory(file=entry / _MEMORY, private=True, state=entry / _DEVICES)
+        memory = dataclasses.replace(memory, state=entry / _DEVICES)
         machine = self._make(log_dir, memory=memory, saved=Saved(**kept["saved"]))
-        try:
-            machine.start()
-        except MachineError as error:
-            log.warning("a machine template cannot be used, and is made anew: %s", error)
-            self._store.remove(_KIND, key)
-            return None
-        return Started(machine, kept["facts"], cloned=True)
+        machine.start()
+        return machine
 
     def _produce(
         self,
@@ -215,18 +249,15 @@ class Templates:
         self, entry: Path, log_dir: Path, booting: Callable[[VirtualMachine], None]
     ) -> VirtualMachine:
         """Return a clone of the booted machine whose memory is a file that can be saved."""
-        self.start(log_dir / "template", booting=booting).machine.close()
-        base = self._store.get(_KIND, self.key())
-        assert base is not None  # noqa: S101 - it was just used
-        command.run(
-            ["cp", "--sparse=always", "--reflink=auto", base / _MEMORY, entry / _MEMORY],
-            timeout_s=300,
-        )
-        kept = json.loads((base / _FACTS).read_text())
-        memory = Memory(file=entry / _MEMORY, state=base / _DEVICES)
-        machine = self._make(log_dir / "template", memory=memory, saved=Saved(**kept["saved"]))
-        machine.start()
-        return machine
+
+        def start(base: Path) -> VirtualMachine:
+            command.run(
+                ["cp", "--sparse=always", "--reflink=auto", base / _MEMORY, entry / _MEMORY],
+                timeout_s=COPY_S,
+            )
+            return self._resumed(base, log_dir / "template", Memory(file=entry / _MEMORY))
+
+        return self._on(None, log_dir / "template", booting, start).machine
 
     def _make_room(self, newest: str) -> None:
         """Drop the templates that were not used for longest, until the rest is within the limit."""
