@@ -772,7 +772,7 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
     subjects = subjects_of(applied)
     cells = make_cells(
         pipeline.target,
-        parse_positions(args.positions, applied.last),
+        parse_positions(args.positions, applied.last, applied.worth),
         profiles,
         pytest_args=tuple(args.pytest_args),
         cmdline=args.cmdline or "",

@@ -31,12 +31,17 @@ from harness.store import interrupted
 SCHEMA = 1
 
 
-def parse_positions(text: str | None, last: int) -> tuple[int, ...]:
-    """Read ``0..3,9,11``: positions in ascending order; ``None`` is all of them.
+def parse_positions(
+    text: str | None, last: int, usual: tuple[int, ...] | None = None
+) -> tuple[int, ...]:
+    """Read ``0..3,9,11``: positions in ascending order.
 
+    :param usual: what ``None`` stands for; all of them when that is ``None`` too.
     :param last: the last position that there is.
     :raises SpecError: when it is nothing of the kind, or names a position that there is not.
     """
+    if text is None and usual is not None:
+        return usual
     found: set[int] = set()
     for word in (text if text is not None else f"0..{last}").split(","):
         match = re.fullmatch(r"\s*(\d+)(?:\s*\.\.\s*(\d+))?\s*", word, re.ASCII)

@@ -219,7 +219,7 @@ class Pipeline:
             return True
         for position in self.applied.positions[1:]:
             if position.subject == subject:
-                return position.number <= self.position().number
+                return position.already or position.number <= self.position().number
         return subject in self._base_subjects
 
     @cached_property
@@ -445,7 +445,12 @@ class Pipeline:
                 for item in applied.support
             ],
             "patches": [
-                {"position": p.number, "subject": p.subject, "commit": p.commit}
+                {
+                    "position": p.number,
+                    "subject": p.subject,
+                    "commit": p.commit,
+                    "already": p.already,
+                }
                 for p in applied.positions[1:]
             ],
         }

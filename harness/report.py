@@ -333,7 +333,11 @@ def _patches(results: RunResults) -> Table:
             str(item["position"]),
             item["commit"][:12] if applied else "",
             Text(item["subject"]),
-            "applied" if applied else "not applied",
+            "in the tree already"
+            if item.get("already")
+            else "applied"
+            if applied
+            else "not applied",
             style="" if applied else "dim",
         )
     return table

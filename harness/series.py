@@ -95,12 +95,15 @@ class Position:
 
     :param subject: of the patch that makes the difference to the position before.
     :param tree: the git tree of *commit*.
+    :param already: whether the tree had the patch before, so that *commit* is that of the position
+        before.
     """
 
     number: int
     subject: str
     commit: str
     tree: str
+    already: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,16 @@ class AppliedSeries:
     def last(self) -> int:
         """The position with every patch, whether it can be had or not."""
         return len(self.series.patches) if self.series is not None else len(self.positions) - 1
+
+    @property
+    def worth(self) -> tuple[int, ...]:
+        """The positions that differ from each other: without those of patches the tree had.
+
+        When it had all of them, the last one stands for all.
+        """
+        already = {position.number for position in self.positions if position.already}
+        kept = tuple(number for number in range(self.last + 1) if number not in already)
+        return kept if len(kept) > 1 else (self.last,)
 
     def position(self, number: int | None) -> Position:
         """Return a position, the last one for ``None``.
@@ -371,6 +384,8 @@ def apply_series(
 ) -> AppliedSeries:
     """Turn base, support commits and patches into one commit each, up to one that does not apply.
 
+    Patches that the tree has already are passed over, and their positions say so.
+
     :param support: directory with ``support.yaml``; ``None`` for no support commits.
     :raises SeriesError: naming the support commit that does not apply, with file and hunk.
     """
@@ -379,18 +394,24 @@ def apply_series(
         chain = _Chain(source, store, progress)
         supports = tuple(_apply_support(chain, support)) if support is not None else ()
         positions = [Position(number=0, subject="base", commit=chain.commit, tree=chain.tree())]
+        already: frozenset[int] | None = None
         for patch in series.patches if series is not None else ():
-            try:
-                chain.apply(patch.mail, f"patch {patch.name}")
-            except SeriesError as error:
-                broken = error
-                break
+            if already is None or patch.number not in already:
+                try:
+                    chain.apply(patch.mail, f"patch {patch.name}")
+                except SeriesError as error:
+                    if already is None and series is not None:
+                        already = chain.already(series.patches[len(positions) - 1 :])
+                    if already is None or patch.number not in already:
+                        broken = error
+                        break
             positions.append(
                 Position(
                     number=patch.number,
                     subject=patch.subject,
                     commit=chain.commit,
                     tree=chain.tree(),
+                    already=already is not None and patch.number in already,
                 )
             )
         chain.close()
@@ -496,11 +517,11 @@ class _Chain:
 
     def apply(self, mail: bytes, what: str) -> None:
         """Add one commit."""
-        self._key = digest("chain", self._key, mail.decode("latin-1"))
-        ref = f"refs/harness/chain/{self._key}"
+        key = digest("chain", self._key, mail.decode("latin-1"))
+        ref = f"refs/harness/chain/{key}"
         known = git(self.repo, "rev-parse", "-q", "--verify", ref, check=False)
         if known.returncode == 0:
-            self.commit = known.stdout.strip()
+            self.commit, self._key = known.stdout.strip(), key
             return
         self._progress(f"applying {what}")
         self._prepare(mail)
@@ -515,7 +536,26 @@ class _Chain:
             git(self._directory, "am", "--abort", check=False)
             raise self._failed(mail, what, done.stderr + done.stdout)
         self.commit = self._at = git(self._directory, "rev-parse", "HEAD").stdout.strip()
+        self._key = key
         git(self.repo, "update-ref", ref, self.commit)
+
+    def already(self, patches: Sequence[Patch]) -> frozenset[int]:
+        """Return the numbers of the patches that the tree has already.
+
+        They are taken back from the last one on, since later patches may change what earlier ones
+        brought; one that cannot be taken back is not there, or not like this.
+        """
+        found = set()
+        for patch in reversed(patches):
+            self._prepare(patch.mail)
+            back = git(
+                self._directory, "apply", "--reverse", "--index",
+                input=_body(patch.mail).encode(), check=False,
+            )  # fmt: skip
+            if back.returncode == 0:
+                found.add(patch.number)
+        git(self._directory, "reset", "--quiet", "--hard", self.commit, check=False)
+        return frozenset(found)
 
     def close(self) -> None:
         """Remove the scratch work tree."""
@@ -550,11 +590,7 @@ class _Chain:
             input=_body(mail).encode(), check=False,
         )  # fmt: skip
         if again.returncode == 0:
-            return SeriesError(
-                f"{what} is already in the tree",
-                patch=what,
-                hint="test an older base (--base), or the tree as it is (--series none)",
-            )
+            return SeriesError(f"{what} is already in the tree", patch=what)
         if failed is not None:
             where = f"{failed.group(1)}, the hunk at line {failed.group(2)}"
         elif missing is not None:

@@ -316,6 +316,10 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def source(tree: Path) -> SourceTree:
+    return opened(tree)
+
+
+def opened(tree: Path) -> SourceTree:
     return SourceTree(
         repo=tree,
         base=git(tree, "rev-parse", "HEAD"),
@@ -531,9 +535,41 @@ def test_apply_patch_that_is_in_the_tree_says_so(
     text = mail("[PATCH] mm: done", body)
     if how == "quoted-printable":
         text = mail("[PATCH] mm: done", encoded(body), QUOTED)
-    with pytest.raises(SeriesError, match='patch 1 "mm: done" is already in the tree') as caught:
-        apply(source, series_of(tmp_path, text), store)
-    assert "--base" in (caught.value.hint or "")
+    applied, _ = apply(source, series_of(tmp_path, text), store)
+    zero, one = applied.positions
+    assert (one.already, one.commit, applied.broken) == (True, zero.commit, None)
+
+
+def test_extra_patch_that_is_in_the_tree_is_refused(
+    tmp_path: Path, source: SourceTree, store: Store
+) -> None:
+    applied, _ = apply(source, series_of(tmp_path, *STEPS), store)
+    file = tmp_path / "again.patch"
+    file.write_text(mail("[PATCH] mm: again", diff("kernel/equal.c", old="a = 0;", new="a = 1;")))
+    with pytest.raises(SeriesError, match="is already in the tree"):
+        on_top(source, store, applied.position(2), file)
+
+
+CHANGES = (
+    mail("[PATCH 1/3] mm: first", diff(new="one")),
+    mail("[PATCH 2/3] mm: second", diff(old="one", new="two")),
+    mail("[PATCH 3/3] mm: third", diff(old="two", new="three")),
+)
+
+
+@pytest.mark.parametrize("upstream", [0, 1, 2, 3])
+def test_patches_that_went_upstream_are_noticed_one_by_one(
+    tmp_path: Path, tree: Path, store: Store, upstream: int
+) -> None:
+    (tree / "kernel/a.c").write_text(("old", "one", "two", "three")[upstream] + "\n")
+    git(tree, "commit", "--quiet", "--allow-empty", "-am", "upstream")
+    source = opened(tree)
+    applied, _ = apply(source, series_of(tmp_path, *CHANGES), store)
+    assert applied.broken is None
+    assert [p.already for p in applied.positions[1:]] == [n <= upstream for n in (1, 2, 3)]
+    assert git(source.repo, "show", f"{applied.position(3).commit}:kernel/a.c") == "three"
+    assert len({p.commit for p in applied.positions}) == 4 - upstream
+    assert applied.worth == ((0, 1, 2, 3), (0, 2, 3), (0, 3), (3,))[upstream]
 
 
 def test_apply_quoted_printable_patch(tmp_path: Path, source: SourceTree, store: Store) -> None:
