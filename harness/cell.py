@@ -199,6 +199,12 @@ def reproduce(cell: Cell) -> str:
     return shlex.join(words)
 
 
+def inputs_of(results: RunResults) -> str:
+    """Return a key of what a run was about: runs with the same one should come to the same."""
+    builds = [part for pair in sorted(results.builds.items()) for part in pair]
+    return digest(*builds, GUEST_TESTS_DIR, results.accel, results.machine["cmdline"])
+
+
 def function_of(test_id: str) -> str:
     """Return what pytest calls a test: without the case of a kernel selftest at the end."""
     match = re.match(r".*?\.py::[^\[:]+(?:\[[^\]]*\])?", test_id)

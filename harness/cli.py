@@ -59,6 +59,7 @@ from harness.cell import (
     Cell,
     CellResult,
     CellStatus,
+    inputs_of,
     pytest_argv,
     pytest_environment,
     run_cell,
@@ -95,6 +96,8 @@ from harness.mutants import Trial, print_trials, read_mutants, trial_line, try_m
 from harness.mutants import exit_code as mutants_exit_code
 from harness.mutants import to_json as mutants_json
 from harness.mutants import to_markdown as mutants_markdown
+from harness.nightly import nightly_code, only_one, read_nightly, run_nightly
+from harness.nightly import summary as nightly_summary
 from harness.pipeline import Pipeline, target_from_settings
 from harness.report import RunResults, print_results, read_results
 from harness.review import (
@@ -109,8 +112,8 @@ from harness.review import (
 )
 from harness.series import read_headings
 from harness.source import check_out
-from harness.spec import GUEST_TESTS_DIR, MUTANTS_DIR, Target, load_profile
-from harness.store import Entry, Store, digest, to_prune
+from harness.spec import MUTANTS_DIR, PROJECT_ROOT, Target, load_profile
+from harness.store import Entry, Store, to_prune
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +212,13 @@ prints a JSON array of results (tool, status, summary, url, details) as b4 revie
 examples:
   harness report                            of the newest results
   harness report results/20261124-104716
+""",
+    "nightly": """\
+examples:
+  harness nightly
+  harness nightly --config ~/nightly.yaml --results /var/lib/harness/today
+
+exit code: 0 all as it should be, 1 the kernel (or what was asked for), 3 trouble of the runner
 """,
     "history": """\
 examples:
@@ -523,6 +533,15 @@ def _parser() -> argparse.ArgumentParser:
         check.usage = f"{check.prog} [OPTION ...] [FILE] [-- PYTEST-ARGS ...]"
     report = add("report", _report, "make the HTML report of a results directory again")
     report.add_argument("directory", type=Path, nargs="?", default=Path("results/latest"))
+    nightly = add("nightly", _nightly, "several kernels, series and profiles, unattended", place)
+    nightly.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=PROJECT_ROOT / "scripts" / "nightly.yaml",
+        help="what to run (default: scripts/nightly.yaml)",
+    )
+    nightly.add_argument("--parallel", metavar="N", type=int, help="cells under way at once")
     history = add("history", _history, "what earlier runs came to", output)
     history.add_argument(
         "what", nargs="?", default="runs", choices=tuple(_HISTORY_COLUMNS), help="(default: runs)"
@@ -695,11 +714,9 @@ def _run(args: argparse.Namespace, ui: _Ui) -> int:
 
 def _remember(ui: _Ui, results: RunResults, directory: Path) -> None:
     """Add a run to the history; what is wrong with that is no part of the run's verdict."""
-    builds = [part for pair in sorted(results.builds.items()) for part in pair]
-    inputs = digest(*builds, GUEST_TESTS_DIR, results.accel, results.machine["cmdline"])
     try:
         with History() as history:
-            history.add_run(results, directory=directory, inputs=inputs)
+            history.add_run(results, directory=directory, inputs=inputs_of(results))
     except HarnessError as error:
         ui.error(error)
 
@@ -756,6 +773,35 @@ def _history_word(name: str, value: object) -> str:
     return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
+def _nightly(args: argparse.Namespace, ui: _Ui) -> int:
+    spec = read_nightly(args.config)
+    directory = _results_directory(args.results)
+    started = time.monotonic()
+
+    def on_cell(part: str, result: CellResult, subject: str) -> None:
+        ui.line(Text(f"{part}: ") + cell_line(result, subject))
+
+    with ui.progress() as progress:
+        store = Store()
+        with only_one(store):
+            parts = run_nightly(
+                spec, store, directory, progress, parallel=_parallel(args), on_cell=on_cell
+            )
+    text = nightly_summary(
+        parts,
+        seconds=time.monotonic() - started,
+        directory=directory,
+        date=time.strftime("%Y-%m-%d"),
+    )
+    (directory / "summary.txt").write_text(text)
+    ui.out.print(f"\n{text}", markup=False, soft_wrap=True, end="")
+    return int(nightly_code(parts))
+
+
+def _parallel(args: argparse.Namespace) -> int:
+    return max(1, args.parallel or max(2, (os.cpu_count() or 1) // 2))
+
+
 def _report(args: argparse.Namespace, ui: _Ui) -> int:
     ui.out.print(f"report: {write_report(args.directory.resolve())}", markup=False, soft_wrap=True)
     return int(ExitCode.PASSED)
@@ -793,8 +839,8 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
                 fresh=args.fresh,
             )
 
-        parallel = args.parallel or max(2, (os.cpu_count() or 1) // 2)
-        for result in run_cells(cells, run, keep_going=args.keep_going, parallel=parallel):
+        ended = run_cells(cells, run, keep_going=args.keep_going, parallel=_parallel(args))
+        for result in ended:
             results.append(result)
             if result.results is not None and not result.cached:
                 _remember(ui, result.results, result.directory)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def run_cells(
     *,
     keep_going: bool,
     parallel: int = 1,
+    deadline: float | None = None,
 ) -> Iterator[CellResult]:
     """Run cells, up to the first with something unexpected unless *keep_going*.
 
@@ -91,12 +93,15 @@ def run_cells(
     kernel is built while the last one is tested.
 
     :param parallel: how many cells are under way at once.
+    :param deadline: on the clock of :func:`time.monotonic`; no cell is begun after it.
     """
     left = list(cells)[::-1]
     running: dict[Future[CellResult], None] = {}
     with ThreadPoolExecutor(parallel, thread_name_prefix="cell") as pool:
         try:
             while left or running:
+                if deadline is not None and time.monotonic() >= deadline:
+                    left.clear()
                 while left and len(running) < parallel:
                     running[pool.submit(run, left.pop())] = None
                 done = wait(running, return_when=FIRST_COMPLETED).done

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -361,3 +362,16 @@ def test_summary_says_what_was_left_out() -> None:
         "2 of 4 cells, 2 tests; from the cache: 1; with something unexpected: 1; "
         "stopped there (--keep-going does not)"
     )
+
+
+def test_no_cell_is_begun_after_the_deadline() -> None:
+    ran: list[int | None] = []
+
+    def run(made: Cell) -> CellResult:
+        ran.append(made.target.position)
+        time.sleep(0.2)
+        return cell(made.target.position or 0, a="passed")
+
+    cells = make_cells(TARGET, [0, 1, 2], ["default"])
+    found = list(run_cells(cells, run, keep_going=True, deadline=time.monotonic() + 0.1))
+    assert (ran, len(found)) == ([0], 1)

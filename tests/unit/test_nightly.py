@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-only
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cell import Cell, CellResult, CellStatus
+from harness.errors import ExitCode, InfrastructureError, SpecError
+from harness.nightly import (
+    WIDTH,
+    NightlyKernel,
+    Part,
+    _fetched,
+    nightly_code,
+    only_one,
+    read_nightly,
+    summary,
+)
+from harness.pipeline import target_from_settings
+from harness.report import Outcome, RunResults, TestResult
+from harness.store import Store
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "nightly.yaml"
+    file.write_text(text)
+    return file
+
+
+# -- the file --------------------------------------------------------------------------------
+
+
+def test_shipped_file_can_be_read() -> None:
+    spec = read_nightly(Path(__file__).parents[2] / "scripts" / "nightly.yaml")
+    assert [kernel.name for kernel in spec.kernels] == ["pinned"]
+    assert (spec.series, spec.profiles, spec.positions) == (("shipped",), ("default",), None)
+
+
+def test_kernels_are_trees_branches_or_the_pinned_package(tmp_path: Path) -> None:
+    spec = read_nightly(
+        written(
+            tmp_path,
+            "kernels:\n  a: {package: pinned}\n  b: {path: linux}\n"
+            "  c: {git: /srv/linux.git, branch: master}\nbudget_minutes: 1.5\n",
+        )
+    )
+    a, b, c = spec.kernels
+    assert (a.path, a.git) == (None, None)
+    assert b.path == tmp_path / "linux"
+    assert (c.git, c.branch) == ("/srv/linux.git", "master")
+    assert spec.budget_s == 90
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kernels: {a: {package: pinned}}\nbudget: 3\n", "nightly.yaml:2: unknown key 'budget'"),
+        ("kernels: {a: {}}\n", "one of git, path and package"),
+        ("kernels: {a: {package: other}}\n", "there is no package 'other'"),
+        ("kernels: {a: {git: x}}\n", "git and branch go together"),
+        ("kernels: {}\n", "no kernel is named"),
+        ("kernels: {a: {package: pinned}}\nprofiles: [fast]\n", "fast"),
+        ("series: [shipped]\n", "lacks the key 'kernels'"),
+    ],
+)
+def test_wrong_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said.replace("[", r"\[")):
+        read_nightly(written(tmp_path, text))
+
+
+# -- one at a time, and the newest state -------------------------------------------------------
+
+
+def _hold(root: Path, held: Any, done: Any) -> None:
+    with only_one(Store(root)):
+        held.set()
+        done.wait(30)
+
+
+def test_two_nightlies_never_overlap(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path, held, done))
+    other.start()
+    assert held.wait(30)
+    with (
+        pytest.raises(InfrastructureError, match="another nightly is under way"),
+        only_one(Store(tmp_path)),
+    ):
+        pass
+    done.set()
+    other.join(30)
+    with only_one(Store(tmp_path)):
+        pass
+
+
+def git(repo: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", repo, *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_newest_state_of_a_branch_is_fetched_each_time(tmp_path: Path) -> None:
+    upstream = tmp_path / "upstream"
+    subprocess.run(["git", "init", "-q", "-b", "next", upstream], check=True)
+    store = Store(tmp_path / "cache")
+    kernel = NightlyKernel(name="next", git=str(upstream), branch="next")
+    for turn in ("one", "two"):
+        git(upstream, "commit", "-q", "--allow-empty", "-m", turn)
+        fetched = _fetched(kernel, store, lambda _text: None)
+        assert git(fetched, "log", "-1", "--format=%s", "refs/heads/nightly") == turn
+    # A branch that was rebased is taken as it is now.
+    git(upstream, "commit", "-q", "--amend", "--allow-empty", "-m", "anew")
+    assert git(_fetched(kernel, store, print), "log", "-1", "--format=%s", "nightly") == "anew"
+
+
+def test_branch_that_cannot_be_fetched_is_trouble_of_the_runner(tmp_path: Path) -> None:
+    kernel = NightlyKernel(name="gone", git=str(tmp_path / "nowhere"), branch="main")
+    with pytest.raises(InfrastructureError, match="cannot fetch main of"):
+        _fetched(kernel, Store(tmp_path / "cache"), lambda _text: None)
+
+
+# -- what is said ------------------------------------------------------------------------------
+
+
+def target(position: int) -> Cell:
+    settings = {"position": str(position)}
+    return Cell(target=target_from_settings(settings.get))
+
+
+def cell(position: int, status: CellStatus = CellStatus.TESTED, **tests: str) -> CellResult:
+    results = RunResults(
+        kernel={},
+        series={},
+        profile="default",
+        accel="tcg",
+        machine={},
+        tests=tuple(
+            TestResult(
+                id=f"test_a.py::{name}",
+                outcome=Outcome(word.rstrip("!")),
+                seconds=0.1,
+                message="" if word == "passed" else "why it is so " * 12,
+                unexpected=word.endswith("!"),
+            )
+            for name, word in tests.items()
+        ),
+        live_updates=(),
+        seconds=1.0,
+    )
+    return CellResult(
+        cell=target(position),
+        status=status,
+        message="luo_core.c:12: error: expected ';'" if status is CellStatus.NOT_BUILT else "",
+        log=None,
+        build=None,
+        boot=None,
+        results=results if status is CellStatus.TESTED else None,
+        directory=Path("d"),
+        seconds=1.0,
+        cached=False,
+    )
+
+
+def part(*results: CellResult, **changes: Any) -> Part:
+    return Part(
+        name="pinned-series",
+        directory=Path("d"),
+        planned=len(results),
+        results=list(results),
+        **changes,
+    )
+
+
+def text_of(*parts: Part) -> str:
+    return summary(parts, seconds=3700, directory=Path("/results"), date="2026-11-24")
+
+
+def test_good_night() -> None:
+    parts = [part(cell(0, a="passed"), cell(1, a="passed"))]
+    text = text_of(*parts)
+    assert "all as it should be" in text.splitlines()[0]
+    assert "2 of 2 cells tested, 2 tests passed" in text
+    assert "1 h 02 min" in text
+    assert nightly_code(parts) is ExitCode.PASSED
+
+
+def test_failing_test_is_named() -> None:
+    parts = [part(cell(3, a="failed!"))]
+    text = text_of(*parts)
+    assert "p03 default: test_a.py::a: failed, stated: passed" in text
+    assert nightly_code(parts) is ExitCode.TESTS_FAILED
+
+
+def test_kernel_that_does_not_build_is_no_failing_test() -> None:
+    parts = [part(cell(7, CellStatus.NOT_BUILT))]
+    text = text_of(*parts)
+    assert "the kernel:\n    p07 default: does not build, stated: tested" in text
+    assert "luo_core.c:12" in text
+    assert "  tests:" not in text
+    assert nightly_code(parts) is ExitCode.TESTS_FAILED
+
+
+def test_trouble_of_the_runner_is_told_apart() -> None:
+    parts = [part(cell(1, a="error!")), part(trouble="there is no QEMU")]
+    text = text_of(*parts)
+    assert "without a verdict: trouble of the runner" in text
+    assert "trouble of the runner: there is no QEMU" in text
+    assert "  tests:" not in text
+    assert nightly_code(parts) is ExitCode.INFRASTRUCTURE
+    # A verdict weighs more.
+    assert nightly_code([*parts, part(cell(1, a="failed!"))]) is ExitCode.TESTS_FAILED
+
+
+def test_what_was_not_reached_is_said() -> None:
+    text = text_of(part(cell(0, a="passed"), unreached=[target(1), target(2)]))
+    assert "not reached: p01 default, p02 default" in text
+    assert "Not reached in time: 2 cells" in text
+
+
+def test_patches_in_the_tree_already_are_said() -> None:
+    assert "in the tree already: patches 1, 2, 3" in text_of(part(already=(1, 2, 3)))
+
+
+def test_summary_fits_a_mail() -> None:
+    many = {f"a_test_with_quite_a_long_name_{n}": "failed!" for n in range(5)}
+    text = text_of(
+        part(cell(4, **many), trouble="x " * 100, unreached=[target(n) for n in range(30)])
+    )
+    assert max(map(len, text.splitlines())) <= WIDTH
