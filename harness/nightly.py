@@ -301,10 +301,9 @@ def _fetched(kernel: NightlyKernel, store: Store, progress: Progress) -> Path:
             check=False,
         )
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise InfrastructureError(
-            f"cannot fetch {kernel.branch} of {kernel.git}: {said[-1] if said else 'no reason'}"
-        )
+        said = [line for line in done.stderr.splitlines() if line.startswith("fatal: ")]
+        why = said[0].removeprefix("fatal: ") if said else "git does not say why"
+        raise InfrastructureError(f"cannot fetch {kernel.branch} of {kernel.git}: {why}")
     return repository
 
 
@@ -383,4 +382,6 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
+    if not minutes:
+        return f"{seconds:.0f} s"
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
