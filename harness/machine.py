@@ -44,7 +44,8 @@ QMP_S = 10.0
 """Seconds for one answer of QEMU over QMP."""
 
 PROBE_S = 15.0
-"""Seconds that a boot sector may take under KVM; a working host needs less than one."""
+"""Seconds that a boot sector may take under KVM; a working host needs less than one, and so does
+TCG."""
 
 MIGRATE_S = 60.0
 """Seconds to write or read the devices' state; it is less than a MB."""
@@ -398,8 +399,12 @@ class _Qmp:
 
 _EXIT_PORT = 0xF4
 _EXIT_VALUE = 0x2A
+_TURNS = 200_000_000
 _BOOT_SECTOR = (
-    bytes([0xBA, _EXIT_PORT, 0x00])  # mov dx, 0xf4
+    b"\x66\xb9"
+    + _TURNS.to_bytes(4, "little")  # mov ecx, turns
+    + b"\x66\x49\x75\xfc"  # dec ecx; jnz back to it
+    + bytes([0xBA, _EXIT_PORT, 0x00])  # mov dx, 0xf4
     + bytes([0xB0, _EXIT_VALUE])  # mov al, 0x2a
     + b"\xee"  # out dx, al: isa-debug-exit ends QEMU
     + b"\xf4\xeb\xfd"  # hlt; jmp to it
@@ -411,9 +416,10 @@ _EXIT_STATUS = (_EXIT_VALUE << 1) | 1
 def choose_accel(request: str, arch: Architecture, store: Store) -> Accel:
     """Choose an accelerator by running a guest under it.
 
-    ``/dev/kvm`` may open, create VMs and still be unable to run one, so the firmware boots a boot
-    sector under KVM, which must end QEMU with a certain status.  The answer is kept per boot of
-    the host and QEMU version.
+    ``/dev/kvm`` may open, create VMs and still be unable to run one, or interpret every
+    instruction, which is far slower than TCG.  So the firmware boots a boot sector under KVM,
+    which counts down for a fraction of a second and must then end QEMU with a certain status.
+    The answer is kept per boot of the host and QEMU version.
 
     :param request: ``"auto"``, ``"kvm"`` (insists) or ``"tcg"``.
     :raises MachineError: when KVM was insisted on and does not work, or there is no QEMU.
@@ -444,7 +450,8 @@ def _kvm_trouble(arch: Architecture, store: Store) -> str | None:
         return "no permission for /dev/kvm (is the user in the group kvm?)"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     stat = device.stat()
-    key = digest("kvm", boot_id, qemu_version(arch), stat.st_rdev, stat.st_ino, stat.st_mode)
+    device_facts = (stat.st_rdev, stat.st_ino, stat.st_mode)
+    key = digest("kvm", _BOOT_SECTOR.hex(), boot_id, qemu_version(arch), *device_facts)
     with store.lock(f"accel-{key}", waiting="it probes KVM"):
         entry = store.get("accel", key)
         if entry is None:
