@@ -53,10 +53,12 @@ MOVED = Memfd("moved", size=8 * KIB, offset=100)
 MOVED_TO = 4321
 """Where its offset is when the kernel goes; it was preserved at another."""
 
+SEALED = Memfd("sealed", size=8 * KIB, seed=5, seals=("seal", "shrink", "grow", "write"))
+
 
 def memfds(update: LiveUpdate) -> None:
     """Memfds of every kind, and a hundred in one session."""
-    update.preserve_memfds(*MEMFDS.values(), *MANY, MOVED)
+    update.preserve_memfds(*MEMFDS.values(), *MANY, MOVED, SEALED)
     update.vm.must("seek", MOVED.name, MOVED_TO)
 
 

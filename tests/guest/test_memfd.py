@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from prepared import KIB, MANY, MEMFDS, MOVED, MOVED_TO, memfds
+from prepared import KIB, MANY, MEMFDS, MOVED, MOVED_TO, SEALED, memfds
 
 from harness.liveupdate import LiveUpdate
 from harness.plugin import UpdatedMachine
@@ -36,6 +36,16 @@ def test_memfd_many_in_one_session_survive(updated: LiveUpdate) -> None:
 
 def test_memfd_offset_is_that_of_the_last_moment(updated: LiveUpdate) -> None:
     assert updated.vm.must("verify", MOVED.name)["offset"] == MOVED_TO
+
+
+def test_memfd_comes_back_without_its_seals(updated: LiveUpdate) -> None:
+    # ``mm/memfd_luo.c`` says so, and that it can be sealed again.  It cannot: what comes back was
+    # made without MFD_ALLOW_SEALING, and that is a seal of its own.
+    (item,) = (item for item in updated.preserved if item.name == SEALED.name)
+    assert sorted(item.fingerprint["seals"]) == sorted(SEALED.seals)
+    answer = updated.vm.must("verify", SEALED.name)
+    assert answer["seals"] == ["seal"]
+    assert answer["sha256"] == item.fingerprint["sha256"]
 
 
 def test_memfd_content_check_notices_another_pattern(updated: LiveUpdate) -> None:

@@ -8,7 +8,9 @@ kernel log, best with the profiles debug and kcsan.
 from __future__ import annotations
 
 import pytest
+from prepared import MOST_FAILURES, one_for_each_failure
 
+from harness.plugin import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue
@@ -87,3 +89,32 @@ def test_registration_storm_among_preserved_files(
     assert module.counters()["violation"] == 0
     assert module.control("unregister all").error is None
     assert module.control("register all").error is None
+
+
+def test_registration_storm_among_retrieved_files(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(one_for_each_failure) as update:
+        machine, module = update.vm, update.vm.module
+        module.load(flbs=4, handlers=2, verbose=0)
+        # Deserialized while the handlers are sure to be there; retrieved while they come and go.
+        for session in ("memfds", "module"):
+            machine.must("session", "retrieve", session)
+        loop = f"""
+            n=1
+            while [ $n -le {MOST_FAILURES} ]; do
+                luo-agent retrieve memfds $n m$n && luo-agent retrieve module $n f$n || break
+                n=$((n + 1))
+            done >/run/retrieved 2>&1
+            echo $n >/run/end
+        """
+        machine.check(["sh", "-c", f"({loop}) </dev/null >/dev/null 2>&1 &"])
+        assert module.control(f"storm registration {STORM_MS}").error is None
+        machine.check("while [ ! -e /run/end ]; do sleep 1; done", timeout_s=60)
+        end = machine.check(["cat", "/run/end"]).strip()
+        assert end == str(MOST_FAILURES + 1), machine.check(["tail", "-n", "1", "/run/retrieved"])
+        for number in range(1, MOST_FAILURES + 1):
+            machine.must("check", f"m{number}", "--size", 1 << 16, "--seed", number)
+        for session in ("memfds", "module"):
+            machine.must("session", "finish", session)
+        counters = module.counters()
+        assert counters["handler0.retrieve"] == counters["handler0.finish"] == MOST_FAILURES
+        assert counters["violation"] == 0
