@@ -3,7 +3,7 @@
 
 The page loads nothing, from nowhere, and its content security policy says so; what comes out of
 a kernel log stays text (Jinja2 escapes everything).  It can be read without its script, which
-only filters rows and opens what a link points to.
+filters and folds rows, and shows the evidence of a mark beside it.
 """
 
 from __future__ import annotations
@@ -11,65 +11,41 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from harness.errors import SpecError
-from harness.report import Outcome, RunResults, TestResult, read_results
+from harness.html_columns import (
+    Column,
+    detail_id,
+    is_bad,
+    mark_of,
+    matrix_columns,
+    plural,
+    run_column,
+)
+from harness.html_evidence import chapters_of
+from harness.html_extras import (
+    STAGES,
+    bench_of,
+    bisect_of,
+    coverage_of,
+    facts_of,
+    mutants_of,
+    scale_of,
+    timelines_of,
+)
+from harness.html_grid import groups_of, patches_of, rows_of
+from harness.report import Outcome, read_results
 
 REPORT = "report.html"
-_CONSOLE_LINES = 60
-_STAGES = ("preserve", "load", "blackout", "retrieve", "verify", "finish")
 
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A test at a position, as the matrix shows it.
-
-    :param kind: names its style: ``ok``, ``stated``, ``bad``, ``error``, ``skip`` or ``none``.
-    :param symbol: says the same without colour.
-    :param label: says it in words.
-    :param link: the id of its details, ``None`` when there is nothing to tell.
-    :param flips: whether it does something else than at the position before.
-    """
-
-    kind: str
-    symbol: str
-    label: str
-    link: str | None = None
-    flips: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A position under a profile.
-
-    :param results: ``None`` when the tests did not run; *status* says why.
-    :param directory: where its logs are.
-    """
-
-    id: str
-    position: int
-    profile: str
-    subject: str
-    status: str
-    message: str
-    results: RunResults | None
-    directory: Path
-    cached: bool
-    reproduce: str
-    build: dict[str, Any] = field(default_factory=dict)
-    boot: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def tests(self) -> dict[str, TestResult]:
-        """The tests' results by id."""
-        return {test.id: test for test in self.results.tests} if self.results is not None else {}
+_EXTRAS = {"bisect": "steps", "mutants": "mutants", "coverage": "files", "bench": None}
+"""What other commands leave, and the key that tells it from other files of that name."""
 
 
 def write_report(directory: Path) -> Path:
@@ -80,7 +56,7 @@ def write_report(directory: Path) -> Path:
     text = render(directory)
     target = directory / REPORT
     making = directory / f".{REPORT}.new"
-    making.write_text(text, encoding="utf-8")
+    making.write_text(text, encoding="utf-8", errors="replace")
     making.replace(target)
     return target
 
@@ -90,22 +66,10 @@ def render(directory: Path) -> str:
 
     :raises SpecError: when the directory holds no results, or damaged ones.
     """
-    matrix, run = directory / "matrix.json", directory / "results.json"
-    if matrix.exists():
-        page = _matrix_page(_load(matrix), directory)
-    elif run.exists():
-        page = _run_page(read_results(run), directory)
-    elif any((directory / name).exists() for name in ("mutants.json", "bisect.json")):
-        page = {"title": "Results", "columns": [], "facts": []}
-    else:
-        raise SpecError(
-            f"{directory} holds no results",
-            hint="give a directory below results/, such as results/latest",
-        )
-    for name in ("mutants", "bisect", "coverage", "bench"):
-        page[name] = (
-            _load(directory / f"{name}.json") if (directory / f"{name}.json").exists() else None
-        )
+    try:
+        page = _page_of(directory)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"{directory}: damaged results: {error!r}") from error
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness", "."),
         autoescape=True,
@@ -113,11 +77,11 @@ def render(directory: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("report.html.j2")
     script = environment.get_template("report.js").render()
     style = environment.get_template("report.css").render()
-    return template.render(
-        **_with_defaults(page),
+    return environment.get_template("report.html.j2").render(
+        **(_EMPTY | page),
+        stages=STAGES,
         script=script,
         style=style,
         script_hash=_hash(script),
@@ -132,312 +96,216 @@ def _hash(text: str) -> str:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: not a results file: {error}") from error
 
 
-def _with_defaults(page: dict[str, Any]) -> dict[str, Any]:
-    empty: dict[str, Any] = {
-        "subtitle": "",
-        "verdict": None,
-        "patches": [],
-        "unexpected": [],
-        "columns": [],
-        "groups": [],
-        "details": [],
-        "updates": [],
-        "warnings": [],
-        "facts": [],
-    }
-    return empty | page
-
-
 # -- pages ---------------------------------------------------------------------------------
 
+_EMPTY: dict[str, Any] = {
+    "subtitle": "",
+    "verdict": None,
+    "tiles": (),
+    "parts": (),
+    "unexpected": (),
+    "patches": (),
+    "positions": (),
+    "columns": (),
+    "groups": (),
+    "chapters": (),
+    "axis": (),
+    "timelines": (),
+    "facts": (),
+    **dict.fromkeys(_EXTRAS),
+}
 
-def _run_page(results: RunResults, directory: Path) -> dict[str, Any]:
-    position = int(results.series.get("position") or 0)
-    patches = results.series.get("patches") or []
-    subject = next((p["subject"] for p in patches if p["position"] == position), "base")
-    column = Column(
-        id=f"p{position:02}",
-        position=position,
-        profile=results.profile,
-        subject=subject,
-        status="tested",
-        message="",
-        results=results,
-        directory=directory,
-        cached=False,
-        reproduce=f"harness run --position {position} --profile {results.profile}",
-        build={"seconds": results.kernel.get("build_seconds"), "cached": results.kernel["cached"]},
-    )
-    counts = results.counts
-    bad = [test for test in results.tests if _is_bad(test, results.judge)]
-    errors = [test for test in results.tests if test.outcome is Outcome.ERROR]
-    return _page([column], results.series.get("title"), bad=len(bad), errors=len(errors)) | {
+
+def _page_of(directory: Path) -> dict[str, Any]:
+    extras = _extras(directory)
+    if (directory / "matrix.json").exists():
+        page = _matrix_page(_load(directory / "matrix.json"), directory)
+    elif (directory / "results.json").exists():
+        page = _run_page(directory)
+    elif (directory / "nightly.json").exists():
+        page = _nightly_page(_load(directory / "nightly.json"))
+    elif extras:
+        page = _other_page(extras)
+    else:
+        raise SpecError(
+            f"{directory} holds no results",
+            hint="give a directory below results/, such as results/latest",
+        )
+    return page | extras
+
+
+def _extras(directory: Path) -> dict[str, Any]:
+    """Return what other commands left here, or in a directory right below."""
+    readers = {
+        "bisect": lambda data: bisect_of(data, directory),
+        "mutants": mutants_of,
+        "coverage": coverage_of,
+        "bench": bench_of,
+    }
+    found = {}
+    for name, key in _EXTRAS.items():
+        for path in (directory / f"{name}.json", *sorted(directory.glob(f"*/{name}.json"))):
+            # gcovr leaves a coverage.json of its own.
+            own = path.exists() and isinstance(data := _load(path), dict)
+            if own and (key is None or {"schema", key} <= data.keys()):
+                found[name] = readers[name](data)
+                break
+    return found
+
+
+def _run_page(directory: Path) -> dict[str, Any]:
+    results = read_results(directory / "results.json")
+    column = run_column(results, directory)
+    bad = sum(is_bad(test, results.judge) for test in results.tests)
+    errors = sum(test.outcome is Outcome.ERROR for test in results.tests)
+    patches = [
+        {"position": 0, "subject": "base", "already": False},
+        *(results.series.get("patches") or ()),
+    ]
+    return _tested_page([column], bad, errors) | {
+        "title": results.series.get("title") or "A kernel as it is",
         "subtitle": f"{results.kernel['release']}, profile {results.profile}",
-        "patches": [{**patch, "flips": []} for patch in patches],
-        "counted": ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "total"),
+        "applied": [
+            {"position": p["position"], "subject": p["subject"], "already": p.get("already")}
+            for p in patches
+            if p["position"]
+        ],
+        "position": column.position,
+        "unexpected": [
+            {
+                "position": column.position,
+                "profile": column.profile,
+                "test": test.id,
+                "outcome": test.outcome.value,
+                "expected": test.expected if results.judge == "expected" else "passed",
+                "message": test.message,
+                "link": detail_id(column.id, test.id),
+            }
+            for test in results.tests
+            if is_bad(test, results.judge) or test.outcome is Outcome.ERROR
+        ],
     }
 
 
-def _matrix_page(data: dict[str, Any], directory: Path) -> dict[str, Any]:
-    columns = []
-    for item in data["positions"]:
-        here = directory / Path(item["directory"]).name
-        found = here / "results.json"
-        columns.append(
-            Column(
-                id=f"p{item['position']:02}-{item['profile']}",
-                position=item["position"],
-                profile=item["profile"],
-                subject=item["subject"],
-                status=item["status"],
-                message=item["message"],
-                results=read_results(found) if found.exists() else None,
-                directory=here,
-                cached=item["cached"],
-                reproduce=item["reproduce"],
-                build=item["build"],
-                boot=item["boot"],
-            )
-        )
-    columns.sort(key=lambda c: (data["profiles"].index(c.profile), c.position))
+def _matrix_page(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    columns = matrix_columns(dict(data), directory)
     wrong = data["unexpected"]
     verdicts = sum(bool(item["verdict"]) for item in wrong)
     first = next((c.results for c in columns if c.results is not None), None)
     title = first.series.get("title") if first is not None else data["series"]
-    return _page(columns, title, bad=verdicts, errors=len(wrong) - verdicts) | {
-        "subtitle": f"{len(columns)} kernels, profiles {', '.join(data['profiles'])}",
-        "patches": _patches(columns, data["transitions"]),
-        "unexpected": [
-            item | {"link": _detail_id(f"p{item['position']:02}-{item['profile']}", item["test"])}
-            for item in wrong
-        ],
-        "counted": f"{sum(len(c.tests) for c in columns)} tests",
-    }
-
-
-def _page(columns: Sequence[Column], title: str | None, *, bad: int, errors: int) -> dict[str, Any]:
-    if bad:
-        kind, symbol, word = "bad", "\u2717", f"{bad} not as they should be"
-    elif errors:
-        kind, symbol, word = "error", "?", f"{errors} without a verdict"
-    else:
-        kind, symbol, word = "ok", "\u2713", "all as they should be"
-    first = next((c.results for c in columns if c.results is not None), None)
-    return {
+    rows = rows_of(columns)
+    positions = sorted({column.position for column in columns})
+    profiles = ", ".join(data["profiles"])
+    release = f"Linux {first.kernel['version']}, " if first is not None else ""
+    return _tested_page(columns, verdicts, len(wrong) - verdicts) | {
         "title": title or "A kernel as it is",
-        "verdict": {"kind": kind, "symbol": symbol, "word": word},
-        "columns": columns,
-        "groups": list(_groups(columns)),
-        "details": list(_details(columns)),
-        "updates": list(_updates(columns)),
-        "warnings": [(c, c.build.get("new_warnings") or ()) for c in columns],
-        "facts": _facts(first) if first is not None else [],
+        "subtitle": f"{release}{plural(len(positions), 'position')}, profiles {profiles}",
+        "patches": patches_of(columns, rows, data["transitions"]),
+        "positions": positions,
+        "unexpected": [item | {"link": _link(item, columns)} for item in wrong],
     }
 
 
-def _facts(results: RunResults) -> list[tuple[str, str]]:
-    kernel, machine = results.kernel, results.machine
-    return [
-        ("kernel", f"Linux {kernel['version']} ({kernel['label']})"),
-        ("base", str(kernel["base"])),
-        ("toolchain", str(kernel["toolchain"])),
-        ("configuration", f"profile {results.profile}"),
-        ("QEMU", str(machine["qemu"])),
-        ("accelerator", f"{results.accel}: {machine['accel_reason']}"),
-        ("guest", f"{machine['memory_mib']} MiB, {machine['cpus']} CPUs, {machine['arch']}"),
-        ("kernel parameters", _words(machine["cmdline"])),
-    ]
+def _link(item: Mapping[str, Any], columns: Sequence[Column]) -> str | None:
+    """Return the id of the evidence about something unexpected, if there is any."""
+    column = f"p{item['position']:02}-{item['profile']}"
+    status = {c.id: c.status for c in columns}.get(column)
+    if item["test"] is None and status == "tested":
+        return None  # a warning: the kernel was tested all the same
+    return detail_id(column, item["test"])
 
 
-def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _tested_page(columns: Sequence[Column], bad: int, errors: int) -> dict[str, Any]:
+    longest, axis = scale_of(columns)
+    return {
+        "verdict": _verdict(bad, errors),
+        "tiles": list(_tiles(columns)),
+        "columns": columns,
+        "starts": [n for n, c in enumerate(columns) if n and columns[n - 1].profile != c.profile],
+        "groups": groups_of(rows_of(columns), columns),
+        "chapters": chapters_of(columns),
+        "axis": axis,
+        "timelines": timelines_of(columns, longest),
+        "facts": facts_of(c.results for c in columns if c.results is not None),
+    }
 
 
-def _patches(columns: Sequence[Column], transitions: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return each position's patch with what changes there, profiles taken together."""
-    subjects = {column.position: column.subject for column in columns}
-    found: list[dict[str, Any]] = []
-    steps = list(transitions)
-    for position, subject in sorted(subjects.items()):
-        flips: dict[tuple[str, str, str], list[str]] = {}
-        for step in steps:
-            if step["to"] == position:
-                key = (step["test"], step["before"], step["after"])
-                flips.setdefault(key, []).append(step["profile"])
-        found.append(
-            {
-                "position": position,
-                "subject": subject,
-                "flips": [
-                    {"test": test, "before": before, "after": after, "profiles": profiles}
-                    for (test, before, after), profiles in sorted(flips.items())
-                ],
-            }
-        )
-    return found
+def _verdict(bad: int, errors: int, good: str = "all as it should be") -> dict[str, str]:
+    if bad:
+        return {"kind": "bad", "symbol": "\u2717", "word": f"{bad} not as it should be"}
+    if errors:
+        return {"kind": "error", "symbol": "?", "word": f"{errors} without a verdict"}
+    return {"kind": "ok", "symbol": "\u2713", "word": good}
 
 
-# -- the matrix ----------------------------------------------------------------------------
-
-
-def _groups(columns: Sequence[Column]) -> Iterator[dict[str, Any]]:
-    """Yield the rows, file by file: a row is a test, with a mark for each column."""
-    ids = dict.fromkeys(test for column in columns for test in column.tests)
-    files: dict[str, list[str]] = {}
-    for test in ids:
-        files.setdefault(test.partition("::")[0], []).append(test)
-    for file, tests in sorted(files.items()):
-        rows = []
-        for test in tests:
-            marks = list(_marks(test, columns))
-            rows.append(
-                {
-                    "test": test,
-                    "name": test.partition("::")[2] or test,
-                    "marks": marks,
-                    "flips": any(mark.flips for mark in marks),
-                    "odd": any(mark.kind in ("bad", "error") for mark in marks),
-                }
-            )
-        yield {"file": file, "rows": rows}
-
-
-def _marks(test: str, columns: Sequence[Column]) -> Iterator[Mark]:
-    last: tuple[str, Outcome] | None = None
-    for column in columns:
-        found = column.tests.get(test)
-        if found is None:
-            yield Mark("none", "", "was not run")
-            continue
-        judge = column.results.judge if column.results is not None else "desired"
-        kind, symbol, label = _kind(found, judge)
-        verdict = found.outcome not in (Outcome.ERROR, Outcome.SKIPPED)
-        flips = (
-            verdict
-            and last is not None
-            and last[0] == column.profile
-            and last[1] is not found.outcome
-        )
-        if verdict:
-            last = (column.profile, found.outcome)
-        told = kind not in ("ok", "skip") or bool(found.known_issues)
-        yield Mark(kind, symbol, label, _detail_id(column.id, test) if told else None, flips)
-
-
-def _is_bad(test: TestResult, judge: str) -> bool:
-    failed = test.outcome in (Outcome.FAILED, Outcome.CRASHED)
-    if judge == "expected":
-        return test.unexpected and test.outcome is not Outcome.ERROR
-    return failed
-
-
-def _kind(test: TestResult, judge: str) -> tuple[str, str, str]:
-    match test.outcome:
-        case Outcome.ERROR:
-            return "error", "?", "no verdict: trouble of the host or the machine"
-        case Outcome.SKIPPED:
-            return "skip", "\u2013", "does not apply at this position"
-    if _is_bad(test, judge):
-        if test.outcome is Outcome.PASSED:
-            return "bad", "\u2713!", "passes, which is not stated"
-        return "bad", "\u2717!", f"{test.outcome.value}, which it must not"
-    if test.outcome is Outcome.PASSED:
-        return "ok", "\u2713", "passes"
-    return "stated", "\u2717", f"{test.outcome.value}, as stated before its patch"
-
-
-def _detail_id(column: str, test: str | None) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"{column}-{test or 'cell'}").strip("-")
-
-
-def _details(columns: Sequence[Column]) -> Iterator[dict[str, Any]]:
-    """Yield what is to be told of single tests and of cells that came to nothing."""
-    for column in columns:
-        if column.status != "tested":
-            yield {
-                "id": _detail_id(column.id, None),
-                "heading": f"position {column.position}, {column.profile}: {column.status}",
-                "kind": "bad",
-                "message": column.message,
-                "splats": "",
-                "console": "",
-                "reproduce": column.reproduce,
-            }
-        for test in column.tests.values():
-            judge = column.results.judge if column.results is not None else "desired"
-            kind, _symbol, label = _kind(test, judge)
-            if kind in ("ok", "skip") and not test.known_issues:
-                continue
-            console, splats = _console(column.directory, test)
-            yield {
-                "id": _detail_id(column.id, test.id),
-                "heading": f"position {column.position}, {column.profile}: {test.id}: {label}",
-                "kind": kind,
-                "message": test.message,
-                "splats": splats or "\n".join((*test.splats, *test.known_issues)),
-                "console": console,
-                "reproduce": f"{column.reproduce} -- tests/guest/{test.id}"
-                if " -- " not in column.reproduce
-                else column.reproduce,
-            }
-
-
-def _console(directory: Path, test: TestResult) -> tuple[str, str]:
-    """Return the end of what the kernel printed in a test, and its decoded splats."""
-    if test.console is None:
-        return "", ""
-    path = directory / test.console
-    splats = path.with_suffix(".splats")
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    cut = (
-        [f"({len(lines) - _CONSOLE_LINES} lines before these)"]
-        if len(lines) > _CONSOLE_LINES
-        else []
+def _tiles(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    """Yield figures and what they count, the most telling first."""
+    marks = Counter(
+        mark_of(test, column.judge).kind for column in columns for test in column.tests.values()
     )
-    return (
-        "\n".join([*cut, *lines[-_CONSOLE_LINES:]]),
-        splats.read_text(errors="replace") if splats.exists() else "",
-    )
+    for kind, words in (
+        ("bad", "not as they should be"),
+        ("error", "without a verdict"),
+        ("ok", "pass"),
+        ("stated", "fail as stated"),
+        ("either", "are races"),
+        ("skip", "do not apply"),
+    ):
+        if marks[kind]:
+            yield str(marks[kind]), words
+    warnings = sum(len(column.build.get("new_warnings") or ()) for column in columns)
+    yield str(warnings), "new build warning" + ("s" if warnings != 1 else "")
+    if len(columns) > 1:
+        yield f"{sum(c.cached for c in columns)} of {len(columns)}", "kernels from the cache"
+    updates = sum(len(c.results.live_updates) for c in columns if c.results is not None)
+    if updates:
+        yield str(updates), "live updates"
+    yield duration(sum(column.seconds for column in columns)), "of building and testing"
 
 
-# -- live updates --------------------------------------------------------------------------
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _updates(columns: Sequence[Column]) -> Iterator[dict[str, Any]]:
-    """Yield the live updates with their stages laid out on one scale."""
-    found = [
-        (column, update)
-        for column in columns
-        if column.results is not None
-        for update in column.results.live_updates
-    ]
-    longest = max((sum(update.stages.values()) for _, update in found), default=0.0)
-    for column, update in found:
-        at, bars = 0.0, []
-        for name in _STAGES:
-            seconds = update.stages.get(name, 0.0)
-            bars.append(
-                {
-                    "name": name,
-                    "seconds": seconds,
-                    "x": round(1000 * at / longest, 1) if longest else 0,
-                    "width": round(1000 * seconds / longest, 1) if longest else 0,
-                }
-            )
-            at += seconds
-        yield {
-            "position": column.position,
-            "profile": column.profile,
-            "test": update.test.rpartition("/")[2],
-            "number": update.number,
-            "verified": f"{update.verified} of {update.preserved}",
-            "kept": update.kept,
-            "releases": " \u2192 ".join(dict.fromkeys((update.from_release, update.to_release))),
-            "total": at,
-            "bars": bars,
+def _nightly_page(data: Mapping[str, Any]) -> dict[str, Any]:
+    parts = data["parts"]
+    bad = sum(part["kernel"] for part in parts)
+    errors = sum(part["runner"] for part in parts)
+    return {
+        "title": f"Nightly of {data['date']}",
+        "subtitle": f"{plural(len(parts), 'part')}, {duration(data['seconds'])}",
+        "verdict": _verdict(bad, errors),
+        "parts": parts,
+    }
+
+
+def _other_page(extras: Mapping[str, Any]) -> dict[str, Any]:
+    if "bisect" in extras:
+        found = extras["bisect"]
+        names = [point["name"] for point in found["candidates"]]
+        word = f"first: {names[0]}" if len(names) == 1 else f"one of {', '.join(names)}"
+        verdict = {"kind": "ok", "symbol": "\u2713", "word": word}
+        if len(names) > 1:
+            verdict = {"kind": "error", "symbol": "?", "word": word}
+        return {"title": "Bisection", "subtitle": ", ".join(found["tests"]), "verdict": verdict}
+    if "mutants" in extras:
+        found = extras["mutants"]
+        unknown = found["total"] - found["killed"] - found["bad"]
+        good = f"{found['killed']} of {found['total']} killed"
+        verdict = _verdict(found["bad"], 0, good)
+        subtitle = "wrong patches, and the tests that notice them"
+        return {
+            "title": "Mutants",
+            "subtitle": subtitle if not unknown else f"{subtitle}; {good}",
+            "verdict": verdict,
         }
+    return {"title": "Coverage" if "coverage" in extras else "Figures"}

@@ -16,7 +16,10 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
 
+import harness.html
 from harness.errors import SpecError
 from harness.html import render, write_report
 from harness.report import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
@@ -193,6 +196,8 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        if tag in ("td", "th"):
+            self.text += " "
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -224,8 +229,11 @@ def test_page_loads_nothing(matrix: Path) -> None:
 def test_each_patch_is_shown_with_what_it_changes(matrix: Path) -> None:
     text = re.sub(r"\s+", " ", Elements(render(matrix)).text)
     changes = text.partition("What each patch changes")[2].partition("Every test")[0]
-    assert re.search(r"1 first: change one thing no test changes here", changes)
-    assert re.search(r"2 second: .* failed . passed test_flips default", changes)
+    assert re.search(
+        r"1 first: change one thing ! 1 new build warning no test changes here", changes
+    )
+    assert re.search(r"2 second: .* 1 test: fails . passes", changes)
+    assert re.search(r"test_flips test_a.py", changes)
     assert "1 not as they should be" in text
 
 
@@ -258,8 +266,12 @@ def test_cell_that_did_not_build_is_told(matrix: Path) -> None:
     data["positions"][1] |= {"status": "does not build", "message": "luo.c:1: error"}
     (matrix / "matrix.json").write_text(json.dumps(data))
     (matrix / "p01-default" / "results.json").unlink()
-    text = Elements(render(matrix)).text
-    assert "position 1, default: does not build" in text
+    text = re.sub(r"\s+", " ", Elements(render(matrix)).text)
+    assert (
+        "position 1, default: 1 not as it should be \u2717! the kernel itself does not build"
+        in text
+    )
+    assert "1 first: change one thing ! a kernel came to nothing here" in text
     assert "luo.c:1: error" in text
 
 
@@ -270,6 +282,149 @@ def test_directory_without_results_is_refused(tmp_path: Path, content: str | Non
     with pytest.raises(SpecError):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_tests_that_behave_alike_are_one_group(matrix: Path) -> None:
+    text = re.sub(r"\s+", " ", Elements(render(matrix)).text)
+    table = text.partition("Every test at every position")[2]
+    places = [
+        table.index(words)
+        for words in (
+            "1 test not as they should be: 1 default",
+            "1 test fail before patch 2",
+            "1 test pass everywhere",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_control_characters_of_a_console_are_made_visible(matrix: Path) -> None:
+    (matrix / "p00-default" / "console" / "flips.log").write_text("a\x1b[31mred\u202eback\0")
+    page = render(matrix)
+    assert "a\u241b[31mred\ufffdback\u2400" in page
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", page)
+
+
+def test_console_outside_of_its_directory_is_not_read(matrix: Path) -> None:
+    (matrix / "secret.log").write_text("not of this test")
+    cell = matrix / "p00-default"
+    found = results(0)
+    tests = tuple(dataclasses.replace(t, console="../secret.log") for t in found.tests)
+    dataclasses.replace(found, tests=tests).write(cell / "results.json")
+    assert "not of this test" not in render(matrix)
+
+
+def test_page_stays_small_however_long_the_consoles_are(matrix: Path) -> None:
+    line = "x" * 50_000
+    for path in matrix.glob("*/console/*.log"):
+        path.write_text(f"{line}\n" * 200)
+    assert len(render(matrix)) < 3 << 20
+
+
+def test_race_is_no_flip(matrix: Path) -> None:
+    cell = matrix / "p00-default"
+    found = results(0)
+    lucky = dataclasses.replace(found.tests[0], expected="either", outcome=Outcome.FAILED)
+    dataclasses.replace(found, tests=(lucky, *found.tests[1:])).write(cell / "results.json")
+    assert "1 test</b> may fail before patch 1" in render(matrix)
+
+
+COVERAGE = {
+    "schema": 1,
+    "percent": 75.0,
+    "html": "x",
+    "files": [
+        {
+            "file": "kernel/liveupdate/luo_core.c",
+            "lines": 8,
+            "reached": 6,
+            "gaps": [
+                {"function": "f", "first": 3, "last": 4, "text": HOSTILE, "reason": "no memory"},
+                {"function": "g", "first": 7, "last": 7, "text": "g", "reason": ""},
+            ],
+        }
+    ],
+}
+MUTANTS = {
+    "schema": 1,
+    "mutants": [
+        {
+            "name": name,
+            "what": "what",
+            "breaks": breaks,
+            "profile": "default",
+            "fate": fate,
+            "killer": "test_a.py::test_x" if fate == "killed" else None,
+            "message": "m",
+            "log": "l",
+            "seconds": 1.0,
+        }
+        for name, breaks, fate in (("one", "7", "killed"), ("two", "base", "survived"))
+    ],
+}
+STEPS = [
+    {
+        "position": position,
+        "subject": f"subject {position}",
+        "commit": "0123456789abcdef",
+        "verdict": verdict,
+        "reason": HOSTILE,
+        "message": "",
+        "splats": [],
+        "console": f"/elsewhere/try-{position}/console/a.log",
+        "log": None,
+        "seconds": 1.0,
+        "cached": False,
+        "reproduce": f"harness run --position {position}",
+    }
+    for position, verdict in ((0, "passes"), (4, "fails"), (2, "no verdict"), (1, "passes"))
+]
+BISECT = {
+    "schema": 1,
+    "tests": ["test_a.py::test_x"],
+    "first": None,
+    "candidates": [{"position": n, "subject": f"subject {n}", "commit": None} for n in (2, 3, 4)],
+    "before": STEPS[3],
+    "after": STEPS[1],
+    "steps": STEPS,
+}
+BENCH = {"boot_to_ssh": {"min": 1.0, "median": 2.0, "max": 3.0, "unit": "s", "runs": 5}}
+
+
+@pytest.mark.parametrize("where", [".", "below"])
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("coverage", COVERAGE, ("luo_core.c 8 6 75.0", "luo_core.c:3-4 f", "no memory", "nobody")),
+        ("mutants", MUTANTS, ("1 of 2 killed|1 not as it should be", "survived", "patch 7 one")),
+        ("bisect", BISECT, ("one of position 2, position 3, position 4", "asked as no. 3", "last")),
+        ("bench", BENCH, ("boot_to_ssh 1.0 2.0 3.0 s 5",)),
+    ],
+)
+def test_what_other_commands_leave_is_told(
+    tmp_path: Path, name: str, data: Any, told: tuple[str, ...], where: str
+) -> None:
+    (tmp_path / where).mkdir(exist_ok=True)
+    (tmp_path / where / f"{name}.json").write_text(json.dumps(data))
+    page = Elements(render(tmp_path))
+    text = re.sub(r"\s+", " ", page.text)
+    for words in told:
+        assert re.search(words, text), words
+    assert not any(tag == "img" for tag, _ in page.tags)
+
+
+def test_coverage_of_gcovr_itself_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "coverage").mkdir()
+    (tmp_path / "coverage" / "coverage.json").write_text('{"gcovr/format_version": 1, "files": []}')
+    (tmp_path / "bench.json").write_text(json.dumps(BENCH))
+    assert "luo_core" not in render(tmp_path)
+
+
+def test_bisection_shows_consoles_wherever_its_directory_was_moved(tmp_path: Path) -> None:
+    (tmp_path / "try-4" / "console").mkdir(parents=True)
+    (tmp_path / "try-4" / "console" / "a.log").write_text("the last words")
+    (tmp_path / "bisect.json").write_text(json.dumps(BISECT))
+    assert "the last words" in render(tmp_path)
 
 
 # -- in a browser ----------------------------------------------------------------------------
@@ -317,30 +472,77 @@ def test_browser_has_nothing_to_complain_about(page: webdriver.Chrome) -> None:
 
 
 def test_browser_filters_rows(page: webdriver.Chrome) -> None:
-    assert shown_rows(page) == ["test_plain", "test_flips", "test_odd"]
+    page.find_element(By.ID, "fold").click()
+    assert sorted(shown_rows(page)) == ["test_flips", "test_odd", "test_plain"]
     words = page.find_element(By.ID, "words")
     words.send_keys("FLIP")
     assert shown_rows(page) == ["test_flips"]
-    assert page.find_element(By.ID, "shown").text == "1 tests shown"
+    assert page.find_element(By.ID, "shown").text == "1 test"
     words.send_keys(Keys.CONTROL, "a")
     words.send_keys(Keys.DELETE)
     page.find_element(By.ID, "only-flips").click()
-    assert shown_rows(page) == ["test_flips", "test_odd"]
+    assert sorted(shown_rows(page)) == ["test_flips", "test_odd"]
     page.find_element(By.ID, "only-odd").click()
     assert shown_rows(page) == ["test_odd"]
 
 
+def panel(page: webdriver.Chrome) -> WebElement:
+    return page.find_element(By.ID, "panel")
+
+
 def test_browser_opens_the_evidence_of_a_mark_by_keyboard(page: webdriver.Chrome) -> None:
-    link = page.find_element(By.CSS_SELECTOR, "#matrix td.bad a")
-    details = page.find_element(By.CSS_SELECTOR, str(link.get_dom_attribute("href")))
-    assert details.get_dom_attribute("open") is None
-    link.send_keys(Keys.ENTER)
-    assert details.get_dom_attribute("open") is not None
-    assert "at file.c:12" in details.text
-    assert page.switch_to.active_element.tag_name == "summary"
+    mark = page.find_element(By.CSS_SELECTOR, "#matrix tr[data-test] td[tabindex='0']")
+    page.execute_script("arguments[0].focus()", mark)
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert panel(page).is_displayed()
+    for words in ("test_b.py::test_odd", "position 1, default", "at file.c:12", "line 199"):
+        assert words in panel(page).text
+    assert (
+        "harness run --position 1 --expected -- tests/guest/test_b.py::test_odd" in panel(page).text
+    )
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not panel(page).is_displayed()
+    assert page.switch_to.active_element.tag_name == "td"
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+def test_browser_goes_from_position_to_position_in_the_panel(page: webdriver.Chrome) -> None:
+    page.find_element(By.CSS_SELECTOR, "#matrix tr[data-test] td.bad").click()
+    page.find_element(By.ID, "panel-on").click()
+    assert "position 2, default" in panel(page).text
+    assert "p02-default/console/odd.log" in panel(page).text
+    assert "harness run --position 2 --expected -- 'tests/guest/test_b.py::test_odd'" in (
+        panel(page).text
+    )
+    assert not page.find_element(By.ID, "panel-on").is_enabled()
+
+
+def test_browser_shows_what_an_address_points_to(page: webdriver.Chrome) -> None:
+    page.execute_script("location.hash = 'p01-default-test-b-py-test-odd'")
+    WebDriverWait(page, 5).until(lambda _: panel(page).is_displayed())
+    assert "at file.c:12" in panel(page).text
+
+
+def test_browser_shows_hostile_text_as_text(page: webdriver.Chrome) -> None:
+    page.execute_script("location.hash = 'p00-default-test-a-py-test-flips'")
+    WebDriverWait(page, 5).until(lambda _: panel(page).is_displayed())
+    assert HOSTILE in panel(page).text
+    assert page.title == "A series"
+    assert page.find_elements(By.TAG_NAME, "img") == []
+    assert len(page.find_elements(By.TAG_NAME, "script")) == 1
+    assert page.get_log("browser") == []
+
+
+def test_browser_folds_what_is_as_it_should_be(page: webdriver.Chrome) -> None:
+    assert shown_rows(page) == ["test_odd"]
+    heading = page.find_element(By.XPATH, "//tr[@class='group']//button[contains(., 'everywhere')]")
+    assert heading.get_dom_attribute("aria-expanded") == "false"
+    heading.send_keys(Keys.ENTER)
+    assert heading.get_dom_attribute("aria-expanded") == "true"
+    assert sorted(shown_rows(page)) == ["test_odd", "test_plain"]
+
+
+@pytest.mark.parametrize("width", [375, 1280])
 def test_browser_scrolls_the_page_one_way_only(page: webdriver.Chrome, width: int) -> None:
     page.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
@@ -353,25 +555,50 @@ def test_browser_scrolls_the_page_one_way_only(page: webdriver.Chrome, width: in
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+PAIRS = (
+    *((text, back) for text in ("text", "soft", "accent") for back in ("page", "card")),
+    *((kind, f"{kind}-back") for kind in ("ok", "stated", "either", "bad", "error", "skip")),
+    *(("text", "mono-back"), ("soft", "mono-back")),
+)
+PICTURES = tuple(
+    (f"bar-{stage}", "card")
+    for stage in ("preserve", "load", "blackout", "retrieve", "verify", "finish")
+)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_browser_shows_text_with_enough_contrast(page: webdriver.Chrome, scheme: str) -> None:
+def test_text_and_pictures_have_enough_contrast(scheme: str) -> None:
+    """WCAG 2.1 AA: 4.5 for text (1.4.3), 3 for pictures (1.4.11)."""
+    style = (Path(harness.html.__file__).parent / "report.css").read_text()
+    light, _, dark = style.partition("@media (prefers-color-scheme: dark)")
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light if scheme == "light" else dark))
+    wrong = {
+        pair: _contrast(colours[pair[0]], colours[pair[1]])
+        for pairs, least in ((PAIRS, 4.5), (PICTURES, 3.0))
+        for pair in pairs
+        if _contrast(colours[pair[0]], colours[pair[1]]) < least
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_browser_shows_the_colours_of_the_scheme(page: webdriver.Chrome, scheme: str) -> None:
     page.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",
         {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
     )
-    pairs = page.execute_script(
-        """
-        const root = getComputedStyle(document.documentElement);
-        const value = (name) => root.getPropertyValue("--" + name).trim();
-        return [["text", "page"], ["text", "card"], ["soft", "page"], ["soft", "card"],
-                ["ok", "ok-back"], ["stated", "stated-back"], ["bad", "bad-back"],
-                ["error", "error-back"], ["accent", "page"], ["text", "mono-back"]]
-            .map(([a, b]) => [a + " on " + b, value(a), value(b)]);
-        """
-    )
-    assert {
-        name: _contrast(one, other) for name, one, other in pairs if _contrast(one, other) < 4.5
-    } == {}
+    page_colour = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    bright = sum(map(int, re.findall(r"\d+", page_colour))) > 3 * 128
+    assert bright == (scheme == "light")
+
+
+def test_browser_prints_every_test(page: webdriver.Chrome) -> None:
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert len(shown_rows(page)) == 3
+        assert not page.find_element(By.ID, "filter").is_displayed()
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 def _contrast(one: str, other: str) -> float:
