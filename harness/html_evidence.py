@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.html_columns import Column, Mark, detail_id, mark_of, plural, visible
 from harness.report import TestResult
 
-_BUDGET_BYTES = 1 << 20
+_BUDGET_BYTES = 3 << 18
 """What all the console slices of a page may take; the longest that fit are shown."""
 
 _LINES = (60, 40, 25, 15, 8, 4)

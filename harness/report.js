@@ -5,6 +5,7 @@ const by_id = (id) => document.getElementById(id);
 const matrix = by_id("matrix");
 const panel = by_id("panel");
 let chosen = null; // the mark that the panel is about
+let asked_at = null; // where the panel was asked for
 
 // -- rows: folded, and filtered -----------------------------------------------------------
 
@@ -152,23 +153,22 @@ function move(step) {
 	}
 }
 
-// What the address points to is shown in the panel, over the place where it was asked for.
-function show_target() {
-	const target = by_id(decodeURIComponent(location.hash.slice(1)));
+// Show the evidence of that name; return whether there is any.
+function show_evidence(id) {
+	const target = by_id(decodeURIComponent(id));
 
 	if (!target || !target.matches("details.one[id]"))
-		return;
-	for (let at = target; at; at = at.parentElement)
-		if (at.tagName === "DETAILS")
-			at.open = true;
+		return false;
 	const link = matrix && matrix.querySelector(`tr[data-test] a[href="#${CSS.escape(target.id)}"]`);
 	if (link) {
 		show(link.closest("td"));
-		return;
+	} else {
+		chosen = null;
+		by_id("panel-back").parentNode.hidden = true;
+		fill(target.querySelector(".title").textContent,
+			target.querySelector("summary .soft").textContent, target);
 	}
-	chosen = null;
-	by_id("panel-back").parentNode.hidden = true;
-	fill(target.querySelector(".title").textContent, target.querySelector("summary .soft").textContent, target);
+	return true;
 }
 
 // -- start ----------------------------------------------------------------------------------
@@ -214,8 +214,17 @@ panel.addEventListener("click", (event) => {
 panel.addEventListener("close", () => {
 	if (location.hash)
 		history.replaceState(null, "", location.pathname + location.search);
-	if (chosen)
-		chosen.focus();
+	(asked_at || chosen || document.body).focus();
+	asked_at = null;
 });
-window.addEventListener("hashchange", show_target);
-show_target();
+// Where evidence is asked for one stays: the panel opens over it.
+document.addEventListener("click", (event) => {
+	const link = event.target.closest("a[href^='#']");
+
+	if (link && !event.defaultPrevented && show_evidence(link.hash.slice(1))) {
+		event.preventDefault();
+		asked_at = link;
+	}
+});
+window.addEventListener("hashchange", () => show_evidence(location.hash.slice(1)));
+show_evidence(location.hash.slice(1));

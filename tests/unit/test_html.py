@@ -523,6 +523,17 @@ def test_browser_shows_what_an_address_points_to(page: webdriver.Chrome) -> None
     assert "at file.c:12" in panel(page).text
 
 
+def test_browser_stays_where_evidence_was_asked_for(page: webdriver.Chrome) -> None:
+    link = page.find_element(By.CSS_SELECTOR, "a.more")
+    before = page.execute_script("return window.scrollY")
+    link.send_keys(Keys.ENTER)
+    assert "at file.c:12" in panel(page).text
+    page.find_element(By.ID, "panel-close").send_keys(Keys.ENTER)
+    assert not panel(page).is_displayed()
+    assert page.switch_to.active_element == link
+    assert page.execute_script("return window.scrollY") == before
+
+
 def test_browser_shows_hostile_text_as_text(page: webdriver.Chrome) -> None:
     page.execute_script("location.hash = 'p00-default-test-a-py-test-flips'")
     WebDriverWait(page, 5).until(lambda _: panel(page).is_displayed())
