@@ -16,12 +16,10 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import rich.status
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -98,6 +96,7 @@ from harness.mutants import to_json as mutants_json
 from harness.mutants import to_markdown as mutants_markdown
 from harness.nightly import nightly_code, only_one, read_nightly, run_nightly
 from harness.nightly import summary as nightly_summary
+from harness.pace import Pace
 from harness.pipeline import Pipeline, target_from_settings
 from harness.report import RunResults, print_results, read_results
 from harness.review import (
@@ -114,6 +113,7 @@ from harness.series import read_headings
 from harness.source import check_out
 from harness.spec import MUTANTS_DIR, PROJECT_ROOT, Target, load_profile
 from harness.store import Entry, Store, to_prune
+from harness.terminal import Ui
 
 log = logging.getLogger(__name__)
 
@@ -248,10 +248,6 @@ examples:
 }
 
 
-_FILE_WIDTH = 120
-"""Columns of tables that go into a file or a pipe."""
-
-
 def run_command(argv: list[str]) -> int:
     """Parse *argv*, run the command, print its error if there is one; return the exit code."""
     if "verdict" in argv[:1]:
@@ -284,7 +280,7 @@ def _run_command(argv: list[str]) -> int:
     args = _parser().parse_args(words)
     if further is not None:
         args.pytest_args = further
-    ui = _Ui(verbose=args.verbose)
+    ui = Ui(verbose=args.verbose)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         if getattr(args, "no_templates", False):
@@ -306,54 +302,6 @@ def _run_command(argv: list[str]) -> int:
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-class _Ui:
-    """What a person sees: results on standard output, progress and errors on standard error."""
-
-    def __init__(self, *, verbose: int) -> None:
-        self.out = Console(highlight=False)
-        if not self.out.is_terminal:
-            self.out.width = max(self.out.width, _FILE_WIDTH)
-        self.err = Console(stderr=True, highlight=False)
-        self._status: rich.status.Status | None = None
-        level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-        logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s")
-        for noisy in ("paramiko", "asyncio", "qemu"):
-            logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
-
-    @contextlib.contextmanager
-    def progress(self) -> Iterator[Callable[[str], None]]:
-        """Yield a function that shows what is being done, and for how long it has been."""
-        started = time.monotonic()
-
-        def elapsed() -> str:
-            return f"{time.monotonic() - started:6.1f} s"
-
-        if self.err.is_terminal:
-            with self.err.status("starting") as status:
-                self._status = status
-                try:
-                    yield lambda text: status.update(Text(f"{elapsed()}  {text}"))
-                finally:
-                    self._status = None
-        else:
-            yield lambda text: self.err.print(f"[{elapsed()}] {text}", markup=False, soft_wrap=True)
-
-    def line(self, text: Text) -> None:
-        """Print a line of the result although progress may be showing."""
-        if self._status is not None:
-            self._status.stop()
-        self.out.print(text, soft_wrap=True)
-        if self._status is not None:
-            self._status.start()
-
-    def error(self, error: HarnessError) -> None:
-        self.err.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
-        if error.hint:
-            self.err.print(Text.assemble(("  hint: ", "bold"), error.hint), soft_wrap=True)
-        if error.log:
-            self.err.print(Text.assemble(("  log: ", "bold"), str(error.log)), soft_wrap=True)
 
 
 # -- the parser ----------------------------------------------------------------------------
@@ -405,7 +353,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(
         name: str,
-        run: Callable[[argparse.Namespace, _Ui], int],
+        run: Callable[[argparse.Namespace, Ui], int],
         text: str,
         *parents: argparse.ArgumentParser,
     ) -> argparse.ArgumentParser:
@@ -583,7 +531,7 @@ def _write_json(args: argparse.Namespace, value: Any) -> None:
 # -- the commands --------------------------------------------------------------------------
 
 
-def _doctor(args: argparse.Namespace, ui: _Ui) -> int:
+def _doctor(args: argparse.Namespace, ui: Ui) -> int:
     report = check_host(Store(), architecture())
     table = Table(box=None, pad_edge=False, show_header=False)
     for item in report.items:
@@ -599,7 +547,7 @@ def _doctor(args: argparse.Namespace, ui: _Ui) -> int:
     return int(ExitCode.PASSED if report.ok else ExitCode.INFRASTRUCTURE)
 
 
-def _fetch(args: argparse.Namespace, ui: _Ui) -> int:
+def _fetch(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress() as progress:
         pipeline = _pipeline(args, progress)
         applied = pipeline.applied
@@ -622,7 +570,7 @@ def _fetch(args: argparse.Namespace, ui: _Ui) -> int:
     return int(ExitCode.PASSED)
 
 
-def _config(args: argparse.Namespace, ui: _Ui) -> int:
+def _config(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress() as progress:
         pipeline = _pipeline(args, progress)
         config = pipeline.configure()
@@ -646,8 +594,8 @@ def _config(args: argparse.Namespace, ui: _Ui) -> int:
     return int(ExitCode.PASSED)
 
 
-def _build(args: argparse.Namespace, ui: _Ui) -> int:
-    with ui.progress() as progress:
+def _build(args: argparse.Namespace, ui: Ui) -> int:
+    with ui.progress(Pace(Store()).seconds) as progress:
         pipeline = _pipeline(args, progress)
         build = pipeline.build()
         image = pipeline.image(build)
@@ -662,7 +610,7 @@ def _build(args: argparse.Namespace, ui: _Ui) -> int:
     return int(ExitCode.PASSED)
 
 
-def _boot(args: argparse.Namespace, ui: _Ui) -> int:
+def _boot(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress() as progress:
         pipeline = _pipeline(args, progress)
         pipeline.check_machine()
@@ -689,9 +637,9 @@ def _boot(args: argparse.Namespace, ui: _Ui) -> int:
     return int(ExitCode.PASSED)
 
 
-def _run(args: argparse.Namespace, ui: _Ui) -> int:
+def _run(args: argparse.Namespace, ui: Ui) -> int:
     directory = _results_directory(args.results)
-    with ui.progress() as progress:
+    with ui.progress(Pace(Store()).seconds) as progress:
         pipeline = _pipeline(args, progress)
         pipeline.check_machine()
         pipeline.image(pipeline.build())
@@ -712,7 +660,7 @@ def _run(args: argparse.Namespace, ui: _Ui) -> int:
     return status
 
 
-def _remember(ui: _Ui, results: RunResults, directory: Path) -> None:
+def _remember(ui: Ui, results: RunResults, directory: Path) -> None:
     """Add a run to the history; what is wrong with that is no part of the run's verdict."""
     try:
         with History() as history:
@@ -721,7 +669,7 @@ def _remember(ui: _Ui, results: RunResults, directory: Path) -> None:
         ui.error(error)
 
 
-def _history(args: argparse.Namespace, ui: _Ui) -> int:
+def _history(args: argparse.Namespace, ui: Ui) -> int:
     with History() as history:
         if args.keep is not None:
             ui.out.print(f"dropped {history.prune(args.keep)} runs, kept {args.keep} at most")
@@ -773,7 +721,7 @@ def _history_word(name: str, value: object) -> str:
     return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
-def _nightly(args: argparse.Namespace, ui: _Ui) -> int:
+def _nightly(args: argparse.Namespace, ui: Ui) -> int:
     spec = read_nightly(args.config)
     directory = _results_directory(args.results)
     started = time.monotonic()
@@ -781,12 +729,17 @@ def _nightly(args: argparse.Namespace, ui: _Ui) -> int:
     def on_cell(part: str, result: CellResult, subject: str) -> None:
         ui.line(Text(f"{part}: ") + cell_line(result, subject))
 
-    with ui.progress() as progress:
-        store = Store()
-        with only_one(store):
-            parts = run_nightly(
-                spec, store, directory, progress, parallel=_parallel(args), on_cell=on_cell
-            )
+    store = Store()
+    with ui.progress(Pace(store).seconds) as progress, only_one(store):
+        parts = run_nightly(
+            spec,
+            store,
+            directory,
+            progress,
+            parallel=_parallel(args),
+            on_cell=on_cell,
+            lane=progress.lane,
+        )
     text = nightly_summary(
         parts,
         seconds=time.monotonic() - started,
@@ -802,12 +755,12 @@ def _parallel(args: argparse.Namespace) -> int:
     return max(1, args.parallel or max(2, (os.cpu_count() or 1) // 2))
 
 
-def _report(args: argparse.Namespace, ui: _Ui) -> int:
+def _report(args: argparse.Namespace, ui: Ui) -> int:
     ui.out.print(f"report: {write_report(args.directory.resolve())}", markup=False, soft_wrap=True)
     return int(ExitCode.PASSED)
 
 
-def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
+def _matrix(args: argparse.Namespace, ui: Ui) -> int:
     profiles = list(dict.fromkeys(args.profiles or ("default", "debug")))
     for profile in profiles:
         load_profile(profile)
@@ -827,21 +780,23 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
 
     results: list[CellResult] = []
     ui.out.print(HEADER)
-    with ui.progress() as progress:
+    with ui.progress(Pace(pipeline.store).seconds, total=len(cells)) as progress:
 
         def run(cell: Cell) -> CellResult:
             name = f"p{cell.target.position:02}-{cell.target.profile}"
-            return run_cell(
-                cell,
-                store=Store(pipeline.store.root),
-                directory=directory / name,
-                progress=lambda text: progress(f"{name}: {text}"),
-                fresh=args.fresh,
-            )
+            with progress.lane(name) as say:
+                return run_cell(
+                    cell,
+                    store=Store(pipeline.store.root),
+                    directory=directory / name,
+                    progress=say,
+                    fresh=args.fresh,
+                )
 
         ended = run_cells(cells, run, keep_going=args.keep_going, parallel=_parallel(args))
         for result in ended:
             results.append(result)
+            progress.done()
             if result.results is not None and not result.cached:
                 _remember(ui, result.results, result.directory)
             ui.line(cell_line(result, subjects[position_of(result)]))
@@ -855,20 +810,14 @@ def _matrix(args: argparse.Namespace, ui: _Ui) -> int:
 
 
 def _run_named(
-    cell: Cell, name: str, ui: _Ui, store: Store, directory: Path, *, fresh: bool
+    cell: Cell, name: str, ui: Ui, store: Store, directory: Path, *, fresh: bool
 ) -> CellResult:
     """Run a cell in the directory of that name, its progress under that name."""
-    with ui.progress() as progress:
-        return run_cell(
-            cell,
-            store=store,
-            directory=directory / name,
-            progress=lambda text: progress(f"{name}: {text}"),
-            fresh=fresh,
-        )
+    with ui.progress(Pace(store).seconds) as progress, progress.lane(name) as say:
+        return run_cell(cell, store=store, directory=directory / name, progress=say, fresh=fresh)
 
 
-def _bisect(args: argparse.Namespace, ui: _Ui) -> int:
+def _bisect(args: argparse.Namespace, ui: Ui) -> int:
     tests = [find_test(text) for text in args.tests]
     good, bad = _position(args.good, "good"), _position(args.bad, "bad")
     with ui.progress() as progress:
@@ -898,7 +847,7 @@ def _bisect(args: argparse.Namespace, ui: _Ui) -> int:
     return int(ExitCode.PASSED if len(found.first) == 1 else ExitCode.TESTS_FAILED)
 
 
-def _mutants(args: argparse.Namespace, ui: _Ui) -> int:
+def _mutants(args: argparse.Namespace, ui: Ui) -> int:
     mutants = [
         mutant
         for mutant in read_mutants(MUTANTS_DIR, args.names)
@@ -931,11 +880,11 @@ def _mutants(args: argparse.Namespace, ui: _Ui) -> int:
     return int(mutants_exit_code(trials))
 
 
-def _coverage(args: argparse.Namespace, ui: _Ui) -> int:
+def _coverage(args: argparse.Namespace, ui: Ui) -> int:
     args.profile = "coverage"
     reasons = read_reasons()
     directory = _results_directory(args.results)
-    with ui.progress() as progress:
+    with ui.progress(Pace(Store()).seconds) as progress:
         pipeline = _pipeline(args, progress)
         at = pipeline.position()
         cell = Cell(
@@ -984,7 +933,7 @@ def _points(args: argparse.Namespace, pipeline: Pipeline) -> tuple[Point, ...]:
 
 def _judge(
     args: argparse.Namespace,
-    ui: _Ui,
+    ui: Ui,
     target: Target,
     tests: list[str],
     directory: Path,
@@ -995,12 +944,13 @@ def _judge(
         raise InputError(f"--tries must be a whole number from 1 on, not {tries!r}")
 
     def run(cell: Cell, number: int) -> CellResult:
-        with ui.progress() as progress:
+        pace = Pace(Store()).seconds
+        with ui.progress(pace) as progress, progress.lane(name) as say:
             return run_cell(
                 cell,
                 store=Store(),
                 directory=directory / f"{name.replace(' ', '-')}-try-{number}",
-                progress=lambda text: progress(f"{name}: {text}"),
+                progress=say,
                 # The same answer twice says nothing about a flaky test.
                 fresh=int(tries) > 1,
             )
@@ -1009,7 +959,7 @@ def _judge(
     return run_tries(cell, tests, tries=int(tries), bad_on=args.bad_on, run=run)
 
 
-def _verdict(args: argparse.Namespace, ui: _Ui) -> int:
+def _verdict(args: argparse.Namespace, ui: Ui) -> int:
     if args.kernel is not None and args.series is None:
         args.series = "none"
     tests = [find_test(text) for text in args.tests]
@@ -1028,7 +978,7 @@ def _verdict(args: argparse.Namespace, ui: _Ui) -> int:
     return 1 - code if args.fixed and code < 2 else code
 
 
-def _check_patch(args: argparse.Namespace, ui: _Ui) -> int:
+def _check_patch(args: argparse.Namespace, ui: Ui) -> int:
     data = _read_mail(args.mail)
     directory = _results_directory(args.results)
     file = directory / "patch.eml"
@@ -1047,7 +997,7 @@ def _check_patch(args: argparse.Namespace, ui: _Ui) -> int:
     return _say_checks([result], {position_of(result): subject}, directory)
 
 
-def _check_series(args: argparse.Namespace, ui: _Ui) -> int:
+def _check_series(args: argparse.Namespace, ui: Ui) -> int:
     directory = _results_directory(args.results)
     with ui.progress() as progress:
         target, known = _review_target(args)
@@ -1138,7 +1088,7 @@ def _results_directory(given: Path | None) -> Path:
     return directory
 
 
-def _bench(args: argparse.Namespace, ui: _Ui) -> int:
+def _bench(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress() as progress, tempfile.TemporaryDirectory(prefix="harness-bench-") as name:
         logs = Path(name)
         pipeline = _pipeline(args, progress)
@@ -1170,7 +1120,7 @@ def _bench(args: argparse.Namespace, ui: _Ui) -> int:
     return int(ExitCode.PASSED)
 
 
-def _cache(args: argparse.Namespace, ui: _Ui) -> int:
+def _cache(args: argparse.Namespace, ui: Ui) -> int:
     store = Store()
     entries = list(store.entries())
     doomed: list[Entry] = []
@@ -1204,7 +1154,7 @@ def _cache(args: argparse.Namespace, ui: _Ui) -> int:
     return int(ExitCode.PASSED)
 
 
-def _clean(args: argparse.Namespace, ui: _Ui) -> int:
+def _clean(args: argparse.Namespace, ui: Ui) -> int:
     store = Store()
     kept = () if args.all else ("source",)
     freed, count = 0, 0

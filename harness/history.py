@@ -266,6 +266,15 @@ class History:
             limit,
         )
 
+    def last_seconds(self, release: str) -> float | None:
+        """Return what the newest run of a kernel took, ``None`` when there was none."""
+        statement = """
+            SELECT seconds FROM runs WHERE release = ? AND kind != 'bench'
+            ORDER BY at DESC, id DESC LIMIT 1
+        """
+        rows = self._rows(statement, release)
+        return float(rows[0]["seconds"]) if rows else None
+
     def figures(self, limit: int = 50) -> list[dict[str, Any]]:
         """Return the measured figures, newest first."""
         return self._rows(

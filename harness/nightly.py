@@ -85,6 +85,10 @@ class NightlySpec:
     keep: int
 
 
+Lane = Callable[[str], contextlib.AbstractContextManager[Progress]]
+"""Gives, by its name, one of several things under way a line of its own."""
+
+
 @dataclass(slots=True)
 class Part:
     """One kernel with one series: what came of it.
@@ -195,11 +199,13 @@ def run_nightly(
     *,
     parallel: int,
     on_cell: Callable[[str, CellResult, str], None] = lambda _part, _result, _subject: None,
+    lane: Lane | None = None,
 ) -> list[Part]:
     """Run everything that *spec* asks for, as far as the time goes.
 
     :param directory: gets a results directory for each kernel and series.
     :param on_cell: told of each cell as it ends, with its part's name and its patch's subject.
+    :param lane: shows one of several cells that are under way; ``None``: *progress* tells of all.
     """
     deadline = time.monotonic() + spec.budget_s
     parts = []
@@ -209,7 +215,9 @@ def run_nightly(
             part = Part(name=name, directory=directory / name)
             parts.append(part)
             try:
-                _run_part(part, spec, kernel, series, store, progress, parallel, deadline, on_cell)
+                _run_part(
+                    part, spec, kernel, series, store, progress, parallel, deadline, on_cell, lane
+                )
             except InputError as error:
                 part.trouble, part.bad_input = error.message, True
             except HarnessError as error:
@@ -229,6 +237,7 @@ def _run_part(
     parallel: int,
     deadline: float,
     on_cell: Callable[[str, CellResult, str], None],
+    lane: Lane | None,
 ) -> None:
     part.directory.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -251,12 +260,11 @@ def _run_part(
 
     def run(cell: Cell) -> CellResult:
         name = f"p{cell.target.position:02}-{cell.target.profile}"
-        return run_cell(
-            cell,
-            store=Store(store.root),
-            directory=part.directory / name,
-            progress=lambda text: progress(f"{part.name} {name}: {text}"),
-        )
+        directory, label = part.directory / name, f"{part.name} {name}"
+        if lane is None:
+            return run_cell(cell, store=Store(store.root), directory=directory, progress=progress)
+        with lane(label) as say:
+            return run_cell(cell, store=Store(store.root), directory=directory, progress=say)
 
     for result in run_cells(cells, run, keep_going=True, parallel=parallel, deadline=deadline):
         part.results.append(result)

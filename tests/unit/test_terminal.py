@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Progress: lines in a file, a picture in a terminal, and results beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.history import History
+from harness.pace import Pace
+from harness.report import Outcome, RunResults, TestResult
+from harness.store import Store
+from harness.terminal import Progress, clock
+
+LAST = {"testing 7.0.13-p05": 61.0}
+
+
+def lines(work: Callable[[Progress], None], total: int | None = None) -> list[str]:
+    """Return what is printed where there is no terminal, without the times."""
+    file = io.StringIO()
+    progress = Progress(Console(file=file, width=80), LAST.get, total)
+    with progress.shown():
+        work(progress)
+    return [re.sub(r"^\[ *\d+\.\d s\] ", "", line) for line in file.getvalue().splitlines()]
+
+
+def test_every_word_is_a_plain_line_without_a_terminal() -> None:
+    def work(progress: Progress) -> None:
+        progress("configuring [bold]profile[/]")
+        with progress.lane("p05-default") as say:
+            say("testing 7.0.13-p05")
+            say("testing 7.0.13-p05: 50%, test_x")
+
+    assert lines(work) == [
+        "configuring [bold]profile[/]",
+        "p05-default: testing 7.0.13-p05 (last time 1:01)",
+        "p05-default: testing 7.0.13-p05: 50%, test_x",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.4, "0 s"), (59.4, "59 s"), (61, "1:01"), (3725, "1:02:05")]
+)
+def test_time_is_short_to_read(seconds: float, said: str) -> None:
+    assert clock(seconds) == said
+
+
+SHOW = """
+    import sys, time
+    from rich.text import Text
+    from harness.terminal import Ui
+
+    ui = Ui(verbose=0)
+    with ui.progress({"testing r5": 61.0}.get, total=3) as progress:
+        with progress.lane("p05-default") as one, progress.lane("p06-debug") as two:
+            one("testing r5: 40%, test_a")
+            two("building c (debug-p06-debug): 312 objects")
+            time.sleep(0.6)
+            progress.done()
+            ui.line(Text("a line of the result"))
+            time.sleep(0.6)
+    ui.out.print("the end")
+"""
+
+
+def in_terminal() -> tuple[str, str]:
+    """Run :data:`SHOW` with standard error in a terminal; return that, and standard output."""
+    ours, theirs = pty.openpty()
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    env.pop("NO_COLOR", None)
+    words = [sys.executable, "-c", textwrap.dedent(SHOW)]
+    with subprocess.Popen(words, stderr=theirs, stdout=subprocess.PIPE, env=env) as run:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+        assert run.stdout is not None
+        out = run.stdout.read()
+    os.close(ours)
+    assert run.returncode == 0, seen
+    return seen.decode(), out.decode()
+
+
+def test_terminal_shows_everything_that_is_under_way() -> None:
+    seen, _ = in_terminal()
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    assert re.search(r"p05-default +testing r5: 40%, test_a +\d s, last time 1:01", plain)
+    assert re.search(r"p06-debug +building c \(debug-p06-debug\): 312 objects +\d s", plain)
+    assert re.search(r"1 of 3 done, \d s, about \d s to go", plain)
+
+
+def test_results_go_to_standard_output_although_progress_is_shown() -> None:
+    seen, out = in_terminal()
+    assert out == "a line of the result\nthe end\n"
+    assert "a line of the result" not in seen
+
+
+def test_colour_is_for_terminals_only() -> None:
+    seen, out = in_terminal()
+    assert "\x1b[" in seen
+    assert "\x1b" not in out
+
+
+# -- how long things took ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("HARNESS_HISTORY", str(tmp_path / "history.sqlite"))
+    return Store(tmp_path / "cache")
+
+
+def add_build(store: Store, profile: str, release: str, seconds: float, at: float) -> None:
+    path = store.root / "objects" / "build" / f"{release}-{at}" / "build.json"
+    path.parent.mkdir(parents=True)
+    facts = {"profile": profile, "release": release, "seconds": seconds}
+    path.write_text(json.dumps(facts))
+    os.utime(path, (at, at))
+
+
+def test_build_takes_what_the_newest_of_its_position_took(store: Store) -> None:
+    add_build(store, "debug", "7.0.13-p06-debug", 100.0, at=1)
+    add_build(store, "debug", "7.0.13-p06-debug", 120.0, at=2)
+    add_build(store, "debug", "7.0.13-p07-debug", 300.0, at=3)
+    add_build(store, "default", "7.0.13-p06", 20.0, at=4)
+    pace = Pace(store)
+    assert pace.seconds("building c0ffee (debug-p06-debug)") == 120.0
+    assert pace.seconds("building c0ffee (debug-p05-debug)") == 300.0
+    assert pace.seconds("building c0ffee (kcsan-p05-kcsan)") is None
+
+
+def test_tests_take_what_the_newest_run_of_the_kernel_took(store: Store) -> None:
+    with History() as history:
+        for at, seconds in ((1.0, 50.0), (2.0, 61.0)):
+            results = RunResults(
+                kernel={"release": "7.0.13-p05", "commit": "c"},
+                series={},
+                profile="default",
+                accel="tcg",
+                machine={},
+                tests=(TestResult(id="t", outcome=Outcome.PASSED, seconds=0.1),),
+                live_updates=(),
+                seconds=seconds,
+            )
+            history.add_run(results, directory=Path("r"), inputs="i", at=at)
+    assert Pace(store).seconds("testing 7.0.13-p05") == 61.0
+    assert Pace(store).seconds("testing 7.0.13-p06") is None
+    assert Pace(store).seconds("image: building") is None
