@@ -61,16 +61,17 @@ class Progress:
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._spinner = Spinner("dots")
-        self._live: Live | None = None
-        if console.is_terminal:
-            self._live = Live(
-                get_renderable=self._picture,
-                console=console,
-                refresh_per_second=_FRAMES_A_SECOND,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
+        self._live = self._new_live() if console.is_terminal else None
+
+    def _new_live(self) -> Live:
+        return Live(
+            get_renderable=self._picture,
+            console=self._console,
+            refresh_per_second=_FRAMES_A_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __call__(self, text: str) -> None:
         """Say what is being done."""
@@ -92,8 +93,13 @@ class Progress:
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
         """Show it, where there is a terminal."""
-        with self._live or contextlib.nullcontext():
+        if self._live is not None:
+            self._live.start(refresh=True)
+        try:
             yield
+        finally:
+            if self._live is not None:
+                self._live.stop()
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -106,7 +112,9 @@ class Progress:
             try:
                 yield
             finally:
-                self._live.start()
+                # The old one would go up over what was printed: it remembers its height.
+                self._live = self._new_live()
+                self._live.start(refresh=True)
 
     def _say(self, name: str, text: str) -> None:
         stage = text.partition(":")[0]

@@ -74,13 +74,17 @@ SHOW = """
 """
 
 
-def in_terminal() -> tuple[str, str]:
-    """Run :data:`SHOW` with standard error in a terminal; return that, and standard output."""
+def in_terminal(*, both: bool = False) -> tuple[str, str]:
+    """Run :data:`SHOW` with standard error in a terminal; return that, and standard output.
+
+    :param both: whether standard output goes to the terminal as well.
+    """
     ours, theirs = pty.openpty()
     env = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     env.pop("NO_COLOR", None)
     words = [sys.executable, "-c", textwrap.dedent(SHOW)]
-    with subprocess.Popen(words, stderr=theirs, stdout=subprocess.PIPE, env=env) as run:
+    stdout = theirs if both else subprocess.PIPE
+    with subprocess.Popen(words, stderr=theirs, stdout=stdout, env=env) as run:
         os.close(theirs)
         seen = b""
         while True:
@@ -88,8 +92,7 @@ def in_terminal() -> tuple[str, str]:
                 seen += os.read(ours, 4096)
             except OSError:  # the other end is closed
                 break
-        assert run.stdout is not None
-        out = run.stdout.read()
+        out = run.stdout.read() if run.stdout is not None else b""
     os.close(ours)
     assert run.returncode == 0, seen
     return seen.decode(), out.decode()
@@ -98,15 +101,39 @@ def in_terminal() -> tuple[str, str]:
 def test_terminal_shows_everything_that_is_under_way() -> None:
     seen, _ = in_terminal()
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
-    assert re.search(r"p05-default +testing r5: 40%, test_a +\d s, last time 1:01", plain)
-    assert re.search(r"p06-debug +building c \(debug-p06-debug\): 312 objects +\d s", plain)
-    assert re.search(r"1 of 3 done, \d s, about \d s to go", plain)
+    assert re.search(r"p05-default +testing r5: 40%, test_a +\d+ s, last time 1:01", plain)
+    assert re.search(r"p06-debug +building c \(debug-p06-debug\): 312 objects +\d+ s", plain)
+    assert re.search(r"1 of 3 done, \d+ s, about \d+ s to go", plain)
 
 
 def test_results_go_to_standard_output_although_progress_is_shown() -> None:
     seen, out = in_terminal()
     assert out == "a line of the result\nthe end\n"
     assert "a line of the result" not in seen
+
+
+def screen(seen: str) -> list[str]:
+    """Return what is left on a terminal's screen: what a cursor moves over is written anew."""
+    rows, at, column = [""], 0, 0
+    for word in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", seen):
+        if word == "\n":
+            at += 1
+            rows += [""] * (at == len(rows))
+        elif word == "\r":
+            column = 0
+        elif move := re.fullmatch(r"\x1b\[(\d*)A", word):
+            at -= int(move.group(1) or 1)
+        elif word == "\x1b[2K":
+            rows[at] = ""
+        elif not word.startswith("\x1b"):
+            rows[at] = rows[at][:column].ljust(column) + word + rows[at][column + len(word) :]
+            column += len(word)
+    return [row.rstrip() for row in rows if row.strip()]
+
+
+def test_progress_leaves_results_alone_and_nothing_of_itself() -> None:
+    seen, _ = in_terminal(both=True)
+    assert screen(seen) == ["a line of the result", "the end"]
 
 
 def test_colour_is_for_terminals_only() -> None:
