@@ -96,6 +96,7 @@ from harness.mutants import to_json as mutants_json
 from harness.mutants import to_markdown as mutants_markdown
 from harness.nightly import nightly_code, only_one, read_nightly, run_nightly
 from harness.nightly import summary as nightly_summary
+from harness.nightly import to_json as nightly_json
 from harness.pace import Pace
 from harness.pipeline import Pipeline, target_from_settings
 from harness.report import RunResults, print_results, read_results
@@ -740,13 +741,12 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
             on_cell=on_cell,
             lane=progress.lane,
         )
-    text = nightly_summary(
-        parts,
-        seconds=time.monotonic() - started,
-        directory=directory,
-        date=time.strftime("%Y-%m-%d"),
-    )
+    seconds, date = time.monotonic() - started, time.strftime("%Y-%m-%d")
+    text = nightly_summary(parts, seconds=seconds, directory=directory, date=date)
     (directory / "summary.txt").write_text(text)
+    found = nightly_json(parts, seconds=seconds, date=date)
+    (directory / "nightly.json").write_text(json.dumps(found, indent=2) + "\n")
+    write_report(directory)
     ui.out.print(f"\n{text}", markup=False, soft_wrap=True, end="")
     return int(nightly_code(parts))
 
@@ -904,8 +904,10 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
             files = read_coverage(merged, sources.repo, reasons)
     print_coverage(files, ui.out)
     html = directory / "coverage" / "index.html"
-    ui.out.print(f"report: {html}", markup=False, soft_wrap=True)
-    _write_json(args, coverage_json(files, html))
+    found = coverage_json(files, html)
+    (directory / "coverage.json").write_text(json.dumps(found, indent=2) + "\n")
+    ui.out.print(f"lines: {html}\nreport: {write_report(directory)}", markup=False, soft_wrap=True)
+    _write_json(args, found)
     for test in result.unexpected:
         ui.out.print(Text(f"{test.outcome.value}: {test.id}", style="bold red"), soft_wrap=True)
     if percent(files) < args.min:

@@ -284,8 +284,14 @@ def _nightly_page(data: Mapping[str, Any]) -> dict[str, Any]:
         "title": f"Nightly of {data['date']}",
         "subtitle": f"{plural(len(parts), 'part')}, {duration(data['seconds'])}",
         "verdict": _verdict(bad, errors),
-        "parts": parts,
+        "parts": [part | _part_verdict(part) for part in parts],
     }
+
+
+def _part_verdict(part: Mapping[str, Any]) -> dict[str, str]:
+    kind = "bad" if part["kernel"] else "error" if part["runner"] else "ok"
+    words = {"bad": "to look at", "error": "trouble of the runner", "ok": "as it should be"}
+    return {"kind": kind, "said": words[kind]}
 
 
 def _other_page(extras: Mapping[str, Any]) -> dict[str, Any]:

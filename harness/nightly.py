@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -35,8 +36,8 @@ from harness.matrix import (
     parse_positions,
     position_of,
     run_cells,
-    to_json,
 )
+from harness.matrix import to_json as matrix_json
 from harness.pipeline import Pipeline, Progress, target_from_settings
 from harness.report import Outcome
 from harness.series import AppliedSeries
@@ -276,7 +277,7 @@ def _run_part(
 
 def _note(part: Part, spec: NightlySpec, applied: AppliedSeries, result: CellResult) -> None:
     """Keep what is known so far on the disk: the next cell may be the last."""
-    found = to_json(applied, list(spec.profiles), part.results)
+    found = matrix_json(applied, list(spec.profiles), part.results)
     (part.directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
     write_report(part.directory)
     if result.results is not None and not result.cached:
@@ -325,6 +326,33 @@ def nightly_code(parts: Sequence[Part]) -> ExitCode:
         if code in codes:
             return code
     return ExitCode.PASSED
+
+
+def to_json(parts: Sequence[Part], *, seconds: float, date: str) -> dict[str, Any]:
+    """Return the documented JSON form."""
+    return {
+        "schema": 1,
+        "date": date,
+        "seconds": round(seconds, 1),
+        "parts": list(map(_json, parts)),
+    }
+
+
+def _json(part: Part) -> dict[str, Any]:
+    found = part.complaints
+    verdicts = sum(item.verdict for item in found) + (bool(part.trouble) and part.bad_input)
+    return {
+        "name": part.name,
+        "directory": part.directory.name,
+        "code": int(part.code),
+        "planned": part.planned,
+        "tested": sum(result.status is CellStatus.TESTED for result in part.results),
+        "passed": sum(t.outcome is Outcome.PASSED for r in part.results for t in r.tests),
+        "kernel": int(verdicts),
+        "runner": len(found) + bool(part.trouble) - int(verdicts),
+        "lines": [line.strip() for line in _part_lines(part)][1:],
+        "report": (part.directory / "matrix.json").exists(),
+    }
 
 
 def summary(parts: Sequence[Part], *, seconds: float, directory: Path, date: str) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 from __future__ import annotations
 
+import json
 import multiprocessing
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from harness.cell import Cell, CellResult, CellStatus
 from harness.errors import ExitCode, InfrastructureError, SpecError
+from harness.html import render
 from harness.nightly import (
     WIDTH,
     NightlyKernel,
@@ -19,6 +21,7 @@ from harness.nightly import (
     only_one,
     read_nightly,
     summary,
+    to_json,
 )
 from harness.pipeline import target_from_settings
 from harness.report import Outcome, RunResults, TestResult
@@ -223,6 +226,17 @@ def test_what_was_not_reached_is_said() -> None:
 
 def test_patches_in_the_tree_already_are_said() -> None:
     assert "in the tree already: patches 1, 2, 3" in text_of(part(already=(1, 2, 3)))
+
+
+def test_nightly_has_a_page_of_its_own(tmp_path: Path) -> None:
+    parts = [part(cell(4, test_x="failed!")), part(trouble="no <b>route</b>")]
+    found = to_json(parts, seconds=61.0, date="2026-11-24")
+    (tmp_path / "nightly.json").write_text(json.dumps(found))
+    page = render(tmp_path)
+    assert "Nightly of 2026-11-24" in page
+    assert "1 not as it should be" in page
+    assert "no &lt;b&gt;route&lt;/b&gt;" in page
+    assert [(item["kernel"], item["runner"]) for item in found["parts"]] == [(1, 0), (0, 1)]
 
 
 def test_summary_fits_a_mail() -> None:
