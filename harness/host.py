@@ -60,6 +60,20 @@ class HostReport:
         }
 
 
+def describe_host() -> dict[str, Any]:
+    """Return what results say of this host: its kernel, processor, CPUs and memory."""
+    system = os.uname()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "kernel": f"{system.sysname} {system.release} {system.machine}",
+        "cpu": models[0].strip() if models else system.machine,
+        "cpus": os.cpu_count() or 1,
+        "memory_mib": memory >> 20,
+    }
+
+
 def check_host(store: Store, arch: Architecture, packages: Path = PACKAGES) -> HostReport:
     """Look for everything the harness needs.
 

@@ -200,11 +200,11 @@ def _matrix_page(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     title = first.series.get("title") if first is not None else data["series"]
     rows = rows_of(columns)
     positions = sorted({column.position for column in columns})
-    profiles = ", ".join(data["profiles"])
+    profiles = ", ".join(dict.fromkeys(column.profile for column in columns))
     release = f"Linux {first.kernel['version']}, " if first is not None else ""
     return _tested_page(columns, verdicts, len(wrong) - verdicts) | {
         "title": title or "A kernel as it is",
-        "subtitle": f"{release}{plural(len(positions), 'position')}, profiles {profiles}",
+        "subtitle": f"{release}{plural(len(positions), 'position')}, profiles: {profiles}",
         "patches": patches_of(columns, rows, data["transitions"]),
         "positions": positions,
         "unexpected": [item | {"link": _link(item, columns)} for item in wrong],

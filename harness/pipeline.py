@@ -26,6 +26,7 @@ from harness.build import (
 )
 from harness.build_log import new_warnings
 from harness.errors import SpecError
+from harness.host import describe_host
 from harness.image import GuestKeys, Image, Initrd, build_image, guest_keys, payload_archive
 from harness.kconfig import KernelConfig, configure, explain, fragments_of
 from harness.machine import Accel, Memory, choose_accel, qemu_version
@@ -484,6 +485,7 @@ class Pipeline:
                 "cpus": self.profile.cpus,
                 "cmdline": list(self.profile.cmdline),
                 "image": self.image(build).key,
+                "host": describe_host(),
             },
             "builds": {str(number): build.key for number, build in sorted(self._builds.items())},
         }

@@ -10,7 +10,7 @@ import pytest
 from harness import host
 from harness.arch import X86_64
 from harness.errors import SpecError
-from harness.host import Finding, HostReport, check_host
+from harness.host import Finding, HostReport, check_host, describe_host
 from harness.store import Store
 
 
@@ -98,3 +98,11 @@ def test_report_for_machines(tmp_path: Path) -> None:
 
 def test_shipped_list_can_be_read() -> None:
     assert len(host._read_packages(host.PACKAGES)) > 10
+
+
+def test_host_is_described() -> None:
+    found = describe_host()
+    assert str(found["kernel"]).startswith("Linux ")
+    assert found["cpu"]
+    assert found["cpus"] >= 1
+    assert found["memory_mib"] > 256
