@@ -104,9 +104,12 @@ function fill(title, where, details) {
 	for (const part of details ? details.children : [])
 		if (part.tagName !== "SUMMARY")
 			by_id("panel-body").append(part.cloneNode(true));
-	panel.scrollTop = 0;
 	if (!panel.open)
 		panel.showModal();
+	panel.scrollTop = 0;
+	// What matters in a console is at its end.
+	for (const console of panel.querySelectorAll("pre.console"))
+		console.scrollTop = console.scrollHeight;
 }
 
 // Show what is known of a mark; of one that simply passed that is where its log is.

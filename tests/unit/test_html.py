@@ -553,6 +553,15 @@ def test_browser_folds_what_is_as_it_should_be(page: webdriver.Chrome) -> None:
     assert sorted(shown_rows(page)) == ["test_odd", "test_plain"]
 
 
+def test_browser_shows_the_end_of_a_console(page: webdriver.Chrome) -> None:
+    page.find_element(By.CSS_SELECTOR, "#matrix tr[data-test] td.bad").click()
+    console = panel(page).find_element(By.CSS_SELECTOR, "pre.console")
+    left = page.execute_script(
+        "const c = arguments[0]; return c.scrollHeight - c.clientHeight - c.scrollTop", console
+    )
+    assert left < 2
+
+
 @pytest.mark.parametrize("width", [375, 1280])
 def test_browser_scrolls_the_page_one_way_only(page: webdriver.Chrome, width: int) -> None:
     page.execute_cdp_cmd(
@@ -560,8 +569,13 @@ def test_browser_scrolls_the_page_one_way_only(page: webdriver.Chrome, width: in
         {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500},
     )
     try:
-        wide = page.execute_script("return document.documentElement.scrollWidth")
-        assert wide <= width
+        wide = "return document.documentElement.scrollWidth"
+        assert page.execute_script(wide) <= width
+        page.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
+        page.find_element(By.ID, "fold").click()
+        assert page.execute_script(wide) <= width
+        page.find_element(By.CSS_SELECTOR, "a.more").click()
+        assert page.execute_script("return arguments[0].scrollWidth", panel(page)) <= width
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
