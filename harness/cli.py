@@ -227,7 +227,7 @@ examples:
   harness history test memfd                what tests of that name came to
   harness history flaky                     different verdicts on the same inputs
   harness history bad                       what is bad now, and since when
-  harness history figures
+  harness history figures boot_to_ssh       what a benchmark measured, run by run
   harness history --keep 500
 """,
     "bench": """\
@@ -495,7 +495,7 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument(
         "what", nargs="?", default="runs", choices=tuple(_HISTORY_COLUMNS), help="(default: runs)"
     )
-    history.add_argument("name", nargs="?", help="of tests, or a part of it, for 'test'")
+    history.add_argument("name", nargs="?", help="of tests or figures, or a part of it")
     history.add_argument("--limit", metavar="N", type=int, default=20, help="lines (default: 20)")
     history.add_argument("--keep", metavar="N", type=int, help="drop all but the newest N runs")
     bench = add("bench", _bench, "what boots, clones, updates and builds cost", tree, vm, output)
@@ -673,6 +673,8 @@ def _remember(ui: Ui, results: RunResults, directory: Path) -> None:
 def _history(args: argparse.Namespace, ui: Ui) -> int:
     with History() as history:
         if args.keep is not None:
+            if args.keep < 0:
+                raise InputError(f"--keep {args.keep}: there are no such runs", hint="such as 500")
             ui.out.print(f"dropped {history.prune(args.keep)} runs, kept {args.keep} at most")
         if args.what == "flaky":
             found = [
@@ -681,7 +683,7 @@ def _history(args: argparse.Namespace, ui: Ui) -> int:
         elif args.what == "bad":
             found = [dataclasses.asdict(item) for item in history.bad_since()]
         elif args.what == "figures":
-            found = history.figures(args.limit)
+            found = history.figures(args.limit, args.name or "")
         elif args.what == "test":
             if not args.name:
                 raise InputError("no test is named", hint="harness history test memfd")
@@ -706,7 +708,8 @@ def _history_table(found: list[dict[str, Any]], what: str) -> Table:
     table = Table(box=None, pad_edge=False)
     columns = _HISTORY_COLUMNS[what]
     for name in columns:
-        table.add_column({"at": "since" if what == "bad" else "when"}.get(name, name))
+        head = {"at": "since" if what == "bad" else "when"}.get(name, name)
+        table.add_column(head, overflow="fold")
     for row in found:
         table.add_row(*(Text(_history_word(name, row[name])) for name in columns))
     return table

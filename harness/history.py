@@ -275,13 +275,15 @@ class History:
         rows = self._rows(statement, release)
         return float(rows[0]["seconds"]) if rows else None
 
-    def figures(self, limit: int = 50) -> list[dict[str, Any]]:
-        """Return the measured figures, newest first."""
+    def figures(self, limit: int = 50, name: str = "") -> list[dict[str, Any]]:
+        """Return the measured figures whose name holds *name*, newest first."""
         return self._rows(
             """
             SELECT at, release, profile, accel, name, unit, minimum, median, maximum
-            FROM figures JOIN runs ON run = id ORDER BY at DESC, name LIMIT ?
+            FROM figures JOIN runs ON run = id
+            WHERE instr(name, ?) ORDER BY at DESC, id DESC, name LIMIT ?
             """,
+            name,
             limit,
         )
 

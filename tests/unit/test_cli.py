@@ -357,6 +357,12 @@ def test_history_of_nothing_says_so(cache: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "nothing is recorded\n")
 
 
+def test_history_keeps_no_negative_number_of_runs(cache: Path) -> None:
+    done = harness(cache, "history", "--keep", "-1")
+    assert done.returncode == 2
+    assert "there are no such runs" in done.stderr
+
+
 def test_history_that_is_none_is_refused(cache: Path) -> None:
     cache.mkdir()
     (cache / "history.sqlite").write_text("something else" * 100)
