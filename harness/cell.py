@@ -50,8 +50,8 @@ _NOT_JUDGING = {
     *("arch", "build", "build_log", "command", "host", "image", "kconfig", "kmod"),
     *("series", "source", "store"),
     *("bench", "bisect", "cell", "cli", "coverage", "history", "html", "matrix"),
-    *("html_columns", "html_evidence", "html_extras", "html_grid", "mutants", "nightly"),
-    *("pace", "review", "terminal"),
+    *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),
+    *("mutants", "nightly", "pace", "plan", "review", "terminal"),
     *("__init__", "__main__"),
 }
 

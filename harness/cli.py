@@ -73,9 +73,13 @@ from harness.errors import (
     KconfigError,
     SeriesError,
 )
+from harness.evidence import read_evidence
 from harness.history import History
 from harness.host import check_host
 from harness.html import write_report
+from harness.kcidb import KINDS, ORIGIN, to_kcidb, validate
+from harness.machine import choose_accel
+from harness.markdown import to_markdown
 from harness.matrix import (
     HEADER,
     cell_line,
@@ -99,6 +103,7 @@ from harness.nightly import summary as nightly_summary
 from harness.nightly import to_json as nightly_json
 from harness.pace import Pace
 from harness.pipeline import Pipeline, target_from_settings
+from harness.plan import Stage, make_jobs, to_github, to_gitlab
 from harness.report import RunResults, print_results, read_results
 from harness.review import (
     TRACKING,
@@ -131,6 +136,7 @@ examples:
     "doctor": """\
 examples:
   harness doctor
+  harness doctor --accel kvm                exit code 3 unless a guest really runs under KVM
 """,
     "fetch": """\
 examples:
@@ -146,6 +152,26 @@ examples:
 examples:
   harness build                             the last position, profile 'default'
   harness build --position 5 --profile debug
+  harness build --positions 0..11           all of them, past those that do not build
+""",
+    "plan": """\
+examples:
+  harness plan --format github --stage build   {"include": [...]}, for a matrix of jobs
+  harness plan --format gitlab --accel kvm     a child pipeline
+  harness plan --format github --positions 0..11 --profile debug --per-job 4 -- -k module
+""",
+    "summary": """\
+examples:
+  harness summary results/latest            Markdown: what a CI service shows beside a job
+  harness summary results >>"$GITHUB_STEP_SUMMARY"
+""",
+    "kcidb": """\
+examples:
+  harness kcidb results/latest              JSON, schema 5.3, for the KernelCI project's database
+  harness kcidb results --origin mylab --tree mainline --output report.json
+  harness kcidb results --url https://example.com/nightly/42
+
+nothing is sent anywhere: what it writes is what kcidb-submit takes
 """,
     "boot": """\
 examples:
@@ -369,13 +395,23 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    add("doctor", _doctor, "say what this host lacks, and the command that installs it", output)
+    doctor = add(
+        "doctor", _doctor, "say what this host lacks, and the command that installs it", output
+    )
+    doctor.add_argument(
+        "--accel", choices=("auto", "kvm", "tcg"), default="auto", help="insist on an accelerator"
+    )
     add("fetch", _fetch, "get the kernel source and apply the series", tree, target, output)
     config = add(
         "config", _config, "configure the kernel and prove the options", tree, target, output
     )
     config.add_argument("--explain", metavar="SYMBOL", help="why a symbol has its value")
-    add("build", _build, "build the kernel, the test module and the image", tree, target, output)
+    build = add(
+        "build", _build, "build the kernel, the test module and the image", tree, target, output
+    )
+    build.add_argument(
+        "--positions", metavar="LIST", help="several, such as 0..11: build all that can be built"
+    )
     boot = add("boot", _boot, "boot the kernel and open a shell in the guest", tree, target, vm)
     boot.add_argument("--gdb", action="store_true", help="offer a gdb stub")
     boot.add_argument(
@@ -482,6 +518,43 @@ def _parser() -> argparse.ArgumentParser:
         check.usage = f"{check.prog} [OPTION ...] [FILE] [-- PYTEST-ARGS ...]"
     report = add("report", _report, "make the HTML report of a results directory again")
     report.add_argument("directory", type=Path, nargs="?", default=Path("results/latest"))
+    plan = add("plan", _plan, "cut a matrix into jobs for the runners of a CI service", tree)
+    plan.add_argument("--format", choices=("github", "gitlab"), required=True)
+    plan.add_argument(
+        "--stage",
+        choices=tuple(stage.value for stage in Stage),
+        help="the jobs that build or that test, for github (default: test)",
+    )
+    plan.add_argument("--positions", metavar="LIST", help="such as 0..11 or 0,5 (default: all)")
+    plan.add_argument(
+        "--profile",
+        dest="profiles",
+        action="append",
+        metavar="NAME",
+        help="kernel profile, repeatable (default: default and debug)",
+    )
+    plan.add_argument("--accel", choices=("auto", "kvm", "tcg"), help="accelerator of the jobs")
+    plan.add_argument(
+        "--per-job", metavar="N", default="1", help="positions that one job tests (default: 1)"
+    )
+    plan.add_argument("pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest")
+    job_summary = add("summary", _summary, "say what results come to, as Markdown")
+    kcidb = add("kcidb", _kcidb, "turn results into a report for KCIDB; nothing is sent")
+    for reader in (job_summary, kcidb):
+        reader.add_argument(
+            "directory",
+            type=Path,
+            nargs="?",
+            default=Path("results/latest"),
+            help="of a run, a matrix or a nightly, or one that holds such",
+        )
+    kcidb.add_argument("--origin", default=ORIGIN, help=f"who reports (default: {ORIGIN})")
+    kcidb.add_argument("--tree", metavar="NAME", help="the tree's known name, such as mainline")
+    kcidb.add_argument("--url", help="where the directory can be read on the web")
+    kcidb.add_argument("--output", metavar="FILE", type=Path, help="(default: standard output)")
+    kcidb.add_argument(
+        "--dry-run", action="store_true", help="print the report and send nothing, as always"
+    )
     nightly = add("nightly", _nightly, "several kernels, series and profiles, unattended", place)
     nightly.add_argument(
         "--config",
@@ -545,6 +618,7 @@ def _doctor(args: argparse.Namespace, ui: Ui) -> int:
     if report.install is not None:
         ui.out.print(f"install what is missing:\n  {report.install}", markup=False, soft_wrap=True)
     _write_json(args, report.to_json())
+    choose_accel(args.accel, architecture(), Store())
     return int(ExitCode.PASSED if report.ok else ExitCode.INFRASTRUCTURE)
 
 
@@ -596,19 +670,42 @@ def _config(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _build(args: argparse.Namespace, ui: Ui) -> int:
+    if args.positions is not None:
+        return _build_several(args, ui)
     with ui.progress(Pace(Store()).seconds) as progress:
-        pipeline = _pipeline(args, progress)
-        build = pipeline.build()
-        image = pipeline.image(build)
-    facts = pipeline.facts()
-    kernel = facts["kernel"]
-    how = "from the cache" if build.cached else f"built in {build.seconds:.0f} s"
-    ui.out.print(f"kernel {build.release} ({how}): {build.image}", markup=False, soft_wrap=True)
-    ui.out.print(f"image {image.size_bytes / 1e6:.1f} MB: {image.initrd}", soft_wrap=True)
-    for warning in kernel["new_warnings"] or ():
-        ui.out.print(f"new warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+        facts = _build_one(_pipeline(args, progress), ui)
     _write_json(args, facts)
     return int(ExitCode.PASSED)
+
+
+def _build_one(pipeline: Pipeline, ui: Ui) -> dict[str, Any]:
+    build = pipeline.build()
+    image = pipeline.image(build)
+    facts = pipeline.facts()
+    how = "from the cache" if build.cached else f"built in {build.seconds:.0f} s"
+    ui.line(Text(f"kernel {build.release} ({how}): {build.image}"))
+    ui.line(Text(f"image {image.size_bytes / 1e6:.1f} MB: {image.initrd}"))
+    for warning in facts["kernel"]["new_warnings"] or ():
+        ui.line(Text(f"new warning: {warning}", style="yellow"))
+    return facts
+
+
+def _build_several(args: argparse.Namespace, ui: Ui) -> int:
+    """Build every position that can be built, and say what is wrong with the others."""
+    if args.position is not None:
+        raise InputError("--position and --positions exclude each other")
+    built, failed = [], False
+    with ui.progress(Pace(Store()).seconds) as progress:
+        first = _pipeline(args, progress)
+        for position in parse_positions(args.positions, first.applied.last):
+            target = dataclasses.replace(first.target, position=position)
+            try:
+                built.append(_build_one(Pipeline(target, first.store, progress), ui))
+            except (SeriesError, BuildError, KconfigError) as error:
+                ui.error(error)
+                failed = True
+    _write_json(args, built)
+    return int(ExitCode.BAD_INPUT if failed else ExitCode.PASSED)
 
 
 def _boot(args: argparse.Namespace, ui: Ui) -> int:
@@ -752,6 +849,66 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
     write_report(directory)
     ui.out.print(f"\n{text}", markup=False, soft_wrap=True, end="")
     return int(nightly_code(parts))
+
+
+def _plan(args: argparse.Namespace, ui: Ui) -> int:
+    if args.stage is not None and args.format != "github":
+        raise InputError("--stage goes with --format github", hint="gitlab's pipeline has both")
+    if not args.per_job.isdecimal() or int(args.per_job) < 1:
+        raise InputError(f"--per-job must be a whole number from 1 on, not {args.per_job!r}")
+    profiles = list(dict.fromkeys(args.profiles or ("default", "debug")))
+    for profile in profiles:
+        load_profile(profile)
+    with ui.progress() as progress:
+        pipeline = _pipeline(args, progress)
+        if args.positions is None:
+            # Only the tree can say which positions differ.
+            last, usual = pipeline.applied.last, pipeline.applied.worth
+        else:
+            patches = pipeline.series.patches if pipeline.series is not None else ()
+            last, usual = len(patches), None
+    names = ("kernel", "base", "series", "jobs", "accel")
+    jobs = make_jobs(
+        {name: value for name in names if (value := getattr(args, name)) is not None},
+        parse_positions(args.positions, last, usual),
+        profiles,
+        last=last,
+        per_job=int(args.per_job),
+        pytest_args=args.pytest_args,
+    )
+    if args.format == "gitlab":
+        sys.stdout.write(to_gitlab(jobs))
+    else:
+        sys.stdout.write(to_github(jobs, Stage(args.stage or "test")) + "\n")
+    return int(ExitCode.PASSED)
+
+
+def _summary(args: argparse.Namespace, _ui: Ui) -> int:
+    sys.stdout.write(to_markdown(read_evidence(args.directory)))
+    return int(ExitCode.PASSED)
+
+
+def _kcidb(args: argparse.Namespace, ui: Ui) -> int:
+    report = to_kcidb(
+        read_evidence(args.directory),
+        directory=args.directory,
+        origin=args.origin,
+        tree=args.tree,
+        url=args.url,
+    )
+    if not validate(report):
+        ui.err.print("not validated: the Python package kcidb-io is missing", soft_wrap=True)
+    text = json.dumps(report, indent=2) + "\n"
+    if args.output is None:
+        sys.stdout.write(text)
+        return int(ExitCode.PASSED)
+    try:
+        args.output.write_text(text)
+    except OSError as error:
+        raise InputError(f"cannot write {args.output}: {error.strerror}") from error
+    said = ", ".join(f"{len(report.get(kind, ()))} {kind}" for kind in KINDS)
+    ui.out.print(f"{said}: {args.output}", soft_wrap=True)
+    return int(ExitCode.PASSED)
 
 
 def _parallel(args: argparse.Namespace) -> int:

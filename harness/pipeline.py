@@ -7,6 +7,7 @@ Command line, pytest plugin and everything that walks through positions use the 
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import os
 from collections.abc import Callable
@@ -456,6 +457,16 @@ class Pipeline:
             ],
         }
 
+    def patchset(self) -> tuple[str, ...]:
+        """Return the SHA-256 of each patch between base and target, as git would mail it."""
+        base, commit = self.source.base, self.position().commit
+        words = ("rev-list", "--reverse", f"{base}..{commit}")
+        exported = ("format-patch", "--stdout", "-1", "--full-index", "--no-signature")
+        return tuple(
+            hashlib.sha256(git(self.source.repo, *exported, each).stdout.encode()).hexdigest()
+            for each in git(self.source.repo, *words).stdout.split()
+        )
+
     def facts(self) -> dict[str, Any]:
         """Return what the results say besides tests: kernel, series, profile, accel, machine."""
         build, at = self.build(), self.position()
@@ -466,6 +477,7 @@ class Pipeline:
                 "label": self.source.label,
                 "base": self.source.base,
                 "commit": at.commit,
+                "patchset": list(self.patchset()),
                 "release": build.release,
                 "build_seconds": 0.0 if build.cached else round(build.seconds, 1),
                 "cached": build.cached,

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.errors import SpecError
+from harness.matrix import parse_positions
+from harness.plan import Stage, make_jobs, positions_text, to_github, to_gitlab
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def harness(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if "HARNESS" not in name}
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=ROOT,
+        env=clean | {"HARNESS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("positions", "text"),
+    [((0,), "0"), ((0, 1, 2, 3), "0..3"), ((9, 0, 10, 5), "0,5,9..10"), ((), "")],
+)
+def test_positions_are_written_as_they_are_read(positions: tuple[int, ...], text: str) -> None:
+    assert positions_text(positions) == text
+    if positions:
+        assert parse_positions(text, 11) == tuple(sorted(positions))
+
+
+def test_kernels_are_built_once_for_a_profile() -> None:
+    jobs = make_jobs({}, (3, 4), ("default", "debug"), last=11)
+    builds = [job for job in jobs if job.stage is Stage.BUILD]
+    assert [job.name for job in builds] == ["build-default", "build-debug"]
+    # Some tests update between the first and the last position.
+    assert builds[0].command == "harness build --positions 0,3..4,11 --profile default"
+    tests = [job for job in jobs if job.stage is Stage.TEST]
+    assert [(job.name, job.build) for job in tests] == [
+        ("test-default-p03", "build-default"),
+        ("test-default-p04", "build-default"),
+        ("test-debug-p03", "build-debug"),
+        ("test-debug-p04", "build-debug"),
+    ]
+
+
+def test_every_position_is_tested_by_one_job() -> None:
+    jobs = make_jobs({}, tuple(range(12)), ("default",), last=11, per_job=5)
+    tests = [job.positions for job in jobs if job.stage is Stage.TEST]
+    assert tests == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9), (10, 11)]
+    assert jobs[-1].name == "test-default-p10-p11"
+
+
+def test_commands_carry_what_was_asked_for_through_a_shell() -> None:
+    settings = {"kernel": "/srv/my linux", "series": "v4.mbx", "accel": "kvm"}
+    build, test = make_jobs(settings, (1,), ("d",), last=1, pytest_args=("-k", "idle or holes"))
+    words = shlex.split(test.command)
+    given = ["--kernel", "/srv/my linux", "--series", "v4.mbx", "--accel", "kvm"]
+    assert words[:8] == ["harness", "matrix", *given]
+    assert words[-3:] == ["--", "-k", "idle or holes"]
+    # Nothing is started where kernels are built.
+    assert "--accel" not in shlex.split(build.command)
+
+
+def test_too_many_jobs_are_refused_with_a_number_that_fits() -> None:
+    with pytest.raises(SpecError, match="600 test jobs") as caught:
+        make_jobs({}, tuple(range(300)), ("a", "b"), last=299)
+    assert caught.value.hint == "--per-job 3 makes fewer"
+    assert len(make_jobs({}, tuple(range(300)), ("a", "b"), last=299, per_job=3)) == 202
+
+
+def test_github_matrix_is_one_line_of_strings() -> None:
+    jobs = make_jobs({}, (0, 1), ("default",), last=1)
+    text = to_github(jobs, Stage.TEST)
+    assert "\n" not in text
+    found = json.loads(text)
+    assert [item["results"] for item in found["include"]] == [
+        "results/test-default-p00",
+        "results/test-default-p01",
+    ]
+    assert all(isinstance(v, str) for item in found["include"] for v in item.values())
+
+
+def test_gitlab_jobs_wait_for_their_own_build_only() -> None:
+    pipeline = yaml.safe_load(to_gitlab(make_jobs({}, (0,), ("default", "debug"), last=0)))
+    assert pipeline["test-debug-p00"]["needs"] == ["build-debug"]
+    assert pipeline["test-debug-p00"]["tags"] == ["kvm"]
+    assert pipeline["test-debug-p00"]["artifacts"]["when"] == "always"
+    assert pipeline["report"]["dependencies"] == ["test-default-p00", "test-debug-p00"]
+
+
+def test_command_prints_a_matrix_without_reading_a_tree(tmp_path: Path) -> None:
+    words = ("--format", "github", "--positions", "9..11", "--profile", "default")
+    done = harness(tmp_path, "plan", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [item["positions"] for item in json.loads(done.stdout)["include"]] == ["9", "10", "11"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--positions", "12"), "there are no positions 12"),
+        (("--profile", "fast"), "no profile 'fast' in "),
+        (("--per-job", "0"), "--per-job must be a whole number from 1 on, not '0'"),
+        (("--format", "gitlab", "--stage", "test"), "--stage goes with --format github"),
+    ],
+)
+def test_bad_input_is_exit_code_2(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = harness(tmp_path, "plan", "--format", "github", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: {said}" in done.stderr
+
+
+@pytest.mark.parametrize("stage", ["build", "test"])
+def test_every_command_is_one_that_the_harness_takes(tmp_path: Path, stage: str) -> None:
+    words = ("--format", "github", "--stage", stage, "--positions", "0", "--profile", "default")
+    (job,) = json.loads(harness(tmp_path, "plan", *words, "--accel", "tcg").stdout)["include"]
+    # With a tree that is not there it comes past the options, and no further.
+    command = [*shlex.split(job["command"])[1:], "--kernel", str(tmp_path / "absent")]
+    done = harness(tmp_path, *command)
+    assert done.returncode == 2
+    assert "there is no " in done.stderr
