@@ -285,4 +285,6 @@ def test_nothing_from_a_kernel_becomes_markup(tmp_path: Path) -> None:
 
 def test_long_list_is_cut(tmp_path: Path) -> None:
     tests = [result(f"test_{n}", Outcome.FAILED, unexpected=True) for n in range(MAX_WRONG + 3)]
-    assert "- and 3 more" in to_markdown(read_evidence(run_of(tmp_path, *tests)))
+    text = to_markdown(read_evidence(run_of(tmp_path, *tests)))
+    assert "- and 3 more" in text
+    assert text.count("- position 3") == MAX_WRONG
