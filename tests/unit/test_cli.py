@@ -16,7 +16,16 @@ from harness.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "clean")
-COMMANDS += ("matrix", "bisect", "verdict", "check-patch", "check-series")
+COMMANDS += (
+    "matrix",
+    "bisect",
+    "verdict",
+    "check-patch",
+    "check-series",
+    "plan",
+    "summary",
+    "kcidb",
+)
 
 
 @pytest.fixture
