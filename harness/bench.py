@@ -1,201 +1,172 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What things cost: the stages of a boot and a live update, and figures over many runs.
-
-Every figure is wall clock time on the host, or memory; a figure is only worth something beside
-others of the same run, since hosts are noisy.
-"""
+"""What our own machines, builds and verdicts cost: the gauges of ``harness bench``."""
 
 from __future__ import annotations
 
 import contextlib
-import statistics
+import dataclasses
+import json
+import os
+import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from harness.liveupdate import STARTING, LiveUpdate, Memfd
-from harness.pipeline import Pipeline
+from harness import command
+from harness.arch import architecture
+from harness.errors import InfrastructureError, InputError
+from harness.gauge import Gauge, Values, timed
+from harness.liveupdate import LiveUpdate, Memfd
+from harness.pipeline import Pipeline, settings_of
+from harness.spec import DEFAULT_SERIES, Target
 from harness.template import Templates
-from harness.vm import READY, VirtualMachine
+from harness.vm import VirtualMachine
 
-_FIRST_LINE = "Linux version "
-"""The first line that a kernel prints (``init/main.c``)."""
+AT_ONCE = 8
+"""Clones that run side by side."""
 
-_INIT = "Run /init as init process"
-"""What it prints before its first program (``init/main.c``)."""
+COMMANDS = 5
+"""Commands that are timed in each clone."""
 
 MIB = 1 << 20
 
+PATCH = 7
+"""The patch of the shipped series in which :func:`change_a_line` changes a line."""
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A part of something that takes time.
+_CHANGE = ("\n+\tprivate->users--;\n", "\n+\t(void){number}, private->users--;\n")
+"""A statement that this patch adds; no later patch touches it or has it in its context."""
 
-    :param seconds: how long it took.
+
+# -- machines ------------------------------------------------------------------------------
+
+
+def boot_gauge(name: str, make: Callable[[Path], VirtualMachine], *, cold: bool = False) -> Gauge:
+    """Return what boots machines, each up to its first answer over SSH.
+
+    :param cold: drop what QEMU reads from the page cache before each boot.
     """
 
-    what: str
-    name: str
-    seconds: float
+    def measure(logs: Path) -> Values:
+        with contextlib.closing(make(logs)) as machine:
+            if cold:
+                drop_from_page_cache(machine)
+            return {name: (timed(machine.start),)}
+
+    return Gauge(figures=(name,), measure=measure)
 
 
-def boot_stages(machine: VirtualMachine) -> tuple[Stage, ...]:
-    """Start *machine* by booting it, and return where the time went."""
-    started = time.monotonic()
-    machine.start()
-    answered = time.monotonic()
-    return _kernel_stages("boot", machine, 0, started, "QEMU and firmware, unpacking", answered)
+def drop_from_page_cache(machine: VirtualMachine) -> None:
+    """Have the next boot read kernel, initrd and QEMU's binary from the disk.
+
+    The kernel keeps what is dirty, or mapped by a running program (``posix_fadvise(2)``).
+    """
+    spec = machine.spec
+    for path in (spec.kernel, *spec.initrds, command.which(architecture(spec.arch).qemu)):
+        if path is not None:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def update_stages(machine: VirtualMachine) -> tuple[Stage, ...]:
-    """Live-update a running machine with one memfd, and return where the time went."""
-    update = LiveUpdate(machine)
-    update.preserve_memfds(Memfd("timed", size=MIB))
-    update.load()
-    mark, started = machine.console.mark(), time.monotonic()
-    update.go()
-    answered = time.monotonic()
-    jumped = machine.console.when(STARTING, mark=mark) or started
-    update.retrieve()
-    update.verify()
-    update.finish()
-    taken = update.stages
+def clone_gauges(templates: Templates) -> tuple[Gauge, ...]:
+    """Return what clones machines, runs commands in them and updates them."""
+
+    def clone(logs: Path) -> VirtualMachine:
+        return templates.start(logs).machine
+
+    def prepare(logs: Path) -> None:
+        clone(logs).close()
+
     return (
-        *(Stage("live update", name, taken[name]) for name in ("preserve", "load")),
-        Stage("live update", "shutting the first kernel down", jumped - started),
-        *_kernel_stages("live update", machine, mark, jumped, "hashing and unpacking", answered),
-        *(Stage("live update", name, taken[name]) for name in ("retrieve", "verify", "finish")),
+        Gauge(
+            figures=("clone_to_ssh", "ssh_command"),
+            measure=lambda logs: measure_clone(clone, logs),
+            prepare=prepare,
+        ),
+        Gauge(
+            figures=("liveupdate_roundtrip", "blackout", "clone_to_verified"),
+            measure=lambda logs: measure_update(clone, logs),
+            prepare=prepare,
+        ),
+        Gauge(
+            figures=("clones_at_once", "clone_memory"),
+            measure=lambda logs: measure_many(clone, logs),
+            prepare=prepare,
+            runs=3,
+        ),
     )
 
 
-def _kernel_stages(
-    what: str, machine: VirtualMachine, mark: int, since: float, before: str, until: float
-) -> tuple[Stage, ...]:
-    """Split what lies between *since* and *until* by what the kernel printed."""
-    stages = []
-    for text, name in (
-        (_FIRST_LINE, before),
-        (_INIT, "the kernel"),
-        (READY, "init, until SSH listens"),
-    ):
-        at = machine.console.when(text, mark=mark)
-        if at is not None:
-            stages.append(Stage(what, name, at - since))
-            since = at
-    return (*stages, Stage(what, "SSH connection and first answer", until - since))
-
-
-def stage_table(stages: Sequence[Stage]) -> Table:
-    """Return the stages with their shares, and a sum for each of what was timed."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("stage")
-    for name in ("seconds", "share"):
-        table.add_column(name, justify="right")
-    for what in dict.fromkeys(stage.what for stage in stages):
-        own = [stage for stage in stages if stage.what == what]
-        total = sum(stage.seconds for stage in own)
-        table.add_row(Text(what, style="bold"), f"{total:.3f}", "")
-        for stage in own:
-            table.add_row(f"  {stage.name}", f"{stage.seconds:.3f}", f"{stage.seconds / total:.0%}")
-    return table
-
-
-# -- figures over many runs ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What was measured, over its runs.
-
-    :param unit: ``s`` or ``MiB``.
-    """
-
-    name: str
-    unit: str
-    values: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The median of the runs."""
-        return statistics.median(self.values)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the documented form (``docs/performance.md``)."""
-        return {
-            "min": round(min(self.values), 4),
-            "median": round(self.median, 4),
-            "max": round(max(self.values), 4),
-            "unit": self.unit,
-            "runs": len(self.values),
-        }
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return how many seconds *work* takes."""
+def measure_clone(clone: Callable[[Path], VirtualMachine], logs: Path) -> Values:
+    """Clone a machine up to its first answer over SSH, and time commands in it."""
     started = time.monotonic()
-    work()
-    return time.monotonic() - started
+    with clone(logs) as machine:
+        answered = time.monotonic() - started
+        commands = [timed(lambda: machine.check(["true"])) for _ in range(COMMANDS)]
+    return {"clone_to_ssh": (answered,), "ssh_command": commands}
 
 
-def measure_boots(make: Callable[[Path], VirtualMachine], logs: Path, runs: int) -> Figure:
-    """Boot machines, each up to its first answer over SSH."""
-    seconds = []
-    for run in range(runs):
-        with contextlib.closing(make(logs / f"boot-{run}")) as machine:
-            seconds.append(timed(machine.start))
-    return Figure("boot_to_ssh", "s", tuple(seconds))
+def measure_update(clone: Callable[[Path], VirtualMachine], logs: Path) -> Values:
+    """Live-update a clone: preserve to verified, and the blackout in it."""
+    started = time.monotonic()
+    with clone(logs) as machine:
+        update = LiveUpdate(machine)
+        cloned = time.monotonic()
+        update.preserve_memfds(Memfd("data", size=MIB))
+        update.execute()
+        update.retrieve()
+        update.verify()
+        verified = time.monotonic()
+    return {
+        "liveupdate_roundtrip": (verified - cloned,),
+        "blackout": (update.stages["blackout"],),
+        "clone_to_verified": (verified - started,),
+    }
 
 
-def measure_clones(templates: Templates, logs: Path, runs: int) -> tuple[Figure, Figure]:
-    """Clone machines, each up to its first answer over SSH; then time commands in one."""
-    templates.start(logs / "template").machine.close()
-    seconds = []
-    for run in range(runs):
+def measure_many(clone: Callable[[Path], VirtualMachine], logs: Path) -> Values:
+    """Start clones at once; time all of them, and see what each holds for itself.
+
+    That is the memory that no other process shares (``Private_*`` of ``smaps_rollup``, see
+    ``Documentation/filesystems/proc.rst``): what a clone wrote, and QEMU's own.
+    """
+    # QEMU dies with the thread that started it, so the threads go last.
+    with ThreadPoolExecutor(AT_ONCE) as pool, contextlib.ExitStack() as stack:
         started = time.monotonic()
-        with templates.start(logs / f"clone-{run}").machine as machine:
-            seconds.append(time.monotonic() - started)
-    with templates.start(logs / "commands").machine as machine:
-        commands = tuple(timed(lambda: machine.check(["true"])) for _ in range(runs))
-    return Figure("clone_to_ssh", "s", tuple(seconds)), Figure("ssh_command", "s", commands)
+        coming = [pool.submit(clone, logs / str(number)) for number in range(AT_ONCE)]
+        machines = [stack.enter_context(future.result()) for future in coming]
+        for machine in machines:
+            machine.must("ping")
+        answered = time.monotonic() - started
+        memory = [_private_mib(machine.qemu_pid) for machine in machines]
+    return {"clones_at_once": (answered,), "clone_memory": memory}
 
 
-def measure_updates(templates: Templates, logs: Path, runs: int) -> tuple[Figure, Figure]:
-    """Live-update clones: preserve to verified, and the blackout in it."""
-    trips, blackouts = [], []
-    for run in range(runs):
-        with templates.start(logs / f"update-{run}").machine as machine:
-            update = LiveUpdate(machine)
-            started = time.monotonic()
-            update.preserve_memfds(Memfd("data", size=MIB))
-            update.execute()
-            update.retrieve()
-            update.verify()
-            trips.append(time.monotonic() - started)
-            blackouts.append(update.stages["blackout"])
-    return (
-        Figure("liveupdate_roundtrip", "s", tuple(trips)),
-        Figure("blackout", "s", tuple(blackouts)),
-    )
+def _private_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
-def measure_builds(pipeline_for: Callable[[Path], Pipeline], directory: Path, runs: int) -> Figure:
-    """Build the kernel with one more line in the orchestrator, another one each time.
+# -- builds --------------------------------------------------------------------------------
 
-    :param pipeline_for: returns the pipeline of a target with that patch on top.
-    """
-    seconds = []
-    for run in range(runs):
-        patch = directory / f"line-{run}.patch"
+
+def build_gauge(pipeline_for: Callable[[Target], Pipeline], target: Target) -> Gauge:
+    """Return what builds the kernel with one more line in the orchestrator, another each time."""
+
+    def measure(logs: Path) -> Values:
+        patch = logs / "line.patch"
         patch.write_text(_LINE.format(text=f"one line more: {time.time_ns()}"))
-        pipeline = pipeline_for(patch)
+        pipeline = pipeline_for(dataclasses.replace(target, extra=(patch,)))
         _ = pipeline.position()
-        seconds.append(timed(pipeline.build))
-    return Figure("incremental_build", "s", tuple(seconds))
+        seconds = timed(pipeline.build)
+        # Nobody will ask for it again.
+        entry = pipeline.build().directory
+        pipeline.store.remove(entry.parent.name, entry.name)
+        return {"incremental_build": (seconds,)}
+
+    return Gauge(figures=("incremental_build",), measure=measure, runs=3, alone=True)
 
 
 _LINE = """\
@@ -217,35 +188,111 @@ diff --git a/kernel/liveupdate/luo_core.c b/kernel/liveupdate/luo_core.c
 """
 
 
-def measure_memory(templates: Templates, logs: Path, clones: int) -> Figure:
-    """Run clones side by side and return what each of them holds for itself.
+# -- verdicts ------------------------------------------------------------------------------
 
-    It is the memory that no other process shares (``Private_*`` of ``smaps_rollup``, see
-    ``Documentation/filesystems/proc.rst``): what a clone wrote, and QEMU's own.
+
+def verdict_gauges(pipeline: Pipeline) -> tuple[Gauge, ...]:
+    """Return what changes a patch and tests, and what runs the matrix: the commands themselves."""
+    target = pipeline.target
+    last = pipeline.applied.last
+
+    def prepare(_logs: Path) -> None:
+        for position in range(last + 1):
+            pipeline.build(position)
+
+    def matrix(name: str, *words: str) -> Callable[[Path], Values]:
+        return lambda logs: {name: (timed(lambda: run_matrix(target, logs, *words)),)}
+
+    return (
+        Gauge(
+            figures=("one_line_verdict",),
+            measure=lambda logs: {"one_line_verdict": (one_line_verdict(target, logs),)},
+            prepare=lambda _logs: pipeline.build(),
+            runs=1,
+            alone=True,
+        ),
+        Gauge(
+            figures=("matrix",),
+            measure=matrix("matrix", "--fresh"),
+            prepare=prepare,
+            runs=1,
+            alone=True,
+        ),
+        Gauge(
+            figures=("matrix_cached",),
+            measure=matrix("matrix_cached"),
+            prepare=lambda logs: run_matrix(target, logs),
+            runs=3,
+            alone=True,
+        ),
+    )
+
+
+def one_line_verdict(target: Target, logs: Path) -> float:
+    """Change a line in a copy of the series; return the seconds to the verdict of all tests.
+
+    :raises InputError: when the target is not the shipped series.
+    :raises InfrastructureError: when a test fails, or there is no verdict.
     """
-    with contextlib.ExitStack() as stack:
-        machines = [
-            stack.enter_context(templates.start(logs / f"beside-{number}").machine)
-            for number in range(clones)
-        ]
-        for machine in machines:
-            machine.must("ping")
-        return Figure("clone_memory", "MiB", tuple(_private_mib(m.qemu_pid) for m in machines))
+    if target.series != str(DEFAULT_SERIES):
+        raise InputError("the line to change is one of the shipped series")
+    series = logs / "series"
+    shutil.copytree(DEFAULT_SERIES, series)
+    change_a_line(series, time.time_ns())
+    words = [*_settings(target, series=str(series)), f"--profile={target.profile}"]
+    words += ["--results", str(logs / "results"), "--", "-n", "auto", "--maxprocesses", "8"]
+    return timed(lambda: _harness(["run", *words, "--dist", "loadfile"], logs, good=(0,)))
 
 
-def _private_mib(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+def change_a_line(series: Path, number: int) -> None:
+    """Change one line of :data:`PATCH` in *series*: other text, the same meaning.
+
+    :raises InputError: when the patch does not have the line.
+    """
+    (patch,) = series.glob(f"{PATCH:04}-*.patch")
+    before, after = _CHANGE
+    text = patch.read_text()
+    if text.count(before) != 1:
+        raise InputError(f"{patch.name} does not add {before.strip()!r} once")
+    patch.write_text(text.replace(before, after.format(number=number)))
 
 
-def figure_table(figures: Sequence[Figure]) -> Table:
-    """Return figures as people read them."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("figure")
-    for name in ("min", "median", "max", "unit", "runs"):
-        table.add_column(name, justify="left" if name == "unit" else "right")
-    for figure in figures:
-        facts = figure.as_json()
-        values = (f"{facts[name]:.3f}" for name in ("min", "median", "max"))
-        table.add_row(figure.name, *values, figure.unit, str(facts["runs"]))
-    return table
+def run_matrix(target: Target, logs: Path, *words: str) -> None:
+    """Run the matrix over all positions with the target's profile.
+
+    :raises InfrastructureError: when it comes to no verdict.
+    """
+    given = [*_settings(target), f"--profile={target.profile}", "--keep-going", *words]
+    json_file = logs / "matrix.json"
+    words = ("matrix", *given, "--results", str(logs / "results"), "--json", str(json_file))
+    _harness(words, logs, good=(0, 1))
+    positions = json.loads(json_file.read_text())["positions"]
+    untested = [str(at["position"]) for at in positions if at["status"] != "tested"]
+    if untested:
+        raise InfrastructureError(f"the matrix tested nothing at {', '.join(untested)}")
+
+
+def _settings(target: Target, **instead: str) -> list[str]:
+    """Return the target as options of the command line, without position and profile."""
+    settings = settings_of(target) | instead
+    return [
+        f"--{name}={value}"
+        for name, value in settings.items()
+        if name not in ("position", "profile", "extra")
+    ]
+
+
+def _harness(words: Iterable[str], logs: Path, *, good: tuple[int, ...]) -> None:
+    """Run the command as people do; the history does not hear of it.
+
+    :raises InfrastructureError: when it ends with another status than the *good* ones.
+    """
+    log_file = logs / "harness.log"
+    argv = [sys.executable, "-m", "harness", *words]
+    status = command.run_attached(
+        argv, env={"HARNESS_HISTORY": str(logs / "history.sqlite")}, log_file=log_file
+    )
+    if status not in good:
+        said = [line for line in log_file.read_text(errors="replace").splitlines() if line.strip()]
+        last = said[-1] if said else "it said nothing"
+        raise InfrastructureError(f"{argv[3]} ended with status {status}: {last}")

@@ -52,6 +52,7 @@ _NOT_JUDGING = {
     *("bench", "bisect", "cell", "cli", "coverage", "history", "html", "matrix"),
     *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),
     *("mutants", "nightly", "pace", "plan", "review", "terminal"),
+    *("figures", "gauge", "rivals", "soak", "timing"),
     *("__init__", "__main__"),
 }
 

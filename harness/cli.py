@@ -25,18 +25,7 @@ from rich.text import Text
 
 from harness import command
 from harness.arch import architecture
-from harness.bench import (
-    Figure,
-    boot_stages,
-    figure_table,
-    measure_boots,
-    measure_builds,
-    measure_clones,
-    measure_memory,
-    measure_updates,
-    stage_table,
-    update_stages,
-)
+from harness.bench import boot_gauge, build_gauge, clone_gauges, verdict_gauges
 from harness.bisect import (
     BAD_ON,
     Judgement,
@@ -74,11 +63,14 @@ from harness.errors import (
     SeriesError,
 )
 from harness.evidence import read_evidence
+from harness.figures import MEANINGS, figure_table, ratios, write_tables
+from harness.figures import to_json as figures_json
+from harness.gauge import Gauge, choose, take
 from harness.history import History
 from harness.host import check_host
 from harness.html import write_report
 from harness.kcidb import KINDS, ORIGIN, to_kcidb, validate
-from harness.machine import choose_accel
+from harness.machine import choose_accel, qemu_version
 from harness.markdown import to_markdown
 from harness.matrix import (
     HEADER,
@@ -115,11 +107,16 @@ from harness.review import (
     tracked,
     worst,
 )
+from harness.rivals import PROFILE as VIRTME
+from harness.rivals import virtme_gauges, vmtest_gauge
 from harness.series import read_headings
+from harness.soak import soak_gauges
 from harness.source import check_out
 from harness.spec import MUTANTS_DIR, PROJECT_ROOT, Target, load_profile
 from harness.store import Entry, Store, to_prune
 from harness.terminal import Ui
+from harness.timing import boot_stages, stage_table, update_stages
+from harness.vm import VirtualMachine
 
 log = logging.getLogger(__name__)
 
@@ -258,8 +255,13 @@ examples:
 """,
     "bench": """\
 examples:
-  harness bench
-  harness bench --runs 30 --json figures.json
+  harness bench                             everything; takes some 20 minutes
+  harness bench clone_to_ssh boot_to_ssh    only these, in turns
+  harness bench quick --runs 30 --json figures.json
+  harness bench soak                        what is left behind by many clones and live updates
+  harness bench --table docs/performance.md
+
+names: of figures, of ratios, or quick, slow, soak
 """,
     "cache": """\
 examples:
@@ -572,8 +574,14 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument("--limit", metavar="N", type=int, default=20, help="lines (default: 20)")
     history.add_argument("--keep", metavar="N", type=int, help="drop all but the newest N runs")
     bench = add("bench", _bench, "what boots, clones, updates and builds cost", tree, vm, output)
+    bench.add_argument("names", metavar="NAME", nargs="*", help="figures (default: all)")
     bench.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
-    bench.add_argument("--runs", metavar="N", type=int, default=10, help="of each (default: 10)")
+    bench.add_argument(
+        "--runs", metavar="N", type=int, default=10, help="of what is quick (default: 10)"
+    )
+    bench.add_argument(
+        "--table", metavar="FILE", type=Path, help="put the tables into a Markdown file"
+    )
     cache = add("cache", _cache, "what the cache holds, and making room in it", output)
     cache.add_argument("what", choices=("list", "prune"))
     cache.add_argument(
@@ -1251,35 +1259,56 @@ def _results_directory(given: Path | None) -> Path:
 
 
 def _bench(args: argparse.Namespace, ui: Ui) -> int:
+    chosen = choose(args.names)
     with ui.progress() as progress, tempfile.TemporaryDirectory(prefix="harness-bench-") as name:
-        logs = Path(name)
         pipeline = _pipeline(args, progress)
         pipeline.check_machine()
-        build = pipeline.build()
-        templates = pipeline.templates(build)
-        runs = max(1, args.runs)
-
-        def changed(patch: Path) -> Pipeline:
-            target = dataclasses.replace(pipeline.target, extra=(patch,))
-            return Pipeline(target, pipeline.store, lambda _text: None)
-
-        figures: list[Figure] = []
-        for what, measure in (
-            ("boots", lambda: [measure_boots(lambda at: pipeline.machine(build, at), logs, runs)]),
-            ("clones", lambda: measure_clones(templates, logs, runs)),
-            ("live updates", lambda: measure_updates(templates, logs, runs)),
-            ("memory of clones side by side", lambda: [measure_memory(templates, logs, 8)]),
-            ("builds after a change of one line", lambda: [measure_builds(changed, logs, 3)]),
-        ):
-            progress(f"measuring {what}")
-            figures += measure()
+        gauges = [g for g in _gauges(pipeline, progress) if chosen.intersection(g.figures)]
+        figures = take(gauges, Path(name), runs=max(1, args.runs), progress=progress)
+        release = pipeline.build().release
+    figures += ratios(figures)
     ui.out.print(figure_table(figures))
-    measured = {figure.name: figure.as_json() for figure in figures}
+    measured = {figure.name: figure for figure in figures if figure.values}
+    accel, profile = pipeline.accel, pipeline.profile.name
     with History() as history:
-        accel, profile = pipeline.accel.name, pipeline.profile.name
-        history.add_figures(measured, release=build.release, accel=accel, profile=profile)
-    _write_json(args, measured)
-    return int(ExitCode.PASSED)
+        history.add_figures(
+            figures_json(f for name, f in measured.items() if name in MEANINGS),
+            release=release,
+            accel=accel.name,
+            profile=profile,
+        )
+    if args.table is not None:
+        qemu, cpus = qemu_version(pipeline.arch), os.cpu_count()
+        title = f"Linux {release}, profile {profile}, QEMU {qemu} ({accel.name}), {cpus} CPUs."
+        write_tables(args.table, figures, title)
+    _write_json(args, figures_json(figures))
+    own = {name for gauge in gauges if not gauge.foreign for name in gauge.figures}
+    failed = any(figure.error is not None for figure in figures if figure.name in own)
+    return int(ExitCode.INFRASTRUCTURE if failed else ExitCode.PASSED)
+
+
+def _gauges(pipeline: Pipeline, progress: Callable[[str], None]) -> tuple[Gauge, ...]:
+    """Return everything that measures, in the order in which it does."""
+    build = pipeline.build()
+    templates = pipeline.templates(build)
+
+    def pipeline_for(target: Target) -> Pipeline:
+        return Pipeline(target, pipeline.store, lambda _text: None)
+
+    def make(logs: Path) -> VirtualMachine:
+        return pipeline.machine(build, logs)
+
+    virtme = pipeline_for(dataclasses.replace(pipeline.target, profile=VIRTME))
+    return (
+        boot_gauge("boot_to_ssh", make),
+        *virtme_gauges(virtme),
+        *clone_gauges(templates),
+        boot_gauge("boot_cold", make, cold=True),
+        vmtest_gauge(pipeline),
+        build_gauge(pipeline_for, pipeline.target),
+        *verdict_gauges(pipeline),
+        *soak_gauges(templates, pipeline.store.root, progress),
+    )
 
 
 def _cache(args: argparse.Namespace, ui: Ui) -> int:
