@@ -30,6 +30,9 @@ QUICK_S = 10.0
 DYING_S = 1.0
 """How long a machine whose connection has ended is watched for its end."""
 
+_AGENT = "exec luo-agent lines"
+"""The agent in the place of the shell that starts it, not below it."""
+
 _POLL_S = 0.02
 _CHUNK = 1 << 18
 
@@ -342,7 +345,7 @@ class Guest:
         _refuse_separators(words)
         said = shlex.join(words)
         if self._lines is None:
-            self._lines = self._open("luo-agent lines", timeout_s)
+            self._lines = self._open(_AGENT, timeout_s)
         channel, deadline, answer = self._lines, time.monotonic() + timeout_s, bytearray()
         try:
             channel.settimeout(timeout_s)
@@ -371,7 +374,7 @@ class Guest:
         :raises GuestClosed: when the connection has ended.
         """
         _refuse_separators(words)
-        channel = self._lines or self._open("luo-agent lines", QUICK_S * self._scale)
+        channel = self._lines or self._open(_AGENT, QUICK_S * self._scale)
         # What it still answers is not the answer to the next command.
         self._lines = None
         try:

@@ -50,6 +50,12 @@ TCG."""
 MIGRATE_S = 60.0
 """Seconds to write or read the devices' state; it is less than a MB."""
 
+SETTLE_S = 3.0
+"""Seconds that a guest may take to become idle before it is saved as it is."""
+
+_IDLE_S = 0.2
+"""Seconds in which a guest uses less than a tenth of a CPU when it is idle."""
+
 _GONE_S = 5.0
 _POLL_S = 0.005
 _T = TypeVar("_T")
@@ -89,7 +95,7 @@ class Memory:
 def qemu_argv(
     spec: MachineSpec,
     *,
-    initrd: Path,
+    initrd: Path | None,
     console: Path,
     qmp_fd: int,
     gdb_socket: Path | None = None,
@@ -97,7 +103,8 @@ def qemu_argv(
 ) -> tuple[str, ...]:
     """Return QEMU's command line for *spec*; pure.
 
-    :param initrd: all of ``spec.initrds`` in one file.
+    :param initrd: all of ``spec.initrds`` in one file; ``None`` for a machine that goes on, which
+        has its kernel in memory.
     :param console: named pipes for the serial port: this with ``.in`` and ``.out`` behind it.
     :param qmp_fd: a connected socket that QEMU inherits for QMP.
     :param gdb_socket: where a gdb stub listens; ``None`` for none.
@@ -118,8 +125,9 @@ def qemu_argv(
         argv += ["-object", f"memory-backend-file,id=ram,{backing}"]
         if memory.state is not None:
             argv += ["-incoming", "defer"]
-    argv += ["-kernel", str(spec.kernel), "-initrd", str(initrd)]
-    argv += ["-append", " ".join([f"console={arch.console}", *arch.cmdline, *spec.cmdline])]
+    if initrd is not None:
+        argv += ["-kernel", str(spec.kernel), "-initrd", str(initrd)]
+        argv += ["-append", " ".join([f"console={arch.console}", *arch.cmdline, *spec.cmdline])]
     argv += ["-chardev", f"pipe,id=console,path={console}", "-serial", "chardev:console"]
     argv += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
     # Port 0 lets the host choose; QEMU says which it was.
@@ -186,22 +194,24 @@ class Machine:
             starting.callback(their_qmp.close)
             if self._gdb:
                 self.gdb_socket = private / "gdb"
+            state = self._open_state(starting)
             argv = qemu_argv(
                 self.spec,
-                initrd=_join(self.spec.initrds, private / "initrd"),
+                initrd=_join(self.spec.initrds, private / "initrd") if state is None else None,
                 console=private / "console",
                 qmp_fd=their_qmp.fileno(),
                 gdb_socket=self.gdb_socket,
                 memory=self._memory,
             )
-            self._process = self._spawn(argv, their_qmp, stack)
+            inherited = [their_qmp.fileno(), *([state] if state is not None else [])]
+            self._process = self._spawn(argv, inherited, stack)
             their_qmp.close()
             self._qmp = _Qmp(our_qmp)
             stack.callback(self._qmp.close)
             try:
                 self._qmp.connect()
-                if self._memory is not None and self._memory.state is not None:
-                    self._restore(self._memory.state)
+                if state is not None:
+                    self._restore(state)
                 self.ssh_port = self._forwarded_port()
             except (QMPError, OSError, EOFError, TimeoutError) as error:
                 self._process.wait(1.0)
@@ -220,13 +230,21 @@ class Machine:
         log_file = self.log_dir / "console.log"
         return Console(reader, writer, log_file, begin=self._console_text)
 
+    def _open_state(self, starting: contextlib.ExitStack) -> int | None:
+        """Open what the machine goes on from, for as long as it starts; ``None`` when it boots."""
+        if self._memory is None or self._memory.state is None:
+            return None
+        descriptor = os.open(self._memory.state, os.O_RDONLY)
+        starting.callback(os.close, descriptor)
+        return descriptor
+
     def _spawn(
-        self, argv: tuple[str, ...], qmp: socket.socket, stack: contextlib.ExitStack
+        self, argv: tuple[str, ...], inherited: list[int], stack: contextlib.ExitStack
     ) -> command.Process:
         log_file = self.log_dir / "qemu.log"
         try:
             return stack.enter_context(
-                command.spawn(argv, log_file=log_file, pass_fds=(qmp.fileno(),))
+                command.spawn(argv, log_file=log_file, pass_fds=tuple(inherited))
             )
         except CommandError as error:
             raise MachineError(error.message, hint=error.hint) from error
@@ -246,14 +264,25 @@ class Machine:
 
         :raises MachineError: when QEMU cannot.
         """
+        self._wait_until_idle()
         try:
             self._execute("stop")
             self._migrate("migrate", f"exec:cat >{shlex.quote(str(state))}")
         except (QMPError, OSError, EOFError, TimeoutError) as error:
             raise self._died_error(f"QEMU did not save the machine ({error})") from error
 
-    def _restore(self, state: Path) -> None:
-        self._migrate("migrate-incoming", f"exec:cat {shlex.quote(str(state))}")
+    def _wait_until_idle(self) -> None:
+        """Let the guest end what it is doing, or every clone would do it again, and first."""
+        deadline = time.monotonic() + SETTLE_S
+        used = _cpu_seconds(self.qemu_pid)
+        while time.monotonic() < deadline:
+            time.sleep(_IDLE_S)
+            before, used = used, _cpu_seconds(self.qemu_pid)
+            if used - before < _IDLE_S / 10:
+                return
+
+    def _restore(self, state: int) -> None:
+        self._migrate("migrate-incoming", f"fd:{state}")
         self._execute("cont")
 
     def _migrate(self, command: str, uri: str) -> None:
@@ -345,6 +374,12 @@ def _join(parts: tuple[Path, ...], target: Path) -> Path:
         return parts[0]
     target.write_bytes(join_archives(parts))
     return target
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process so far, user and system (``proc(5)``)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class _Qmp:

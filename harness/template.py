@@ -34,7 +34,7 @@ from harness.vm import Saved, VirtualMachine
 log = logging.getLogger(__name__)
 
 _KIND = "template"
-_RECIPE = 1
+_RECIPE = 2
 _MEMORY, _DEVICES, _FACTS = "memory", "devices", "saved.json"
 
 COPY_S = 300.0

@@ -52,7 +52,7 @@ class Server(paramiko.ServerInterface):
         return True
 
     def run(self, channel: paramiko.Channel, command: str) -> None:
-        if command == "luo-agent lines":
+        if command == "exec luo-agent lines":
             self.converse(channel)
             return
         # The client ends its input once it has the reply to its request; an answer before that

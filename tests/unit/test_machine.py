@@ -12,7 +12,7 @@ import pytest
 from harness import machine
 from harness.arch import X86_64
 from harness.errors import MachineError
-from harness.machine import Machine, choose_accel, qemu_argv, qemu_version
+from harness.machine import Machine, Memory, choose_accel, qemu_argv, qemu_version
 from harness.spec import MachineSpec
 from harness.store import Store
 
@@ -92,6 +92,11 @@ def test_argv_extra_arguments_come_last(spec: MachineSpec) -> None:
 # -- life ------------------------------------------------------------------------------------
 
 
+def test_argv_of_a_machine_that_goes_on_has_no_kernel(spec: MachineSpec) -> None:
+    words = qemu_argv(spec, initrd=None, console=Path("tty"), qmp_fd=8)
+    assert not {"-kernel", "-initrd", "-append"} & set(words)
+
+
 def test_qemu_that_is_not_installed_is_named_with_a_hint(
     spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +137,29 @@ def test_killed_qemu_is_told_with_its_signal(spec: MachineSpec, tmp_path: Path) 
             vm.console.expect(["never"], timeout_s=10.0)
         with pytest.raises(MachineError, match="killed by signal 9"):
             vm.assert_alive()
+
+
+def test_saved_machine_goes_on_and_leaves_no_descriptor(spec: MachineSpec, tmp_path: Path) -> None:
+    memory, state = Memory(file=tmp_path / "memory"), tmp_path / "devices"
+    with Machine(spec, log_dir=tmp_path / "first", memory=memory) as machine:
+        machine.save(state)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    saved = dataclasses.replace(memory, private=True, state=state)
+    with Machine(spec, log_dir=tmp_path / "second", memory=saved) as machine:
+        machine.assert_alive()
+        assert machine.ssh_port > 0
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_machine_is_saved_when_it_has_become_idle(
+    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = iter([0.0, 0.1, 0.2, 0.2001, 9.9])
+    monkeypatch.setattr("harness.machine._cpu_seconds", lambda _pid: next(used))
+    memory = Memory(file=tmp_path / "memory")
+    with Machine(spec, log_dir=tmp_path, memory=memory) as machine:
+        machine.save(tmp_path / "devices")
+    assert next(used) == 9.9
 
 
 def test_machines_side_by_side_do_not_clash(spec: MachineSpec, tmp_path: Path) -> None:
