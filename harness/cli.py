@@ -1290,7 +1290,6 @@ def _bench(args: argparse.Namespace, ui: Ui) -> int:
 def _gauges(pipeline: Pipeline, progress: Callable[[str], None]) -> tuple[Gauge, ...]:
     """Return everything that measures, in the order in which it does."""
     build = pipeline.build()
-    templates = pipeline.templates(build)
 
     def pipeline_for(target: Target) -> Pipeline:
         return Pipeline(target, pipeline.store, lambda _text: None)
@@ -1302,12 +1301,12 @@ def _gauges(pipeline: Pipeline, progress: Callable[[str], None]) -> tuple[Gauge,
     return (
         boot_gauge("boot_to_ssh", make),
         *virtme_gauges(virtme),
-        *clone_gauges(templates),
+        *clone_gauges(pipeline.templates(build)),
         boot_gauge("boot_cold", make, cold=True),
         vmtest_gauge(pipeline),
         build_gauge(pipeline_for, pipeline.target),
         *verdict_gauges(pipeline),
-        *soak_gauges(templates, pipeline.store.root, progress),
+        *soak_gauges(lambda store: pipeline.templates(build, store=store), progress),
     )
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.gauge import Gauge
+from harness.gauge import Gauge, Values
 from harness.liveupdate import LiveUpdate, Memfd
+from harness.store import Store
 from harness.template import Templates
 from harness.vm import VirtualMachine
 
@@ -25,6 +26,10 @@ SETTLE_S = 5.0
 """Seconds that threads and processes that were told to end may take for it."""
 
 MIB = 1 << 20
+
+Clone = Callable[[Path], VirtualMachine]
+"""Returns a machine that runs; its logs go to the directory."""
+
 _POLL_S = 0.01
 
 
@@ -111,35 +116,35 @@ def private_temporary(below: Path) -> Iterator[Path]:
             tempfile.tempdir = kept
 
 
-def soak_gauges(templates: Templates, cache: Path, say: Callable[[str], None]) -> tuple[Gauge, ...]:
-    """Return what clones and what updates machines many times."""
+def soak_gauges(
+    templates_in: Callable[[Store], Templates], say: Callable[[str], None]
+) -> tuple[Gauge, ...]:
+    """Return what clones and what updates machines many times.
 
-    def clone(logs: Path) -> VirtualMachine:
-        return templates.start(logs).machine
+    :param templates_in: returns the templates of a machine, kept in a certain cache: one that
+        nobody else uses, or what others put there would count.
+    """
 
-    def prepare(logs: Path) -> None:
-        clone(logs).close()
+    def gauge(
+        name: str, soak: Callable[[Clone, Path, Path, Callable[[str], None]], list[int]]
+    ) -> Gauge:
+        def measure(logs: Path) -> Values:
+            store = Store(logs / "cache")
+            templates = templates_in(store)
 
-    return (
-        Gauge(
-            figures=("soak_clones",),
-            measure=lambda logs: {"soak_clones": soak_clones(clone, logs, cache, say)},
-            prepare=prepare,
-            runs=1,
-            alone=True,
-        ),
-        Gauge(
-            figures=("soak_updates",),
-            measure=lambda logs: {"soak_updates": soak_updates(clone, logs, cache, say)},
-            prepare=prepare,
-            runs=1,
-            alone=True,
-        ),
-    )
+            def clone(log_dir: Path) -> VirtualMachine:
+                return templates.start(log_dir).machine
+
+            clone(logs / "first").close()
+            return {name: soak(clone, logs, store.root, say)}
+
+        return Gauge(figures=(name,), measure=measure, runs=1, alone=True)
+
+    return (gauge("soak_clones", soak_clones), gauge("soak_updates", soak_updates))
 
 
 def soak_clones(
-    clone: Callable[[Path], VirtualMachine],
+    clone: Clone,
     logs: Path,
     cache: Path,
     say: Callable[[str], None],
@@ -158,7 +163,7 @@ def soak_clones(
 
 
 def soak_updates(
-    clone: Callable[[Path], VirtualMachine],
+    clone: Clone,
     logs: Path,
     cache: Path,
     say: Callable[[str], None],
