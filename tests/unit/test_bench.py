@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -33,8 +34,9 @@ from harness.figures import (
 )
 from harness.gauge import GROUPS, Gauge, Values, choose, take
 from harness.pipeline import target_from_settings
-from harness.rivals import VMTEST, find_vng, run_vmtest, seconds_to_first_command
+from harness.rivals import VMTEST, find_vng, own_tree, run_vmtest, seconds_to_first_command
 from harness.soak import Watch, private_temporary, soak_clones
+from harness.source import git
 from harness.spec import DEFAULT_SERIES
 from harness.timing import Stage, boot_stages, stage_table
 from harness.vm import VirtualMachine
@@ -384,6 +386,24 @@ def test_vmtest_times_qemu_apart_from_make(tmp_path: Path) -> None:
 def test_vmtest_that_does_not_pass_is_an_error(tmp_path: Path, line: str) -> None:
     with pytest.raises(InfrastructureError, match="did not pass"):
         vmtest(tmp_path, f"sleep 0; echo '{line}'")
+
+
+def test_tree_of_vmtest_is_its_own_and_follows(tmp_path: Path) -> None:
+    repo = tmp_path / "src"
+    repo.mkdir()
+    git(repo, "init", "-q")
+    commits = []
+    for text in ("one", "two"):
+        (repo / "file").write_text(text)
+        git(repo, "add", "file")
+        git(repo, "commit", "-qm", text)
+        commits.append(git(repo, "rev-parse", "HEAD").stdout.strip())
+    tree = own_tree(repo, commits[0])
+    assert ((tree / "file").read_text(), (repo / "file").read_text()) == ("one", "two")
+    assert own_tree(repo, commits[1]) == tree
+    assert (tree / "file").read_text() == "two"
+    shutil.rmtree(tree)
+    assert (own_tree(repo, commits[0]) / "file").read_text() == "one"
 
 
 def test_tree_without_vmtest_is_said(tmp_path: Path) -> None:
