@@ -39,6 +39,9 @@ _awaited: set[subprocess.Popen[bytes]] = set()
 
 _interrupted = threading.Event()
 
+_starting = threading.Lock()
+"""Held from the look at :data:`_interrupted` until a program that was started is awaited."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
@@ -102,8 +105,10 @@ def interrupt() -> None:
 
     Each of their calls ends as soon as its program has torn down what it holds.
     """
-    _interrupted.set()
-    for popen in tuple(_awaited):
+    with _starting:
+        _interrupted.set()
+        awaited = tuple(_awaited)
+    for popen in awaited:
         # The group: a make that is told alone lets its own makes finish.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(popen.pid, signal.SIGINT)
@@ -150,8 +155,8 @@ def run(
             stdout=subprocess.PIPE if streaming or sink is None else sink,
             stderr=subprocess.STDOUT if streaming or sink is not None else subprocess.PIPE,
             hint=hint,
+            awaited=True,
         )
-        _awaited.add(popen)
         try:
             if on_line is not None:
                 out, err = _stream(popen, on_line, sink, input, timeout_s), b""
@@ -247,9 +252,16 @@ def run_attached(
     log.debug("run %s", shlex.join(words))
     out = subprocess.PIPE if log_file is not None else None
     error = subprocess.STDOUT if log_file is not None else None
-    popen = _start(words, cwd=None, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=error)
+    popen = _start(
+        words,
+        cwd=None,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=error,
+        awaited=True,
+    )
     reader = None
-    _awaited.add(popen)
     try:
         if log_file is not None:
             # A thread, so that last words are taken while it tears down after an interrupt.
@@ -291,20 +303,26 @@ def _start(
     stderr: int | IO[bytes] | None,
     pass_fds: Sequence[int] = (),
     hint: str | None = None,
+    awaited: bool = False,
 ) -> subprocess.Popen[bytes]:
-    if _interrupted.is_set():
-        raise CommandError(f"interrupted before {words[0]} was started", argv=words)
+    """Start a program; one that is *awaited* is interrupted with all others."""
     try:
-        return subprocess.Popen(
-            words,
-            cwd=cwd,
-            env={**os.environ, **env} if env else None,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            pass_fds=tuple(pass_fds),
-            start_new_session=True,
-        )
+        with _starting:
+            if _interrupted.is_set():
+                raise CommandError(f"interrupted before {words[0]} was started", argv=words)
+            popen = subprocess.Popen(
+                words,
+                cwd=cwd,
+                env={**os.environ, **env} if env else None,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=tuple(pass_fds),
+                start_new_session=True,
+            )
+            if awaited:
+                _awaited.add(popen)
+            return popen
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():
             raise CommandError(f"no such directory: {cwd}", argv=words) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -174,6 +175,33 @@ def test_run_attached_takes_last_words_after_an_interrupt(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         command.run_attached(["sh", "-c", script], log_file=log, on_line=interrupt)
     assert log.read_text() == "ready\ntorn down\n"
+
+
+def test_interrupt_reaches_what_is_just_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_interrupted", threading.Event())
+    started = threading.Event()
+
+    class Slow(subprocess.Popen[bytes]):
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[call-overload]
+            started.set()
+            time.sleep(0.3)
+
+    monkeypatch.setattr(command.subprocess, "Popen", Slow)
+    ended: list[object] = []
+
+    def work() -> None:
+        try:
+            command.run(["sleep", "30"], timeout_s=20)
+        except CommandError as error:
+            ended.append(error.returncode)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert started.wait(10)
+    command.interrupt()
+    thread.join(10)
+    assert ended == [-signal.SIGINT]
 
 
 def test_interrupt_ends_what_other_threads_wait_for(
