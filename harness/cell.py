@@ -7,6 +7,7 @@ running it builds the kernel, runs pytest in a process of its own, and says how 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import shutil
@@ -290,8 +291,15 @@ class _Run:
             release=build.release,
             seconds=build.seconds,
             cached=build.cached,
-            new_warnings=self.pipeline.new_warnings(),
+            new_warnings=None,
         )
+
+    def _compared(self, build: CellBuild) -> CellBuild:
+        """Return a build with its new warnings.
+
+        That is asked late: what they are compared with may be built by the cell beside this one.
+        """
+        return dataclasses.replace(build, new_warnings=self.pipeline.new_warnings())
 
     def _test(self, argv: list[str | Path], build: CellBuild, key: str) -> CellResult:
         self.progress(f"testing {build.release}")
@@ -344,7 +352,7 @@ class _Run:
             status=status,
             message=message,
             log=log,
-            build=build,
+            build=self._compared(build),
             boot=boot,
             results=results,
             directory=self.directory,
@@ -364,7 +372,7 @@ class _Run:
             status=status,
             message=error.message,
             log=log,
-            build=build,
+            build=self._compared(build) if build is not None else None,
             boot=None,
             results=None,
             directory=self.directory,
