@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 from typing import cast
+from unittest import mock
 
 import pytest
 from rich.console import Console as Terminal
@@ -34,10 +35,17 @@ from harness.figures import (
 )
 from harness.gauge import GROUPS, Gauge, Values, choose, take
 from harness.pipeline import target_from_settings
-from harness.rivals import VMTEST, find_vng, own_tree, run_vmtest, seconds_to_first_command
+from harness.rivals import (
+    VMTEST,
+    find_vng,
+    own_tree,
+    run_vmtest,
+    seconds_to_first_command,
+    vng_argv,
+)
 from harness.soak import Watch, private_temporary, soak_clones
 from harness.source import git
-from harness.spec import DEFAULT_SERIES
+from harness.spec import DEFAULT_SERIES, load_profile
 from harness.timing import Stage, boot_stages, stage_table
 from harness.vm import VirtualMachine
 
@@ -342,6 +350,16 @@ def test_first_command_is_timed_although_the_tool_reports_a_failure(tmp_path: Pa
     vng.chmod(0o755)
     seconds = seconds_to_first_command([vng, "echo", "the-first-command-has-run"], tmp_path)
     assert 0.1 <= seconds < 0.5
+
+
+@pytest.mark.parametrize(("accel", "without"), [("kvm", False), ("tcg", True)])
+def test_virtme_ng_gets_our_machine_and_our_accelerator(accel: str, without: bool) -> None:
+    build, profile = mock.Mock(image=Path("bzImage")), load_profile("virtme")
+    words = vng_argv(Path("vng"), build, profile, accel=accel)
+    assert words[:4] == [Path("vng"), "--verbose", "--run", Path("bzImage")]
+    assert words[4:8] == ["--cpus", "2", "--memory", "768M"]
+    assert ("--disable-kvm" in words) is without
+    assert words[-2] == "--"
 
 
 def test_tool_that_runs_no_command_is_an_error(tmp_path: Path) -> None:
