@@ -119,19 +119,25 @@ def pytest_configure(config: pytest.Config) -> None:
         "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
         "only_from(patch): the test has nothing to ask before that patch",
         "catalogue: pins what a patch changes, or must not; scripts/run goes without",
+        "machinery: asks about the harness; deselected where stated expectations are judged",
         "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",
     ):
         config.addinivalue_line("markers", marker)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests of other profiles."""
+    """Leave out tests of other profiles, and those that no patch can change.
+
+    What judges by stated expectations goes through many positions, and asks about the kernel.
+    """
     profile = setting(config, "profile") or "default"
+    by_expectation = _by_expectation(config)
     kept: list[pytest.Item] = []
     others: list[pytest.Item] = []
     for item in items:
-        marks = list(item.iter_markers("profiles"))
-        (kept if all(profile in mark.args for mark in marks) else others).append(item)
+        fits = all(profile in mark.args for mark in item.iter_markers("profiles"))
+        asked = not (by_expectation and item.get_closest_marker("machinery"))
+        (kept if fits and asked else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = kept

@@ -16,7 +16,11 @@ from harness.pipeline import Pipeline
 from harness.store import Store
 from harness.vm import VirtualMachine
 
-pytestmark = [pytest.mark.catalogue, pytest.mark.profiles("default")]
+pytestmark = [
+    pytest.mark.catalogue,
+    pytest.mark.machinery,
+    pytest.mark.profiles("default"),
+]
 
 AT_ONCE = 8
 

@@ -239,3 +239,21 @@ def test_tests_of_other_profiles_are_deselected(
     )
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--harness-profile={profile}")
     done.assert_outcomes(passed=passed, deselected=3 - passed)
+
+
+@pytest.mark.parametrize(("judge", "passed"), [("desired", 2), ("expected", 1)])
+def test_tests_of_the_machinery_are_not_asked_about_patches(
+    pytester: pytest.Pytester, judge: str, passed: int
+) -> None:
+    pytester.makepyfile(
+        """\
+        import pytest
+
+        def test_kernel(): pass
+
+        @pytest.mark.machinery
+        def test_clone(): pass
+        """
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--harness-judge={judge}")
+    done.assert_outcomes(passed=passed, deselected=2 - passed)
