@@ -182,9 +182,12 @@ Subject: [PATCH] bench: one line more
 diff --git a/kernel/liveupdate/luo_core.c b/kernel/liveupdate/luo_core.c
 --- a/kernel/liveupdate/luo_core.c
 +++ b/kernel/liveupdate/luo_core.c
-@@ -1,1 +1,2 @@
+@@ -1,3 +1,4 @@
  // SPDX-License-Identifier: GPL-2.0
 +/* {text} */
+\x20
+ /*
+  * Copyright (c) 2025, Google LLC.
 """
 
 
