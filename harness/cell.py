@@ -75,6 +75,11 @@ class Cell:
     judge: str = "expected"
     cmdline: str = ""
 
+    @property
+    def name(self) -> str:
+        """What a matrix calls it, and the directory of its results: ``p07-default``."""
+        return f"p{self.target.position:02}-{self.target.profile}"
+
 
 class CellStatus(StrEnum):
     """How far a cell came.

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -119,6 +119,10 @@ from harness.timing import boot_stages, stage_table, update_stages
 from harness.vm import VirtualMachine
 
 log = logging.getLogger(__name__)
+
+MATRIX_PROFILES = ("default", "debug")
+REVIEW_PROFILES = ("default",)
+"""Profiles of a matrix, and of a review, when none is named."""
 
 EXAMPLES = {
     "": """\
@@ -433,14 +437,7 @@ def _parser() -> argparse.ArgumentParser:
     matrix = add(
         "matrix", _matrix, "every test at every position, judged as stated", tree, vm, place, output
     )
-    matrix.add_argument("--positions", metavar="LIST", help="such as 0..11 or 0,5 (default: all)")
-    matrix.add_argument(
-        "--profile",
-        dest="profiles",
-        action="append",
-        metavar="NAME",
-        help="kernel profile, repeatable (default: default and debug)",
-    )
+    _add_cell_options(matrix, MATRIX_PROFILES)
     matrix.add_argument(
         "--keep-going", action="store_true", help="do not stop at something unexpected"
     )
@@ -504,14 +501,7 @@ def _parser() -> argparse.ArgumentParser:
     patch = add("check-patch", _check_patch, "check one patch, for b4", tree, vm, place)
     patch.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
     series = add("check-series", _check_series, "check a series, for b4", tree, vm, place)
-    series.add_argument("--positions", metavar="LIST", help="such as 0..11 or 0,5 (default: all)")
-    series.add_argument(
-        "--profile",
-        dest="profiles",
-        action="append",
-        metavar="NAME",
-        help="kernel profile, repeatable (default: default)",
-    )
+    _add_cell_options(series, REVIEW_PROFILES)
     for check in (patch, series):
         check.add_argument(
             "mail", nargs="?", default="-", metavar="FILE", help="default: standard input"
@@ -527,14 +517,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=tuple(stage.value for stage in Stage),
         help="the jobs that build or that test, for github (default: test)",
     )
-    plan.add_argument("--positions", metavar="LIST", help="such as 0..11 or 0,5 (default: all)")
-    plan.add_argument(
-        "--profile",
-        dest="profiles",
-        action="append",
-        metavar="NAME",
-        help="kernel profile, repeatable (default: default and debug)",
-    )
+    _add_cell_options(plan, MATRIX_PROFILES)
     plan.add_argument("--accel", choices=("auto", "kvm", "tcg"), help="accelerator of the jobs")
     plan.add_argument(
         "--per-job", metavar="N", default="1", help="positions that one job tests (default: 1)"
@@ -593,6 +576,18 @@ def _parser() -> argparse.ArgumentParser:
     clean = add("clean", _clean, "drop what is cached", output)
     clean.add_argument("--all", action="store_true", help="sources and object trees as well")
     return parser
+
+
+def _add_cell_options(parser: argparse.ArgumentParser, profiles: Sequence[str]) -> None:
+    """Let *parser* choose cells: positions, and profiles that are *profiles* without a word."""
+    parser.add_argument("--positions", metavar="LIST", help="such as 0..11 or 0,5 (default: all)")
+    parser.add_argument(
+        "--profile",
+        dest="profiles",
+        action="append",
+        metavar="NAME",
+        help=f"kernel profile, repeatable (default: {' and '.join(profiles)})",
+    )
 
 
 def _pipeline(args: argparse.Namespace, progress: Callable[[str], None]) -> Pipeline:
@@ -864,7 +859,7 @@ def _plan(args: argparse.Namespace, ui: Ui) -> int:
         raise InputError("--stage goes with --format github", hint="gitlab's pipeline has both")
     if not args.per_job.isdecimal() or int(args.per_job) < 1:
         raise InputError(f"--per-job must be a whole number from 1 on, not {args.per_job!r}")
-    profiles = list(dict.fromkeys(args.profiles or ("default", "debug")))
+    profiles = list(dict.fromkeys(args.profiles or MATRIX_PROFILES))
     for profile in profiles:
         load_profile(profile)
     with ui.progress() as progress:
@@ -929,7 +924,7 @@ def _report(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _matrix(args: argparse.Namespace, ui: Ui) -> int:
-    profiles = list(dict.fromkeys(args.profiles or ("default", "debug")))
+    profiles = list(dict.fromkeys(args.profiles or MATRIX_PROFILES))
     for profile in profiles:
         load_profile(profile)
     with ui.progress() as progress:
@@ -951,12 +946,11 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress(Pace(pipeline.store).seconds, total=len(cells)) as progress:
 
         def run(cell: Cell) -> CellResult:
-            name = f"p{cell.target.position:02}-{cell.target.profile}"
-            with progress.lane(name) as say:
+            with progress.lane(cell.name) as say:
                 return run_cell(
                     cell,
                     store=Store(pipeline.store.root),
-                    directory=directory / name,
+                    directory=directory / cell.name,
                     progress=say,
                     fresh=args.fresh,
                 )
@@ -1177,7 +1171,7 @@ def _check_series(args: argparse.Namespace, ui: Ui) -> int:
         cells = make_cells(
             target,
             parse_positions(args.positions, applied.last),
-            list(dict.fromkeys(args.profiles or ("default",))),
+            list(dict.fromkeys(args.profiles or REVIEW_PROFILES)),
             pytest_args=tuple(args.pytest_args),
             cmdline=args.cmdline or "",
         )
@@ -1185,7 +1179,7 @@ def _check_series(args: argparse.Namespace, ui: Ui) -> int:
             run_cell(
                 cell,
                 store=Store(),
-                directory=directory / f"p{cell.target.position:02}-{cell.target.profile}",
+                directory=directory / cell.name,
                 progress=progress,
             )
             for cell in cells

@@ -260,8 +260,7 @@ def _run_part(
     subjects = {position.number: position.subject for position in applied.positions}
 
     def run(cell: Cell) -> CellResult:
-        name = f"p{cell.target.position:02}-{cell.target.profile}"
-        directory, label = part.directory / name, f"{part.name} {name}"
+        directory, label = part.directory / cell.name, f"{part.name} {cell.name}"
         if lane is None:
             return run_cell(cell, store=Store(store.root), directory=directory, progress=progress)
         with lane(label) as say:
