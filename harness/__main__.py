@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from harness.cli import run_command
+from harness.cli.main import run_command
 
 
 def main() -> int:

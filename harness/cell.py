@@ -50,7 +50,7 @@ _NOT_JUDGING = {
     # What these do is in the keys of build and image, or comes after the tests.
     *("arch", "build", "build_log", "command", "host", "image", "kconfig", "kmod"),
     *("series", "source", "store"),
-    *("bench", "bisect", "cell", "cli", "coverage", "history", "html", "matrix"),
+    *("bench", "bisect", "cell", "coverage", "history", "html", "matrix"),
     *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),
     *("mutants", "nightly", "pace", "plan", "review", "terminal"),
     *("figures", "gauge", "rivals", "soak", "timing"),

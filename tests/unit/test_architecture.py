@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted(
-    path.stem for path in (ROOT / "harness").glob("*.py") if path.stem not in {"__init__"}
-)
+PACKAGE = ROOT / "harness"
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.stem != "__init__"
+}
+MODULES = sorted(FILES)
 
 
 def layers() -> list[tuple[str, ...]]:
@@ -32,21 +36,19 @@ def siblings() -> set[tuple[str, str]]:
     text = (ROOT / "docs" / "architecture.md").read_text()
     block = re.search(r"<!-- siblings -->\n```\n(.*?)```", text, re.S)
     assert block is not None
-    pairs = (re.fullmatch(r"(\w+) -> (\w+).*", line) for line in block.group(1).splitlines())
+    pairs = (re.fullmatch(r"([\w.]+) -> ([\w.]+).*", line) for line in block.group(1).splitlines())
     return {(m.group(1), m.group(2)) for m in pairs if m is not None}
 
 
 def imports(module: str) -> set[str]:
-    tree = ast.parse((ROOT / "harness" / f"{module}.py").read_text())
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "harness":
-            found |= {alias.name for alias in node.names if alias.name in MODULES}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harness."):
-            found.add((node.module or "").split(".")[1])
+    named: set[str] = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.ImportFrom):
+            named.add(str(node.module))
+            named |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {n.name.split(".")[1] for n in node.names if n.name.startswith("harness.")}
-    return found
+            named |= {alias.name for alias in node.names}
+    return {name.removeprefix("harness.") for name in named} & FILES.keys()
 
 
 def test_every_module_has_one_layer() -> None:
@@ -78,13 +80,13 @@ def test_siblings_make_no_cycle() -> None:
 
 
 def test_harness_never_imports_tests() -> None:
-    for module in MODULES:
-        text = (ROOT / "harness" / f"{module}.py").read_text()
+    for path in FILES.values():
+        text = path.read_text()
         assert not re.search(r"^\s*(from|import) tests\b", text, re.M)
 
 
 def test_only_command_runs_programs() -> None:
-    for module in MODULES:
-        text = (ROOT / "harness" / f"{module}.py").read_text()
+    for module, path in FILES.items():
+        text = path.read_text()
         starts = re.search(r"\b(import subprocess|os\.system|os\.popen|pexpect\.spawn)\b", text)
         assert starts is None or module == "command", f"harness.{module} runs programs itself"

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Commands that run the tests and judge: one kernel, every position, wrong patches, lines."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+from rich.text import Text
+
+from harness import command
+from harness.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment, run_cell
+from harness.cli.options import (
+    MATRIX_PROFILES,
+    OUTPUT,
+    PLACE,
+    PYTEST,
+    TARGET,
+    TREE,
+    VM,
+    Commands,
+    add_cell_options,
+    parallel_cells,
+    pipeline_of,
+    results_directory,
+    write_json,
+)
+from harness.coverage import counted, merge, percent, print_coverage, read_coverage, read_reasons
+from harness.coverage import to_json as coverage_json
+from harness.errors import ExitCode, HarnessError, InfrastructureError
+from harness.history import History
+from harness.html import write_report
+from harness.matrix import (
+    HEADER,
+    cell_line,
+    make_cells,
+    parse_positions,
+    position_of,
+    print_tables,
+    run_cells,
+    subjects_of,
+    summary,
+)
+from harness.matrix import exit_code as matrix_exit_code
+from harness.matrix import to_json as matrix_json
+from harness.mutants import Trial, print_trials, read_mutants, trial_line, try_mutant
+from harness.mutants import exit_code as mutants_exit_code
+from harness.mutants import to_json as mutants_json
+from harness.mutants import to_markdown as mutants_markdown
+from harness.pace import Pace
+from harness.report import RunResults, print_results, read_results
+from harness.source import check_out
+from harness.spec import MUTANTS_DIR, load_profile
+from harness.store import Store
+from harness.terminal import Ui
+
+_RUN_EXAMPLES = """\
+examples:
+  harness run
+  harness run --position 9 --profile debug
+  harness run -- -k memfd -x                everything behind -- goes to pytest
+  harness run --position 3 --expected       does each test do what it states for position 3?
+  harness run --json out.json
+"""
+_MATRIX_EXAMPLES = """\
+examples:
+  harness matrix                            every position, profiles default and debug
+  harness matrix --positions 0,5,9..11 --profile default --keep-going
+  harness matrix --json out.json -- -k module
+"""
+_COVERAGE_EXAMPLES = """\
+examples:
+  harness coverage                          gcov over all guest tests, with an HTML report
+  harness coverage --min 95 -- -k "not memfd"
+"""
+_MUTANTS_EXAMPLES = """\
+examples:
+  harness mutants                           all of tests/mutants/
+  harness mutants flbs-forgotten token-reused
+  harness mutants --table docs/mutants.md   and write the table of the documentation
+"""
+_REPORT_EXAMPLES = """\
+examples:
+  harness report                            of the newest results
+  harness report results/20261124-104716
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``run``, ``matrix``, ``coverage``, ``mutants`` and ``report``."""
+    text = "the main job: build, boot, test, report"
+    run = commands.add("run", _run, text, _RUN_EXAMPLES, TREE, TARGET, VM, PLACE, OUTPUT, PYTEST)
+    run.add_argument(
+        "--expected",
+        dest="judge",
+        action="store_const",
+        const="expected",
+        help="judge by what the tests state for the position, not by what the series is to bring",
+    )
+    parents = (TREE, VM, PLACE, OUTPUT)
+    text = "every test at every position, judged as stated"
+    matrix = commands.add("matrix", _matrix, text, _MATRIX_EXAMPLES, *parents, PYTEST)
+    add_cell_options(matrix, MATRIX_PROFILES)
+    matrix.add_argument(
+        "--keep-going", action="store_true", help="do not stop at something unexpected"
+    )
+    matrix.add_argument(
+        "--parallel",
+        metavar="N",
+        type=int,
+        help="cells under way at once (default: half the CPUs, two at least)",
+    )
+    matrix.add_argument("--fresh", action="store_true", help="take no results from the cache")
+    text = "which lines the tests reach"
+    coverage = commands.add("coverage", _coverage, text, _COVERAGE_EXAMPLES, *parents, PYTEST)
+    coverage.add_argument("--position", metavar="N", help="patches applied (default: all)")
+    coverage.add_argument(
+        "--min", type=float, default=90.0, metavar="PERCENT", help="fail below (default: 90)"
+    )
+    text = "would the tests notice a wrong patch?"
+    mutants = commands.add("mutants", _mutants, text, _MUTANTS_EXAMPLES, *parents)
+    mutants.add_argument("names", nargs="*", metavar="NAME", help="mutants (default: all)")
+    mutants.add_argument(
+        "--profile", dest="only_profile", metavar="NAME", help="only those of a profile"
+    )
+    mutants.add_argument("--table", metavar="FILE", type=Path, help="write the table as Markdown")
+    mutants.add_argument("--fresh", action="store_true", help="use no cached results")
+    text = "make the HTML report of a results directory again"
+    report = commands.add("report", _report, text, _REPORT_EXAMPLES)
+    report.add_argument("directory", type=Path, nargs="?", default=Path("results/latest"))
+
+
+def _run(args: argparse.Namespace, ui: Ui) -> int:
+    directory = results_directory(args.results)
+    with ui.progress(Pace(Store()).seconds) as progress:
+        pipeline = pipeline_of(args, progress)
+        pipeline.check_machine()
+        pipeline.image(pipeline.build())
+    cell = Cell(
+        target=pipeline.target,
+        pytest_args=tuple(args.pytest_args),
+        judge=args.judge or "desired",
+        cmdline=args.cmdline or "",
+    )
+    status = command.run_attached(pytest_argv(cell, directory), env=pytest_environment())
+    path = directory / "results.json"
+    if not path.exists():
+        return status
+    results = read_results(path)
+    _remember(ui, results, directory)
+    print_results(results, ui.out, directory=write_report(directory))
+    write_json(args, results.to_json())
+    return status
+
+
+def _matrix(args: argparse.Namespace, ui: Ui) -> int:
+    profiles = list(dict.fromkeys(args.profiles or MATRIX_PROFILES))
+    for profile in profiles:
+        load_profile(profile)
+    with ui.progress() as progress:
+        pipeline = pipeline_of(args, progress)
+        applied = pipeline.applied
+        _ = pipeline.accel  # or nothing can be run
+    subjects = subjects_of(applied)
+    cells = make_cells(
+        pipeline.target,
+        parse_positions(args.positions, applied.last, applied.worth),
+        profiles,
+        pytest_args=tuple(args.pytest_args),
+        cmdline=args.cmdline or "",
+    )
+    directory = results_directory(args.results)
+
+    results: list[CellResult] = []
+    ui.out.print(HEADER)
+    with ui.progress(Pace(pipeline.store).seconds, total=len(cells)) as progress:
+
+        def run(cell: Cell) -> CellResult:
+            with progress.lane(cell.name) as say:
+                return run_cell(
+                    cell,
+                    store=Store(pipeline.store.root),
+                    directory=directory / cell.name,
+                    progress=say,
+                    fresh=args.fresh,
+                )
+
+        ended = run_cells(cells, run, keep_going=args.keep_going, parallel=parallel_cells(args))
+        for result in ended:
+            results.append(result)
+            progress.done()
+            if result.results is not None and not result.cached:
+                _remember(ui, result.results, result.directory)
+            ui.line(cell_line(result, subjects[position_of(result)]))
+            found = matrix_json(applied, profiles, results)
+            (directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
+    print_tables(results, subjects, ui.out)
+    report = write_report(directory)
+    ui.out.print(f"{summary(results, len(cells))}\nreport: {report}", soft_wrap=True)
+    write_json(args, found)
+    return int(matrix_exit_code(results))
+
+
+def _remember(ui: Ui, results: RunResults, directory: Path) -> None:
+    """Add a run to the history; what is wrong with that is no part of the run's verdict."""
+    try:
+        with History() as history:
+            history.add_run(results, directory=directory, inputs=inputs_of(results))
+    except HarnessError as error:
+        ui.error(error)
+
+
+def _coverage(args: argparse.Namespace, ui: Ui) -> int:
+    args.profile = "coverage"
+    reasons = read_reasons()
+    directory = results_directory(args.results)
+    with ui.progress(Pace(Store()).seconds) as progress:
+        pipeline = pipeline_of(args, progress)
+        at = pipeline.position()
+        cell = Cell(
+            target=dataclasses.replace(pipeline.target, position=at.number),
+            pytest_args=tuple(args.pytest_args),
+            cmdline=args.cmdline or "",
+        )
+        result = run_cell(cell, store=pipeline.store, directory=directory, progress=progress)
+        if result.results is None:
+            raise InfrastructureError(f"{result.status}: {result.message}", log=result.log)
+        progress("adding the counters up")
+        sources = pipeline.source
+        with pipeline.store.lock(sources.lock, waiting="it builds in the same tree"):
+            check_out(sources, at.commit)
+            counters = counted(directory, result.results.builds[str(at.number)])
+            merged = merge(counters, sources.repo, directory)
+            files = read_coverage(merged, sources.repo, reasons)
+    print_coverage(files, ui.out)
+    html = directory / "coverage" / "index.html"
+    found = coverage_json(files, html)
+    (directory / "coverage.json").write_text(json.dumps(found, indent=2) + "\n")
+    ui.out.print(f"lines: {html}\nreport: {write_report(directory)}", markup=False, soft_wrap=True)
+    write_json(args, found)
+    for test in result.unexpected:
+        ui.out.print(Text(f"{test.outcome.value}: {test.id}", style="bold red"), soft_wrap=True)
+    if percent(files) < args.min:
+        ui.out.print(Text(f"less than {args.min:g} percent", style="bold red"))
+    missed = bool(result.unexpected) or percent(files) < args.min
+    return int(ExitCode.TESTS_FAILED if missed else ExitCode.PASSED)
+
+
+def _mutants(args: argparse.Namespace, ui: Ui) -> int:
+    mutants = [
+        mutant
+        for mutant in read_mutants(MUTANTS_DIR, args.names)
+        if args.only_profile in (None, mutant.profile)
+    ]
+    with ui.progress() as progress:
+        pipeline = pipeline_of(args, progress)
+        applied = pipeline.applied
+        _ = pipeline.accel
+    target = dataclasses.replace(pipeline.target, position=applied.last)
+    directory = results_directory(args.results)
+
+    @functools.cache  # the kernel without a mutant is asked for again with every mutant
+    def run(cell: Cell, name: str) -> CellResult:
+        return _run_named(cell, name, ui, pipeline.store, directory, fresh=args.fresh)
+
+    trials: list[Trial] = []
+    for mutant in mutants:
+        trials.append(try_mutant(mutant, target, run))
+        ui.out.print(trial_line(trials[-1]), soft_wrap=True)
+        (directory / "mutants.json").write_text(json.dumps(mutants_json(trials), indent=2) + "\n")
+    print_trials(trials, ui.out)
+    ui.out.print(f"report: {write_report(directory)}", markup=False, soft_wrap=True)
+    write_json(args, mutants_json(trials))
+    if args.table is not None:
+        source = applied.source
+        args.table.write_text(
+            mutants_markdown(trials, f"Linux {source.version}, {len(trials)} mutants.")
+        )
+    return int(mutants_exit_code(trials))
+
+
+def _run_named(
+    cell: Cell, name: str, ui: Ui, store: Store, directory: Path, *, fresh: bool
+) -> CellResult:
+    """Run a cell in the directory of that name, its progress under that name."""
+    with ui.progress(Pace(store).seconds) as progress, progress.lane(name) as say:
+        return run_cell(cell, store=store, directory=directory / name, progress=say, fresh=fresh)
+
+
+def _report(args: argparse.Namespace, ui: Ui) -> int:
+    ui.out.print(f"report: {write_report(args.directory.resolve())}", markup=False, soft_wrap=True)
+    return int(ExitCode.PASSED)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Commands that b4 runs over patches as they come in mails."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+from harness.cell import Cell, CellResult, run_cell
+from harness.cli.options import (
+    PLACE,
+    PROFILE,
+    TREE,
+    VM,
+    Commands,
+    add_cell_options,
+    results_directory,
+)
+from harness.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
+from harness.matrix import (
+    complaints,
+    make_cells,
+    parse_positions,
+    position_of,
+    subjects_of,
+)
+from harness.pipeline import Pipeline, target_from_settings
+from harness.review import (
+    TRACKING,
+    Status,
+    checks_of,
+    place_patch,
+    place_series,
+    read_tracking,
+    tracked,
+    worst,
+)
+from harness.series import read_headings
+from harness.spec import Target
+from harness.store import Store
+from harness.terminal import Ui
+
+REVIEW_PROFILES = ("default",)
+"""Profiles of a review when none is named."""
+
+_CHECK_PATCH_EXAMPLES = """\
+examples:
+  harness check-patch 0005-liveupdate-Defer.patch
+  harness check-patch --series v4.mbx -- -k module <mail
+  git config b4.review-perpatch-check-cmd 'harness check-patch'
+
+prints a JSON array of results (tool, status, summary, url, details) as b4 review reads it
+"""
+_CHECK_SERIES_EXAMPLES = """\
+examples:
+  harness check-series v4.mbx
+  harness check-series --positions 0..3 --profile debug --series v4.mbx
+  git config b4.review-series-check-cmd 'harness check-series'
+
+prints a JSON array of results (tool, status, summary, url, details) as b4 review reads it
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``check-patch`` and ``check-series``."""
+    parents = (TREE, VM, PLACE)
+    text = "check one patch, for b4"
+    patch = commands.add(
+        "check-patch", _check_patch, text, _CHECK_PATCH_EXAMPLES, *parents, PROFILE
+    )
+    text = "check a series, for b4"
+    series = commands.add("check-series", _check_series, text, _CHECK_SERIES_EXAMPLES, *parents)
+    add_cell_options(series, REVIEW_PROFILES)
+    for check in (patch, series):
+        check.add_argument(
+            "mail", nargs="?", default="-", metavar="FILE", help="default: standard input"
+        )
+        check.set_defaults(pytest_args=())
+        check.usage = f"{check.prog} [OPTION ...] [FILE] [-- PYTEST-ARGS ...]"
+
+
+def _check_patch(args: argparse.Namespace, ui: Ui) -> int:
+    data = _read_mail(args.mail)
+    directory = results_directory(args.results)
+    file = directory / "patch.eml"
+    file.write_bytes(data)
+    with ui.progress() as progress:
+        target, _ = _review_target(args)
+        pipeline = Pipeline(target, Store(), progress)
+        target = dataclasses.replace(place_patch(data, pipeline.series, target), extra=(file,))
+        subject = read_headings(data)[0].subject
+        cell = Cell(target=target, pytest_args=tuple(args.pytest_args), cmdline=args.cmdline or "")
+        base = dataclasses.replace(target, extra=())
+        with contextlib.suppress(SeriesError, BuildError, KconfigError):
+            # What its warnings are compared with.
+            Pipeline(base, Store(), progress).build()
+        result = run_cell(cell, store=Store(), directory=directory / "patch", progress=progress)
+    return _say_checks([result], {position_of(result): subject}, directory)
+
+
+def _check_series(args: argparse.Namespace, ui: Ui) -> int:
+    directory = results_directory(args.results)
+    with ui.progress() as progress:
+        target, known = _review_target(args)
+        if not known:
+            target = place_series(_read_mail(args.mail), target, directory / "series.mbx")
+        applied = Pipeline(target, Store(), progress).applied
+        cells = make_cells(
+            target,
+            parse_positions(args.positions, applied.last),
+            list(dict.fromkeys(args.profiles or REVIEW_PROFILES)),
+            pytest_args=tuple(args.pytest_args),
+            cmdline=args.cmdline or "",
+        )
+        results = [
+            run_cell(
+                cell,
+                store=Store(),
+                directory=directory / cell.name,
+                progress=progress,
+            )
+            for cell in cells
+        ]
+    return _say_checks(results, subjects_of(applied), directory)
+
+
+def _read_mail(name: str) -> bytes:
+    if name == "-":
+        if sys.stdin.isatty():
+            raise InputError("there is no mail on standard input", hint="or name a file")
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from error
+
+
+def _review_target(args: argparse.Namespace) -> tuple[Target, bool]:
+    """Return the target, and whether its series was named, by the user or by b4."""
+    settings = vars(args)
+    target = target_from_settings(lambda name: settings.get(name))
+    if args.series is None and args.kernel is None:
+        found = tracked(target, read_tracking(os.environ.get(TRACKING)), Path.cwd())
+        return (found, True) if found is not None else (target, False)
+    return target, args.series is not None
+
+
+def _say_checks(results: list[CellResult], subjects: dict[int, str], directory: Path) -> int:
+    checks = checks_of(results, subjects, directory)
+    sys.stdout.write(json.dumps([check.to_json() for check in checks], indent=2) + "\n")
+    codes = {Status.FAIL: ExitCode.TESTS_FAILED}
+    if any(complaint.verdict is False for result in results for complaint in complaints(result)):
+        codes[Status.WARN] = ExitCode.INFRASTRUCTURE
+    return int(codes.get(worst(checks), ExitCode.PASSED))
+
+
+"""Profiles of a matrix, and of a review, when none is named."""

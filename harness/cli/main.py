@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line.  The only place that prints errors and decides exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from typing import NoReturn
+
+from harness.cli import judge, mail, prepare, search, unattended, upkeep
+from harness.cli.options import Commands
+from harness.cli.search import VERDICT_CODES
+from harness.errors import ExitCode, HarnessError
+from harness.terminal import Ui
+
+EXAMPLES = """\
+examples:
+  harness run                               the shipped series on its kernel, all guest tests
+  harness run --position 0                  the same tests before the first patch
+  harness matrix                            every position: does each test do what it states?
+  harness run --kernel ~/linux --base v7.0 --series v4.mbx
+  harness boot --position 10 --profile debug
+  harness config --explain KASAN
+"""
+
+_GIT_ABORTS = 128
+"""From here on ``git bisect run`` takes an exit code for trouble and stops."""
+
+
+def run_command(argv: list[str]) -> int:
+    """Parse *argv*, run the command, print its error if there is one; return the exit code."""
+    if "verdict" in argv[:1]:
+        return _for_git_bisect(argv)
+    return _run_command(argv)
+
+
+def _for_git_bisect(argv: list[str]) -> int:
+    """Run ``verdict``: everything else than a verdict makes ``git bisect run`` stop."""
+    verdicts = VERDICT_CODES.values()
+    try:
+        code = _run_command(argv)
+    except SystemExit as error:
+        # argparse has said what is wrong, with the code of a bad kernel.
+        code = error.code if isinstance(error.code, int) else int(ExitCode.BAD_INPUT)
+        return code and _GIT_ABORTS
+    except Exception:  # noqa: BLE001 - git would take our own bugs for the kernel's
+        traceback.print_exc()
+        return _GIT_ABORTS + 1
+    if code in verdicts or code >= _GIT_ABORTS:
+        return code
+    return _GIT_ABORTS if code == ExitCode.BAD_INPUT else _GIT_ABORTS + 1
+
+
+def _run_command(argv: list[str]) -> int:
+    words, further = argv, None
+    if argv and argv[0].startswith("check-") and "--" in argv:
+        # argparse would give the first of pytest's arguments to FILE.
+        words, further = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
+    args = _parser().parse_args(words)
+    if further is not None:
+        args.pytest_args = further
+    ui = Ui(verbose=args.verbose)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        if getattr(args, "no_templates", False):
+            # Cells run in processes of their own, and whether they clone changes no result.
+            os.environ["HARNESS_TEMPLATES"] = "no"
+        return int(args.run(args, ui))
+    except HarnessError as error:
+        if args.debug:
+            traceback.print_exc()
+        ui.error(error)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        ui.err.print("interrupted", style="bold")
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stdout = None
+        return int(ExitCode.INTERRUPTED)
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="harness",
+        description="Prove a kernel patch series in QEMU, patch by patch.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = Commands(parser)
+    for module in (prepare, judge, search, mail, unattended, upkeep):
+        module.add_commands(commands)
+    return parser

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Commands that come before a test: what the host has, sources, builds, a shell in the guest."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from harness.arch import architecture
+from harness.cli.options import (
+    ACCELERATORS,
+    OUTPUT,
+    TARGET,
+    TREE,
+    VM,
+    Commands,
+    pipeline_of,
+    results_directory,
+    write_json,
+)
+from harness.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
+from harness.host import check_host
+from harness.machine import choose_accel
+from harness.matrix import parse_positions
+from harness.pace import Pace
+from harness.pipeline import Pipeline
+from harness.store import Store
+from harness.terminal import Ui
+from harness.timing import boot_stages, stage_table, update_stages
+
+_DOCTOR_EXAMPLES = """\
+examples:
+  harness doctor
+  harness doctor --accel kvm                exit code 3 unless a guest really runs under KVM
+"""
+_FETCH_EXAMPLES = """\
+examples:
+  harness fetch                             the pinned source package, imported into git
+  harness fetch --kernel ~/linux --base v7.0
+"""
+_CONFIG_EXAMPLES = """\
+examples:
+  harness config                            configure, and prove that every option survived
+  harness config --profile debug --explain KASAN_VMALLOC
+"""
+_BUILD_EXAMPLES = """\
+examples:
+  harness build                             the last position, profile 'default'
+  harness build --position 5 --profile debug
+  harness build --positions 0..11           all of them, past those that do not build
+"""
+_BOOT_EXAMPLES = """\
+examples:
+  harness boot                              a shell in the guest; Ctrl-] ends it
+  harness boot --position 0 --gdb           says how to attach gdb
+  harness boot --timing                     where the time of a boot and a live update goes
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``doctor``, ``fetch``, ``config``, ``build`` and ``boot``."""
+    doctor = commands.add(
+        "doctor",
+        _doctor,
+        "say what this host lacks, and the command that installs it",
+        _DOCTOR_EXAMPLES,
+        OUTPUT,
+    )
+    doctor.add_argument(
+        "--accel", choices=ACCELERATORS, default="auto", help="insist on an accelerator"
+    )
+    parents = (TREE, TARGET, OUTPUT)
+    text = "get the kernel source and apply the series"
+    commands.add("fetch", _fetch, text, _FETCH_EXAMPLES, *parents)
+    text = "configure the kernel and prove the options"
+    config = commands.add("config", _config, text, _CONFIG_EXAMPLES, *parents)
+    config.add_argument("--explain", metavar="SYMBOL", help="why a symbol has its value")
+    text = "build the kernel, the test module and the image"
+    build = commands.add("build", _build, text, _BUILD_EXAMPLES, *parents)
+    build.add_argument(
+        "--positions", metavar="LIST", help="several, such as 0..11: build all that can be built"
+    )
+    text = "boot the kernel and open a shell in the guest"
+    boot = commands.add("boot", _boot, text, _BOOT_EXAMPLES, TREE, TARGET, VM)
+    boot.add_argument("--gdb", action="store_true", help="offer a gdb stub")
+    boot.add_argument(
+        "--timing", action="store_true", help="say where the time goes, and open no shell"
+    )
+
+
+def _doctor(args: argparse.Namespace, ui: Ui) -> int:
+    report = check_host(Store(), architecture())
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for item in report.items:
+        table.add_row(
+            Text("ok" if item.ok else "MISSING", style="green" if item.ok else "bold red"),
+            Text(item.name),
+            Text(item.detail, overflow="fold"),
+        )
+    ui.out.print(table)
+    if report.install is not None:
+        ui.out.print(f"install what is missing:\n  {report.install}", markup=False, soft_wrap=True)
+    write_json(args, report.to_json())
+    choose_accel(args.accel, architecture(), Store())
+    return int(ExitCode.PASSED if report.ok else ExitCode.INFRASTRUCTURE)
+
+
+def _fetch(args: argparse.Namespace, ui: Ui) -> int:
+    with ui.progress() as progress:
+        pipeline = pipeline_of(args, progress)
+        applied = pipeline.applied
+        applied.position(None)
+    source = applied.source
+    ui.out.print(f"Linux {source.version}: {source.label}", markup=False, soft_wrap=True)
+    for position in applied.positions:
+        line = f"{position.number:3}  {position.commit[:12]}  {position.subject}"
+        ui.out.print(line, markup=False, soft_wrap=True)
+    write_json(
+        args,
+        {
+            "version": source.version,
+            "label": source.label,
+            "base": source.base,
+            "repo": str(source.repo),
+            "series": pipeline.describe_series(),
+        },
+    )
+    return int(ExitCode.PASSED)
+
+
+def _config(args: argparse.Namespace, ui: Ui) -> int:
+    with ui.progress() as progress:
+        pipeline = pipeline_of(args, progress)
+        config = pipeline.configure()
+        text = pipeline.explain(args.explain) if args.explain else None
+    if text is not None:
+        ui.out.print(text, markup=False, soft_wrap=True)
+    else:
+        ui.out.print(f"{config.path}: all {len(config.requests)} requested symbols survived")
+    write_json(
+        args,
+        {
+            "profile": pipeline.profile.name,
+            "config": str(config.path),
+            "requests": [
+                {"symbol": r.symbol, "value": r.value, "file": str(r.file), "line": r.line}
+                for r in config.requests
+            ],
+            "explanation": text,
+        },
+    )
+    return int(ExitCode.PASSED)
+
+
+def _build(args: argparse.Namespace, ui: Ui) -> int:
+    if args.positions is not None:
+        return _build_several(args, ui)
+    with ui.progress(Pace(Store()).seconds) as progress:
+        facts = _build_one(pipeline_of(args, progress), ui)
+    write_json(args, facts)
+    return int(ExitCode.PASSED)
+
+
+def _build_one(pipeline: Pipeline, ui: Ui) -> dict[str, Any]:
+    build = pipeline.build()
+    image = pipeline.image(build)
+    facts = pipeline.facts()
+    how = "from the cache" if build.cached else f"built in {build.seconds:.0f} s"
+    ui.line(Text(f"kernel {build.release} ({how}): {build.image}"))
+    ui.line(Text(f"image {image.size_bytes / 1e6:.1f} MB: {image.initrd}"))
+    for warning in facts["kernel"]["new_warnings"] or ():
+        ui.line(Text(f"new warning: {warning}", style="yellow"))
+    return facts
+
+
+def _build_several(args: argparse.Namespace, ui: Ui) -> int:
+    """Build every position that can be built, and say what is wrong with the others."""
+    if args.position is not None:
+        raise InputError("--position and --positions exclude each other")
+    built, failed = [], False
+    with ui.progress(Pace(Store()).seconds) as progress:
+        first = pipeline_of(args, progress)
+        for position in parse_positions(args.positions, first.applied.last):
+            target = dataclasses.replace(first.target, position=position)
+            try:
+                built.append(_build_one(Pipeline(target, first.store, progress), ui))
+            except (SeriesError, BuildError, KconfigError) as error:
+                ui.error(error)
+                failed = True
+    write_json(args, built)
+    return int(ExitCode.BAD_INPUT if failed else ExitCode.PASSED)
+
+
+def _boot(args: argparse.Namespace, ui: Ui) -> int:
+    with ui.progress() as progress:
+        pipeline = pipeline_of(args, progress)
+        pipeline.check_machine()
+        build = pipeline.build()
+        words = (args.cmdline or "").split()
+        if not args.timing:
+            words.insert(0, "harness.console=1")
+        if args.gdb:
+            words.append("nokaslr")  # or no address fits vmlinux
+        directory = results_directory(None)
+        machine = pipeline.machine(build, directory, cmdline=tuple(words), gdb=args.gdb)
+        if args.timing:
+            progress(f"booting {build.release} and updating it")
+            with contextlib.closing(machine):
+                stages = (*boot_stages(machine), *update_stages(machine))
+        else:
+            machine.start()
+    if args.timing:
+        ui.out.print(stage_table(stages))
+        return int(ExitCode.PASSED)
+    with machine:
+        ui.out.print(machine.how_to_attach(), markup=False, soft_wrap=True)
+        machine.interact()
+    return int(ExitCode.PASSED)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Commands that look for the change that made a test's outcome another one."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from harness.bisect import (
+    BAD_ON,
+    Judgement,
+    Point,
+    Step,
+    Verdict,
+    bisect,
+    cell_for,
+    commit_points,
+    find_test,
+    position_points,
+    print_bisection,
+    run_tries,
+    step_line,
+)
+from harness.bisect import to_json as bisect_json
+from harness.cell import Cell, CellResult, CellStatus, run_cell
+from harness.cli.options import (
+    OUTPUT,
+    PLACE,
+    PROFILE,
+    TREE,
+    VM,
+    Commands,
+    pipeline_of,
+    results_directory,
+    write_json,
+)
+from harness.errors import ExitCode, InfrastructureError, InputError
+from harness.html import write_report
+from harness.pace import Pace
+from harness.pipeline import Pipeline
+from harness.spec import Target
+from harness.store import Store
+from harness.terminal import Ui
+
+_BISECT_EXAMPLES = """\
+examples:
+  harness bisect --test 'test_module.py::test_idle_module_can_be_unloaded[0]'
+  harness bisect --test test_quiesce_is_gone --good 11 --bad 3
+  harness bisect --test test_quiesce_is_gone --kernel ~/linux --range v7.0..HEAD
+  harness bisect --test test_race --tries 5 --profile debug
+"""
+_VERDICT_EXAMPLES = """\
+examples:
+  harness verdict --kernel ~/linux --test 'test_module.py::test_idle_module_can_be_unloaded[0]'
+  git bisect run harness verdict --kernel . --test test_quiesce_is_gone --results /tmp/verdicts
+
+exit codes: 0 the test passes, 1 it fails (with --fixed the other way round), 125 no verdict
+(skip), 128 bad input, 129 trouble of the host
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``bisect`` and ``verdict``."""
+    asked = argparse.ArgumentParser(add_help=False)
+    asked.add_argument(
+        "--test",
+        dest="tests",
+        action="append",
+        required=True,
+        metavar="ID",
+        help="test_x.py::test_y[0] or test_y, repeatable: one that fails is enough",
+    )
+    asked.add_argument(
+        "--bad-on",
+        action="append",
+        choices=BAD_ON,
+        default=[],
+        help="no build, or no boot, is a failure instead of no verdict",
+    )
+    asked.add_argument(
+        "--tries", metavar="K", help="ask up to K times; one failure is enough (default: 1)"
+    )
+    parents = (asked, PROFILE, TREE, VM, PLACE)
+    text = "which patch or commit changes a test"
+    bisect = commands.add("bisect", _bisect, text, _BISECT_EXAMPLES, *parents, OUTPUT)
+    bisect.add_argument("--good", metavar="N", help="a position where the test passes")
+    bisect.add_argument("--bad", metavar="M", help="a position where it fails")
+    bisect.add_argument("--range", metavar="A..B", help="commits of --kernel, not a series")
+    text = "what git bisect run asks for"
+    verdict = commands.add("verdict", _verdict, text, _VERDICT_EXAMPLES, *parents)
+    verdict.add_argument(
+        "--fixed",
+        action="store_true",
+        help="look for what made the test pass: failing is good, that is old",
+    )
+
+
+def _bisect(args: argparse.Namespace, ui: Ui) -> int:
+    tests = [find_test(text) for text in args.tests]
+    good, bad = _position(args.good, "good"), _position(args.bad, "bad")
+    with ui.progress() as progress:
+        pipeline = pipeline_of(args, progress)
+        _ = pipeline.accel, pipeline.profile
+        points = _points(args, pipeline)
+    directory = results_directory(args.results)
+
+    def on_step(step: Step) -> None:
+        ui.out.print(step_line(step), markup=False, soft_wrap=True)
+
+    found = bisect(
+        points,
+        tests,
+        lambda point: _judge(args, ui, point.target, tests, directory, point.name),
+        good=good,
+        bad=bad,
+        on_step=on_step,
+    )
+    print_bisection(found, ui.out)
+    result = bisect_json(found)
+    (directory / "bisect.json").write_text(json.dumps(result, indent=2) + "\n")
+    ui.out.print(
+        f"log: {directory / 'bisect.json'}\nreport: {write_report(directory)}", soft_wrap=True
+    )
+    write_json(args, result)
+    return int(ExitCode.PASSED if len(found.first) == 1 else ExitCode.TESTS_FAILED)
+
+
+def _verdict(args: argparse.Namespace, ui: Ui) -> int:
+    if args.kernel is not None and args.series is None:
+        args.series = "none"
+    tests = [find_test(text) for text in args.tests]
+    with ui.progress() as progress:
+        pipeline = pipeline_of(args, progress)
+        target = dataclasses.replace(
+            pipeline.target, position=pipeline.position().number if args.series != "none" else 0
+        )
+    directory = results_directory(args.results)
+    found = _judge(args, ui, target, tests, directory, pipeline.source.base[:12])
+    if found.result.status is CellStatus.ERROR:
+        raise InfrastructureError(found.reason, log=found.result.log)
+    said = f"{found.verdict.value}: {found.reason}" if found.reason else found.verdict.value
+    ui.out.print(said, markup=False, soft_wrap=True)
+    code = VERDICT_CODES[found.verdict]
+    return 1 - code if args.fixed and code < 2 else code
+
+
+def _judge(
+    args: argparse.Namespace,
+    ui: Ui,
+    target: Target,
+    tests: list[str],
+    directory: Path,
+    name: str,
+) -> Judgement:
+    tries = args.tries or "1"
+    if not tries.isdecimal() or int(tries) < 1:
+        raise InputError(f"--tries must be a whole number from 1 on, not {tries!r}")
+
+    def run(cell: Cell, number: int) -> CellResult:
+        pace = Pace(Store()).seconds
+        with ui.progress(pace) as progress, progress.lane(name) as say:
+            return run_cell(
+                cell,
+                store=Store(),
+                directory=directory / f"{name.replace(' ', '-')}-try-{number}",
+                progress=say,
+                # The same answer twice says nothing about a flaky test.
+                fresh=int(tries) > 1,
+            )
+
+    cell = cell_for(target, tests, args.cmdline or "")
+    return run_tries(cell, tests, tries=int(tries), bad_on=args.bad_on, run=run)
+
+
+def _points(args: argparse.Namespace, pipeline: Pipeline) -> tuple[Point, ...]:
+    if args.range is None:
+        return position_points(pipeline.applied, pipeline.target)
+    tree = pipeline.target.kernel.path
+    if tree is None or args.series is not None or args.base is not None:
+        raise InputError("--range goes with --kernel, and without --series and --base")
+    if args.good is not None or args.bad is not None:
+        raise InputError("the ends of --range are its ends: leave --good and --bad out")
+    return commit_points(tree, args.range, pipeline.target)
+
+
+def _position(text: str | None, name: str) -> int | None:
+    if text is not None and not text.isdecimal():
+        raise InputError(f"--{name} {text!r} is no position", hint="such as --good 0 --bad 11")
+    return int(text) if text is not None else None
+
+
+VERDICT_CODES = {Verdict.PASSES: 0, Verdict.FAILS: 1, Verdict.NONE: 125}
+"""What ``git bisect run`` wants to hear."""
