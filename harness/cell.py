@@ -38,6 +38,9 @@ _KIND = "cell"
 _RECIPE = 1
 """Grows when results of the same inputs come to be read in another way."""
 
+_AGAIN = "again"
+"""The directory of what tests came to when they were asked once more."""
+
 _SHOW_S = 10.0
 """Seconds between two words about how far the tests are."""
 
@@ -49,8 +52,8 @@ _SETTINGS = (
 _NOT_JUDGING = {
     # What these do is in the keys of build and image, or comes after the tests.
     *("arch", "build", "build_log", "command", "host", "image", "kconfig", "kmod"),
-    *("series", "source", "store"),
-    *("bench", "bisect", "cell", "coverage", "history", "html", "matrix"),
+    *("series", "source", "store", "worktree"),
+    *("bench", "bisect", "cell", "cli", "coverage", "history", "html", "matrix"),
     *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),
     *("mutants", "nightly", "pace", "plan", "review", "terminal"),
     *("figures", "gauge", "rivals", "soak", "timing"),
@@ -321,7 +324,7 @@ class _Run:
             if isinstance(error, InputError):
                 raise error
             return self._ended(CellStatus.ERROR, error, build)
-        results = read_results(path)
+        results = self._asked_again(read_results(path), build)
         whole = (ExitCode.PASSED, ExitCode.TESTS_FAILED, ExitCode.INFRASTRUCTURE)
         if status not in whole:
             error = InfrastructureError(f"pytest ended with status {status}", log=log_file)
@@ -331,6 +334,26 @@ class _Run:
         if result.status is CellStatus.TESTED and verdicts:
             self._into_cache(key)
         return result
+
+    def _asked_again(self, results: RunResults, build: CellBuild) -> RunResults:
+        """Ask tests without a verdict once more: what befell a machine may not befall the next."""
+        missing = [test.id for test in results.tests if test.outcome is Outcome.ERROR]
+        if len(missing) in (0, len(results.tests)) or _own_paths(self.cell.pytest_args):
+            return results
+        self.progress(f"testing {build.release}: {len(missing)} without a verdict, again")
+        directory = self.directory / _AGAIN
+        tests = tuple(dict.fromkeys(function_of(test) for test in missing))
+        command.run_attached(
+            [*pytest_argv(dataclasses.replace(self.cell, tests=tests), directory), "-v"],
+            env=pytest_environment(),
+            log_file=self.directory / f"pytest-{_AGAIN}.log",
+            on_line=self._show(build.release),
+        )
+        if not (directory / "results.json").exists():
+            return results
+        found = results.with_later(read_results(directory / "results.json"), _AGAIN)
+        found.write(self.directory / "results.json")
+        return found
 
     def _show(self, release: str) -> Callable[[str], None]:
         """Return what tells, every few seconds, how far pytest is."""
@@ -403,8 +426,11 @@ class _Run:
         """
         pipeline, cell = self.pipeline, self.cell
         profile = pipeline.profile
+        package = Path(__file__).parent
         judging = sorted(
-            path for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_JUDGING
+            path
+            for path in package.rglob("*.py")
+            if path.relative_to(package).parts[0].removesuffix(".py") not in _NOT_JUDGING
         )
         return digest(
             *(_KIND, _RECIPE, pipeline.build_key(), pipeline.position().commit),

@@ -130,7 +130,7 @@ class Console:
             try:
                 index = self._spawn.expect(wanted, timeout=0 if ended else 0.05)
             except pexpect.TIMEOUT:
-                if ended:
+                if ended and not self._unread():
                     raise self._gone() from None
                 if time.monotonic() > deadline:
                     raise self._silent(patterns, timeout_s) from None
@@ -252,6 +252,11 @@ class Console:
                 return
             self._fed += len(piece)
             data = data[len(piece) :]
+
+    def _unread(self) -> bool:
+        """Return whether pexpect has not seen everything: it takes a little at a time."""
+        waiting, _, _ = select.select([self._spawn.child_fd], [], [], 0)
+        return bool(waiting or self.since(self._fed))
 
     def _rewind(self, mark: int) -> None:
         """Let pexpect go on at *mark*: drop what is in the pipe and in its buffer."""

@@ -179,8 +179,12 @@ def find_splats(text: str) -> tuple[Splat, ...]:
             at += 1
             continue
         end = _extent(lines, at)
-        first = strip_prefix(lines[at])
-        found.append(Splat(kind=kind, title=_title(first), text="\n".join(lines[at:end]), line=at))
+        text = "\n".join(lines[at:end])
+        title = _title(strip_prefix(lines[at]))
+        where = re.search(r"RIP: [0-9a-f]+:(\w+)\+0x", text) if kind == "page-fault" else None
+        if where is not None:
+            title += f" in {where.group(1)}"
+        found.append(Splat(kind=kind, title=title, text=text, line=at))
         at = end
     return tuple(found)
 

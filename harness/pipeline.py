@@ -6,6 +6,7 @@ Command line, pytest plugin and everything that walks through positions use the 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -39,7 +40,7 @@ from harness.series import (
     apply_series,
     read_series,
 )
-from harness.source import SourceTree, check_out, git, open_source
+from harness.source import SourceTree, git, open_source
 from harness.spec import (
     DEBIAN_LINUX_7_0,
     DEFAULT_SERIES,
@@ -55,6 +56,7 @@ from harness.spec import (
 from harness.store import Store
 from harness.template import Templates
 from harness.vm import KERNEL_PATH, KMOD_PATH, SELFTESTS_PATH, Saved, VirtualMachine
+from harness.worktree import object_tree, work_tree
 
 log = logging.getLogger(__name__)
 
@@ -279,14 +281,13 @@ class Pipeline:
         found = cached_build(self.store, key)
         if found is not None:
             return found
-        with self.store.lock(self.source.lock, waiting="it builds in the same tree"):
+        with self._work_tree(at) as tree:
             found = cached_build(self.store, key)
             if found is not None:
                 return found
-            check_out(self.source, at.commit)
             return build_kernel(
-                worktree=self.source.repo,
-                objdir=self._objdir,
+                worktree=tree,
+                objdir=object_tree(tree, self.profile.name),
                 commit=at.commit,
                 tree=at.tree,
                 arch=self.arch,
@@ -299,9 +300,8 @@ class Pipeline:
                 jobs=self.target.jobs,
             )
 
-    @property
-    def _objdir(self) -> Path:
-        return self.source.repo.parent / f"obj-{self.profile.name}"
+    def _work_tree(self, at: Position) -> contextlib.AbstractContextManager[Path]:
+        return work_tree(self.source, at.commit, self.store, profile=self.profile.name)
 
     def configure(self) -> KernelConfig:
         """Configure the target's position, and prove the configuration.
@@ -309,29 +309,34 @@ class Pipeline:
         :raises KconfigError: when a requested symbol did not survive.
         """
         at = self.position()
-        with self.store.lock(self.source.lock, waiting="it builds in the same tree"):
-            check_out(self.source, at.commit)
-            self._progress(f"configuring profile {self.profile.name}")
-            return configure(
-                self.source.repo,
-                self._objdir,
-                arch=self.arch,
-                fragments=fragments_of(self.profile, self.arch),
-                make=make_argv(
-                    self.source.repo,
-                    self._objdir,
-                    arch=self.arch,
-                    localversion=self._localversion(at),
-                    jobs=self.target.jobs,
-                    ccache=self.toolchain.ccache,
-                    variables=self.profile.make,
-                ),
-                log_file=self.source.repo.parent / f"{self._objdir.name}.log",
-            )
+        with self._work_tree(at) as tree:
+            return self._configure(at, tree)
 
     def explain(self, symbol: str) -> str:
         """Say why a configuration symbol has its value in the target's configuration."""
-        return explain(self.source.repo, self.arch, self.configure().path, symbol)
+        at = self.position()
+        with self._work_tree(at) as tree:
+            return explain(tree, self.arch, self._configure(at, tree).path, symbol)
+
+    def _configure(self, at: Position, tree: Path) -> KernelConfig:
+        self._progress(f"configuring profile {self.profile.name}")
+        objects = object_tree(tree, self.profile.name)
+        return configure(
+            tree,
+            objects,
+            arch=self.arch,
+            fragments=fragments_of(self.profile, self.arch),
+            make=make_argv(
+                tree,
+                objects,
+                arch=self.arch,
+                localversion=self._localversion(at),
+                jobs=self.target.jobs,
+                ccache=self.toolchain.ccache,
+                variables=self.profile.make,
+            ),
+            log_file=objects.parent / f"{objects.name}.log",
+        )
 
     def image(self, build: KernelBuild) -> Image:
         """Return the guest's root file system for *build*."""

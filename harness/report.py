@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,31 @@ class RunResults:
         """How many tests ended with each outcome, all outcomes named."""
         found = Counter(test.outcome for test in self.tests)
         return {outcome.value: found[outcome] for outcome in Outcome} | {"total": len(self.tests)}
+
+    def with_later(self, later: RunResults, directory: str) -> RunResults:
+        """Return these results with those of tests that were asked again.
+
+        :param directory: where the later ones' files are, as seen from these.
+        """
+        before = {test.id: test for test in self.tests}
+        tests = dict(before)
+        for test in later.tests:
+            first = before.get(test.id)
+            said = f"no verdict at first: {first.message}" if first is not None else ""
+            tests[test.id] = replace(
+                test,
+                message=test.message or said,
+                console=f"{directory}/{test.console}" if test.console else None,
+            )
+        boots = (replace(boot, machine=f"{directory}/{boot.machine}") for boot in later.boots)
+        return replace(
+            self,
+            tests=tuple(tests.values()),
+            live_updates=self.live_updates + later.live_updates,
+            boots=(*self.boots, *boots),
+            builds={**self.builds, **later.builds},
+            seconds=self.seconds + later.seconds,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form."""

@@ -55,12 +55,12 @@ _CHUNK = 1 << 20
 class SourceTree:
     """A kernel at its base commit.
 
-    :param repo: a repository with a work tree, in the cache; use the work tree under its lock.
+    :param repo: a repository in the cache; what it has checked out is :mod:`harness.worktree`'s.
     :param base: the commit.
     :param tree: its git tree, which is the source's identity.
     :param version: such as ``7.0.13``, from the tree's Makefile.
     :param label: what it was made from, for people.
-    :param lock: the name of the lock on the work tree.
+    :param lock: the name of the lock on the repository's work tree.
     """
 
     repo: Path
@@ -112,23 +112,6 @@ def open_source(spec: KernelSpec, store: Store, *, progress: Progress) -> Source
         raise SourceError(f"{path} is an archive: it has no revisions", hint="leave --base out")
     progress(f"checking {path.name}")
     return _open_archive(path, file_sha256(path), path.name, store, progress)
-
-
-def check_out(source: SourceTree, commit: str) -> None:
-    """Bring the work tree to *commit*, touching only files that differ; call it under the lock.
-
-    :raises SourceError: when git cannot.
-    """
-    # We hold the lock, so whoever left this one is dead.
-    (source.repo / ".git" / "index.lock").unlink(missing_ok=True)
-    try:
-        git(source.repo, "checkout", "--quiet", "--force", "--detach", commit)
-        git(source.repo, "clean", "-ffdxq")
-    except CommandError as error:
-        raise SourceError(
-            f"cannot check out {commit[:12]}: {error.message}",
-            hint="'harness clean --all' drops the cached repositories",
-        ) from error
 
 
 # -- git trees -------------------------------------------------------------------------------

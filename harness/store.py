@@ -105,12 +105,13 @@ interrupted = threading.Event()
 """Set when threads are to wait for no lock any more: an interrupt reaches the main one alone."""
 
 
-def _acquire(held: FileLock, what: str) -> None:
-    while not interrupted.is_set():
+def _acquire(locks: dict[str, FileLock], seconds: float) -> str | None:
+    """Take the first of *locks* that is free, and return its name; ``None`` when none was."""
+    for name, lock in locks.items():
         with contextlib.suppress(Timeout):
-            held.acquire(timeout=0.5)
-            return
-    raise CacheError(f"interrupted while waiting: {what}")
+            lock.acquire(timeout=seconds / len(locks))
+            return name
+    return None
 
 
 class Store:
@@ -180,16 +181,28 @@ class Store:
 
         :param waiting: what to tell the user when somebody else holds it, or ``None``.
         """
-        held = FileLock(self.root / "locks" / f"{name}.lock")
-        try:
-            held.acquire(timeout=0.2)
-        except Timeout:
-            self.announce(f"waiting for another process: {waiting or name}")
-            _acquire(held, waiting or name)
-        try:
+        with self.lock_one(name, waiting=waiting):
             yield
+
+    @contextlib.contextmanager
+    def lock_one(self, *names: str, waiting: str | None = None) -> Iterator[str]:
+        """Hold one of the locks called *names*, the first that is free, and yield its name.
+
+        :param waiting: as for :meth:`lock`.
+        """
+        locks = {name: FileLock(self.root / "locks" / f"{name}.lock") for name in names}
+        held = _acquire(locks, 0.2)
+        if held is None:
+            what = waiting or names[0]
+            self.announce(f"waiting for another process: {what}")
+            while held is None:
+                if interrupted.is_set():
+                    raise CacheError(f"interrupted while waiting: {what}")
+                held = _acquire(locks, 0.5)
+        try:
+            yield held
         finally:
-            held.release()
+            locks[held].release()
 
     def work(self, name: str) -> Path:
         """Return a mutable directory of that name; use it only inside :meth:`lock`."""

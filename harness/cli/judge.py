@@ -52,10 +52,10 @@ from harness.mutants import to_json as mutants_json
 from harness.mutants import to_markdown as mutants_markdown
 from harness.pace import Pace
 from harness.report import RunResults, print_results, read_results
-from harness.source import check_out
 from harness.spec import MUTANTS_DIR, load_profile
 from harness.store import Store
 from harness.terminal import Ui
+from harness.worktree import work_tree
 
 _RUN_EXAMPLES = """\
 examples:
@@ -229,12 +229,9 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
         if result.results is None:
             raise InfrastructureError(f"{result.status}: {result.message}", log=result.log)
         progress("adding the counters up")
-        sources = pipeline.source
-        with pipeline.store.lock(sources.lock, waiting="it builds in the same tree"):
-            check_out(sources, at.commit)
+        with work_tree(pipeline.source, at.commit, pipeline.store, profile=args.profile) as tree:
             counters = counted(directory, result.results.builds[str(at.number)])
-            merged = merge(counters, sources.repo, directory)
-            files = read_coverage(merged, sources.repo, reasons)
+            files = read_coverage(merge(counters, tree, directory), tree, reasons)
     print_coverage(files, ui.out)
     html = directory / "coverage" / "index.html"
     found = coverage_json(files, html)

@@ -15,7 +15,7 @@ import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
 from harness.liveupdate import LiveUpdate
-from harness.plugin import UpdatedMachine
+from harness.plugin.fixtures import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue

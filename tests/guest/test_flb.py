@@ -11,7 +11,7 @@ import pytest
 from prepared import FLBS, flbs
 
 from harness.liveupdate import LiveUpdate
-from harness.plugin import UpdatedMachine
+from harness.plugin.fixtures import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue

@@ -10,7 +10,7 @@ import handed_over
 import pytest
 from prepared import handlers, module_and_memfd
 
-from harness.plugin import UpdatedMachine
+from harness.plugin.fixtures import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue

@@ -12,7 +12,7 @@ from harness.build import KernelBuild
 from harness.errors import UpdateRefused
 from harness.liveupdate import LiveUpdate, Memfd
 from harness.pipeline import Pipeline
-from harness.plugin import UpdatedMachine
+from harness.plugin.fixtures import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 DEVICE = "/dev/luo_test"

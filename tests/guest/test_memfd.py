@@ -12,7 +12,7 @@ import pytest
 from prepared import KIB, MANY, MEMFDS, MOVED, MOVED_TO, SEALED, memfds
 
 from harness.liveupdate import LiveUpdate
-from harness.plugin import UpdatedMachine
+from harness.plugin.fixtures import UpdatedMachine
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
-from harness.plugin import UpdatedMachine
+from harness.plugin.fixtures import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue

@@ -10,7 +10,7 @@ import pytest
 from prepared import MOST_FILES, NAME_BYTES, NAMES, sessions
 
 from harness.liveupdate import LiveUpdate
-from harness.plugin import UpdatedMachine
+from harness.plugin.fixtures import UpdatedMachine
 from harness.vm import KernelModule, VirtualMachine
 
 pytestmark = pytest.mark.catalogue

@@ -12,7 +12,7 @@ import handed_over
 import pytest
 from prepared import module_and_memfd
 
-from harness.plugin import UpdatedMachine
+from harness.plugin.fixtures import UpdatedMachine
 from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue

@@ -19,7 +19,7 @@ from harness.cell import (
 )
 from harness.errors import InputError, SeriesError
 from harness.pipeline import target_from_settings
-from harness.plugin import _OPTIONS
+from harness.plugin.options import OPTIONS
 from harness.source import git
 from harness.spec import GUEST_TESTS_DIR, Target
 from harness.store import Store
@@ -79,7 +79,7 @@ def test_argv_of_a_test_that_is_not_there_is_refused() -> None:
 
 def test_no_setting_in_the_environment_gets_at_the_tests() -> None:
     # Whether machines are cloned changes no result.
-    names = {option.name for option in _OPTIONS} - {"templates"}
+    names = {option.name for option in OPTIONS} - {"templates"}
     assert set(pytest_environment()) == {f"HARNESS_{name.upper()}" for name in names}
 
 

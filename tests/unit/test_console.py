@@ -167,6 +167,17 @@ def test_end_of_qemu_ends_the_wait_with_the_last_lines(qemu: Qemu) -> None:
         qemu.console.expect(["ready"], timeout_s=SOON)
 
 
+def test_panic_at_the_end_of_much_text_counts_when_qemu_is_gone(qemu: Qemu) -> None:
+    """pexpect takes 2000 characters at a time, and QEMU ends as soon as the kernel is dead."""
+    qemu.print(
+        "[    1.0] RAX: 0000000000000001\n" * 800 + "Kernel panic - not syncing: asked for\n"
+    )
+    qemu.end()
+    until(lambda: qemu.console.ended)
+    with pytest.raises(KernelCrash, match="asked for"):
+        qemu.console.expect(["ready"], timeout_s=SOON)
+
+
 def test_text_before_the_end_of_qemu_still_counts(qemu: Qemu) -> None:
     qemu.print("ready\n")
     qemu.end()

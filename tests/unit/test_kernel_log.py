@@ -44,7 +44,7 @@ SPLATS = {
     "lockdep": [("lockdep", "WARNING: possible circular locking dependency detected")],
     "null": [
         ("kasan", "BUG: KASAN: null-ptr-deref in provoke_init [provoke]"),
-        ("page-fault", "BUG: kernel NULL pointer dereference, address: ADDR"),
+        ("page-fault", "BUG: kernel NULL pointer dereference, address: ADDR in provoke_init"),
     ],
     "panic": [("panic", "Kernel panic - not syncing: asked for")],
     "oops-panic": [("bug", "kernel BUG at provoke.c!")],

@@ -165,11 +165,18 @@ def test_proof_of_a_live_update_has_its_number(vm: FakeVm, update: LiveUpdate) -
     assert update.number == 12
 
 
+def test_proof_needs_no_last_line_of_the_first_kernel(vm: FakeVm, update: LiveUpdate) -> None:
+    """Another CPU that was printing may be stopped before it gets to that line."""
+    vm.print(HANDOVER + RECEIVED)
+    prove(update)
+    assert update.number == 12
+
+
 @pytest.mark.parametrize(
     ("text", "boot_ids", "why"),
     [
         (STARTING + HANDOVER + RECEIVED, ("a", "a"), "the old kernel still runs"),
-        (HANDOVER + RECEIVED, ("a", "b"), "there was no kexec"),
+        (RECEIVED, ("a", "b"), "there was no kexec"),
         (STARTING + RECEIVED, ("a", "b"), "no kexec handover data"),
         (STARTING + HANDOVER, ("a", "b"), "received nothing"),
     ],

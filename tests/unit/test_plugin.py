@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import pytest
 
-from harness.plugin import _OPTIONS, sanitised
+from harness.plugin import options
+from harness.plugin.verdict import sanitised
 
 pytest_plugins = ["pytester"]
 
-OPTIONS = [option.name for option in _OPTIONS]
+OPTIONS = [option.name for option in options.OPTIONS]
 
 SHOW = """\
-from harness.plugin import setting
+from harness.plugin.options import setting
 
 def test_show(request):
     print("value:", setting(request.config, "{name}"))
@@ -128,6 +129,18 @@ def test_every_exception_fails_the_session(pytester: pytest.Pytester) -> None:
 def test_error_shows_hint_and_log(pytester: pytest.Pytester) -> None:
     done = raising(pytester, "MachineError('no QEMU', hint='install it', log='logs/qemu.log')")
     done.stdout.fnmatch_lines(["*no QEMU*", "* hint *", "install it", "* log *", "logs/qemu.log"])
+
+
+@pytest.mark.parametrize(
+    ("function", "word"), [("mask_ioapic_irq", "ERROR"), ("luo_file_retrieve", "CRASHED")]
+)
+def test_kernel_that_died_of_a_known_issue_is_no_verdict(
+    pytester: pytest.Pytester, function: str, word: str
+) -> None:
+    splat = f"BUG: kernel NULL pointer dereference, address: 0\\nRIP: 0010:{function}+0x3f/0x150"
+    raising(pytester, f"KernelCrash('panic', splat='{splat}')").stdout.fnmatch_lines(
+        [f"*::test_it {word}*"]
+    )
 
 
 def test_crash_shows_the_splat(pytester: pytest.Pytester) -> None:

@@ -322,3 +322,19 @@ def test_ktap_has_a_line_for_each_test(
     found = dataclasses.replace(results, judge=judge, tests=(test,))
     found.write(tmp_path / "results.json")
     assert (tmp_path / "results.ktap").read_text() == f"KTAP version 1\n1..1\n{line}\n"
+
+
+def test_tests_that_were_asked_again_have_the_later_outcome(results: RunResults) -> None:
+    first = results
+    lost = dataclasses.replace(first.tests[1], outcome=Outcome.ERROR, message="QEMU ended")
+    first = dataclasses.replace(first, tests=(first.tests[0], lost))
+    found = dataclasses.replace(
+        lost, outcome=Outcome.PASSED, message="", console="console/test_idle.log"
+    )
+    both = first.with_later(dataclasses.replace(first, tests=(found,)), "again")
+    assert both.tests[0] == first.tests[0]
+    assert both.tests[1].outcome is Outcome.PASSED
+    assert both.tests[1].message == "no verdict at first: QEMU ended"
+    assert both.tests[1].console == "again/console/test_idle.log"
+    assert [boot.machine for boot in both.boots] == ["machines/001", "again/machines/001"]
+    assert both.seconds == 2 * first.seconds

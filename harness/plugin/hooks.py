@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pytest plugin that pytest loads: it brings the others, options and markers."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.plugin.options import OPTIONS, by_expectation, setting
+
+pytest_plugins = ("harness.plugin.fixtures", "harness.plugin.verdict", "harness.plugin.results")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options, all with one prefix."""
+    group = parser.getgroup("harness", "kernel under test in QEMU")
+    for option in OPTIONS:
+        text = f"{option.help} (default: {option.default})" if option.default else option.help
+        group.addoption(f"--harness-{option.name}", metavar=option.metavar, help=text)
+        parser.addini(f"harness_{option.name}", text, default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers."""
+    for marker in (
+        "fresh_machine: give the test a machine that nothing else has used",
+        "splat(regex): the kernel log must show a splat whose title matches; it is then no failure",
+        "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
+        "only_from(patch): the test has nothing to ask before that patch",
+        "catalogue: pins what a patch changes, or must not; scripts/run goes without",
+        "machinery: asks about the harness; deselected where stated expectations are judged",
+        "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",
+    ):
+        config.addinivalue_line("markers", marker)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests of other profiles, and those that no patch can change.
+
+    What judges by stated expectations goes through many positions, and asks about the kernel.
+    """
+    profile = setting(config, "profile") or "default"
+    stated = by_expectation(config)
+    kept: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        fits = all(profile in mark.args for mark in item.iter_markers("profiles"))
+        asked = not (stated and item.get_closest_marker("machinery"))
+        (kept if fits and asked else others).append(item)
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = kept

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the plugin takes, and from where.
+
+Every option is looked for on the command line (``--harness-X``), then in the environment
+(``HARNESS_X``), then in the ini file (``harness_x``), then there is a default.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+RESULTS = "harness_results"
+"""What tells a worker of pytest-xdist where the results go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of the plugin, under a name without prefix."""
+
+    name: str
+    metavar: str
+    help: str
+    default: str | None = None
+
+
+OPTIONS = (
+    Option(
+        name="kernel",
+        metavar="PATH",
+        help="kernel tree: git tree, tarball or source package (default: the pinned package)",
+    ),
+    Option(name="base", metavar="REV", help="revision of a git tree to start from"),
+    Option(
+        name="series",
+        metavar="WHERE",
+        help="mbox, maildir, directory or A..B; 'none' for no patches (default: the shipped one)",
+    ),
+    Option(name="position", metavar="N", help="how many patches to apply (default: all)"),
+    Option(name="extra", metavar="FILES", help="patches on top of the position, colon-separated"),
+    Option(name="profile", metavar="NAME", help="kernel profile", default="default"),
+    Option(name="accel", metavar="auto|kvm|tcg", help="QEMU accelerator", default="auto"),
+    Option(name="cmdline", metavar="WORDS", help="further kernel parameters"),
+    Option(name="jobs", metavar="N", help="parallel compilers (default: one for each CPU)"),
+    Option(
+        name="judge",
+        metavar="desired|expected",
+        help="by what the series is to bring, or by what the markers state for the position",
+        default="desired",
+    ),
+    Option(
+        name="templates",
+        metavar="yes|no",
+        help="clone machines from one that was booted, or boot each",
+        default="yes",
+    ),
+    Option(name="results", metavar="DIR", help="where logs and results.json go"),
+)
+
+
+def setting(config: pytest.Config, name: str) -> str | None:
+    """Return an option's value: command line, environment, ini file, default, in this order."""
+    default = next(option.default for option in OPTIONS if option.name == name)
+    given = config.getoption(f"harness_{name}")
+    if given is not None:
+        return str(given)
+    return os.environ.get(f"HARNESS_{name.upper()}") or config.getini(f"harness_{name}") or default
+
+
+def worker_of(config: pytest.Config) -> str | None:
+    """Return the name of the pytest-xdist worker that this is, ``None`` when it is none."""
+    given = getattr(config, "workerinput", None)
+    return None if given is None else str(given["workerid"])
+
+
+def results_directory(config: pytest.Config) -> Path:
+    """Return where the results go; workers of pytest-xdist share the directory of the first."""
+    if worker_of(config) is not None:
+        return Path(config.workerinput[RESULTS])  # type: ignore[attr-defined]
+    given = setting(config, "results")
+    if given:
+        return Path(given).resolve()
+    return Path(config.rootpath) / "results" / time.strftime("%Y%m%d-%H%M%S")
+
+
+def by_expectation(config: pytest.Config) -> bool:
+    """Return whether tests are judged by what their markers state for the position."""
+    return one_of(config, "judge", "desired", "expected") == "expected"
+
+
+def one_of(config: pytest.Config, name: str, *choices: str) -> str:
+    """Return the value of a setting that has only these *choices*.
+
+    :raises pytest.UsageError: when it is none of them.
+    """
+    value = setting(config, name) or ""
+    if value not in choices:
+        raise pytest.UsageError(f"--harness-{name} is {' or '.join(choices)}, not {value!r}")
+    return value

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a pytest session came to, collected from its reports and workers, and written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from typing import Any
+
+import pytest
+
+from harness.errors import ExitCode
+from harness.expectation import Expected
+from harness.plugin.options import RESULTS, worker_of
+from harness.plugin.session import SESSION, Session, session_of
+from harness.report import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
+
+_EVIDENCE = "harness_evidence"
+"""What a worker of pytest-xdist brings back."""
+
+
+class _Collector:
+    """Turns reports into test results; lives on the node that writes them."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Merge the report of one phase, or of one subtest, into its test's result."""
+        found = _result_of(report)
+        before = self._session.tests.get(found.id)
+        self._session.tests[found.id] = _merged(before, found) if before else found
+
+
+def _result_of(report: Any) -> TestResult:
+    extra = getattr(report, "harness", {})
+    outcome = Outcome(extra.get("outcome") or report.outcome)
+    unexpected = extra.get("unexpected", outcome not in (Outcome.PASSED, Outcome.SKIPPED))
+    context = getattr(report, "context", None)
+    name = report.nodeid.partition("tests/guest/")[2] or report.nodeid
+    if context is not None and getattr(context, "msg", None):
+        name = f"{name}::{context.msg}"
+    message = ""
+    if outcome is not Outcome.PASSED or unexpected:
+        message = _message(report)
+    return TestResult(
+        id=name,
+        outcome=outcome,
+        seconds=report.duration,
+        message=message,
+        splats=tuple(extra.get("splats", ())),
+        known_issues=tuple(extra.get("known", ())),
+        console=extra.get("console"),
+        expected=extra.get("expected", Expected.PASSED.value),
+        unexpected=unexpected,
+    )
+
+
+def _message(report: Any) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        return str(crash.message)
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2])
+    return str(report.longrepr or "")
+
+
+_GRAVITY = (Outcome.PASSED, Outcome.SKIPPED, Outcome.ERROR, Outcome.FAILED, Outcome.CRASHED)
+
+
+def _merged(before: TestResult, now: TestResult) -> TestResult:
+    worse = max(before, now, key=lambda result: _GRAVITY.index(result.outcome))
+    return dataclasses.replace(
+        worse,
+        seconds=before.seconds + now.seconds,
+        splats=before.splats + now.splats,
+        known_issues=before.known_issues + now.known_issues,
+        console=now.console or before.console,
+        unexpected=before.unexpected or now.unexpected,
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Collect results from the first report on."""
+    state = session_of(session.config)
+    session.config.pluginmanager.register(_Collector(state), "harness-collector")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the results, and tell infrastructure trouble from failing tests."""
+    state = session.config.stash.get(SESSION, None)
+    if state is None or not state.used:
+        return
+    state.close()
+    if worker_of(session.config) is not None:
+        session.config.workeroutput[_EVIDENCE] = json.dumps(state.evidence())  # type: ignore[attr-defined]
+        return
+    tests = tuple(state.tests.values())
+    failed = any(
+        test.unexpected and test.outcome is not Outcome.ERROR
+        if state.by_expectation
+        else test.outcome in (Outcome.FAILED, Outcome.CRASHED)
+        for test in tests
+    )
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and not failed:
+        session.exitstatus = int(ExitCode.INFRASTRUCTURE)
+    found = [item for item in (state.evidence(), *state.workers) if item is not None]
+    if not found:
+        return
+    facts = found[0]["facts"]
+    for other in found[1:]:
+        facts["builds"] |= other["facts"]["builds"]
+    results = RunResults(
+        **facts,
+        judge="expected" if state.by_expectation else "desired",
+        tests=tests,
+        live_updates=tuple(UpdateResult(**one) for item in found for one in item["live_updates"]),
+        boots=tuple(
+            BootResult(**one | {"outcome": Boot(one["outcome"])})
+            for item in found
+            for one in item["boots"]
+        ),
+        seconds=time.monotonic() - state.started,
+    )
+    results.write(state.directory / "results.json")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the results go."""
+    node.workerinput[RESULTS] = str(session_of(node.config).directory)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001 - the hook's signature
+    """Take what a worker of pytest-xdist found out."""
+    carried = getattr(node, "workeroutput", {}).get(_EVIDENCE)
+    if carried:
+        session_of(node.config).workers.append(json.loads(carried))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say where the evidence is."""
+    state = config.stash.get(SESSION, None)
+    if state is not None and state.used:
+        terminalreporter.write_line(f"logs and results: {state.directory}")

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What one pytest session holds: the pipeline, machines and results."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from harness.errors import (
+    GuestError,
+    HarnessError,
+    InputError,
+    KernelCrash,
+    PreconditionError,
+    SilentGuestError,
+)
+from harness.plugin.options import by_expectation, one_of, results_directory, setting, worker_of
+from harness.report import Boot, BootResult, TestResult, UpdateResult
+
+if TYPE_CHECKING:
+    from harness.build import KernelBuild
+    from harness.liveupdate import LiveUpdate
+    from harness.pipeline import Pipeline
+    from harness.template import Started, Step
+    from harness.vm import VirtualMachine
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Watch:
+    """A machine and how far its console has been judged."""
+
+    machine: VirtualMachine
+    judged: int = 0
+
+
+class Session:
+    """The pipeline, the machines and the results of one pytest session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.started = time.monotonic()
+        self.directory = results_directory(config)
+        self.by_expectation = by_expectation(config)
+        self.templates = one_of(config, "templates", "yes", "no") == "yes"
+        self.watches: list[_Watch] = []
+        self.shared: VirtualMachine | None = None
+        self.tests: dict[str, TestResult] = {}
+        self.updates: list[UpdateResult] = []
+        self.boots: list[BootResult] = []
+        self.running = ""
+        self.workers: list[dict[str, Any]] = []
+        # Below pytest-xdist, machines of several workers go into one directory.
+        self._prefix = f"{worker}-" if (worker := worker_of(config)) else ""
+        self._pipeline: Pipeline | None = None
+        self._dead: dict[str, HarnessError] = {}
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline, made at its first use: unit tests never pay for it."""
+        if self._pipeline is None:
+            from harness.pipeline import Pipeline, target_from_settings
+            from harness.store import Store
+
+            # What ends a job in CI must end compilers and machines too, as Ctrl-C does.
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
+            target = target_from_settings(lambda name: setting(self.config, name))
+            self._pipeline = Pipeline(target, Store(), self.say)
+        return self._pipeline
+
+    @property
+    def used(self) -> bool:
+        """Whether any test asked for a kernel."""
+        return self._pipeline is not None or bool(self.workers)
+
+    def evidence(self) -> dict[str, Any] | None:
+        """Return what goes into the results besides the tests; ``None`` without a kernel."""
+        if self._pipeline is None or not self._pipeline.built:
+            return None
+        try:
+            facts = self._pipeline.facts()
+        except HarnessError:
+            # The run ended on this very error; it has been said.
+            return None
+        return {
+            "facts": facts,
+            "live_updates": [dataclasses.asdict(update) for update in self.updates],
+            "boots": [dataclasses.asdict(boot) for boot in self.boots],
+        }
+
+    def boot(self, position: int | None = None, step: Step | None = None) -> Started:
+        """Start a machine, a clone where that can be, and watch its console from the first byte.
+
+        A kernel that failed to boot twice and never did is not tried again.
+
+        :param step: the state that the machine is to be in.
+        """
+        build = self.build(position)
+        if build.release in self._dead:
+            raise self._dead[build.release]
+        name = f"{self._prefix}{len(self.boots) + 1:03}"
+        directory = self.directory / "machines" / name
+        templates = or_exit(lambda: self.pipeline.templates(build, cmdline=self._cmdline))
+        # gcov's counters would be counted once for each clone, and lost with what comes cached.
+        cloning = self.templates and not build.gcov.is_dir()
+        watched = len(self.watches)
+        began = time.monotonic()
+        try:
+            if cloning:
+                started = templates.start(directory, step, booting=self._watch)
+            else:
+                started = templates.boot(directory, step, booting=self._watch)
+        except HarnessError as error:
+            self._booted(build.release, began, name, error)
+            raise
+        if started.cloned:
+            # The clone's console begins with that of the machine it was made from.
+            del self.watches[watched:]
+            self._watch(started.machine)
+        self._booted(build.release, began, name, None, cloned=started.cloned)
+        return started
+
+    @property
+    def _cmdline(self) -> tuple[str, ...]:
+        return tuple((setting(self.config, "cmdline") or "").split())
+
+    def _watch(self, machine: VirtualMachine) -> None:
+        self.watches.append(_Watch(machine))
+
+    def build(self, position: int | None) -> KernelBuild:
+        """Return a kernel; trouble with the one under test ends the session."""
+        if position is None:
+            return or_exit(self.pipeline.build)
+        return self.pipeline.build(position)
+
+    def _booted(
+        self,
+        release: str,
+        started: float,
+        name: str,
+        error: HarnessError | None,
+        *,
+        cloned: bool = False,
+    ) -> None:
+        outcome = _boot_outcome(error)
+        self.boots.append(
+            BootResult(
+                release=release,
+                outcome=outcome,
+                seconds=time.monotonic() - started,
+                message=error.message if error is not None else "",
+                machine=f"machines/{name}",
+                cloned=cloned,
+            )
+        )
+        own = [boot.outcome for boot in self.boots if boot.release == release]
+        if error is not None and len(own) > 1 and not {Boot.OK, Boot.ERROR} & set(own):
+            self._dead[release] = error
+
+    def record(self, update: LiveUpdate, test: str) -> None:
+        """Enter a live update into the results, if it came to its second kernel."""
+        result = update.result(test=test)
+        if result is not None:
+            self.updates.append(result)
+
+    def say(self, text: str) -> None:
+        """Show progress although pytest captures output."""
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        if terminal is None or capture is None:
+            return
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(text)
+
+    def drop_shared(self) -> None:
+        """End the shared machine; the next test that wants one boots another."""
+        if self.shared is not None:
+            self.shared.close()
+            self.shared = None
+
+    def close(self) -> None:
+        """End every machine that is still running."""
+        self.shared = None
+        for watch in self.watches:
+            watch.machine.close()
+
+
+def _boot_outcome(error: HarnessError | None) -> Boot:
+    match error:
+        case None:
+            return Boot.OK
+        case KernelCrash():
+            return Boot.CRASHED
+        case SilentGuestError() | GuestError() | PreconditionError():
+            return Boot.UNUSABLE
+    return Boot.ERROR
+
+
+SESSION = pytest.StashKey[Session]()
+
+
+def session_of(config: pytest.Config) -> Session:
+    """Return what the session holds, made at its first use."""
+    if SESSION not in config.stash:
+        config.stash[SESSION] = Session(config)
+    return config.stash[SESSION]
+
+
+def or_exit(stage: Callable[[], _T], kind: type[HarnessError] = InputError) -> _T:
+    """Run a stage; errors of *kind* end the session with one message instead of one a test."""
+    try:
+        return stage()
+    except kind as error:
+        hint = f"\n  hint: {error.hint}" if error.hint else ""
+        log = f"\n  log: {error.log}" if error.log else ""
+        pytest.exit(f"{error.message}{hint}{log}", returncode=int(error.exit_code))

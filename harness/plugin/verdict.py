@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a test's report says: what was expected, what the kernel printed, whose trouble it was.
+
+A test fails when the kernel log shows a splat that it did not expect.  Trouble of the harness or
+the machine is an *error* (no verdict), a kernel that dies is a *failure* shown as ``CRASHED``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError, InfrastructureError, InputError, KernelCrash
+from harness.expectation import EVERYWHERE, Expectation, Expected, resolve
+from harness.plugin.session import SESSION, Session, or_exit, session_of
+from harness.report import Outcome
+
+_EXPECTATION = pytest.StashKey[Expectation]()
+_MET = pytest.StashKey[set[str]]()
+
+_CONSOLE_LINES = 60
+"""Lines of the console that a report shows; all of them are in a file."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what there is nothing to ask about yet at the position under test."""
+    if SESSION in item.config.stash:
+        item.config.stash[SESSION].running = item.nodeid
+    want = _expectation(item)
+    if want.outcome is Expected.SKIPPED:
+        pytest.skip(want.why)
+
+
+def _expectation(item: pytest.Item) -> Expectation:
+    """Return what is expected of *item*; without markers no kernel is asked for."""
+    if _EXPECTATION not in item.stash:
+        names = ("fails_before", "only_from")
+        marks = [mark for name in names for mark in item.iter_markers(name)]
+        item.stash[_EXPECTATION] = EVERYWHERE
+        if marks:
+            pipeline = or_exit(lambda: session_of(item.config).pipeline)
+            item.stash[_EXPECTATION] = or_exit(lambda: resolve(marks, pipeline.has_patch))
+    return item.stash[_EXPECTATION]
+
+
+def _compare(item: pytest.Item, report: Any) -> None:
+    """Note what was expected; when expectations are judged, make the report say so.
+
+    An expected failure becomes pytest's ``xfailed``, an unexpected pass a failure.
+    """
+    want, facts = _expectation(item), report.harness
+    facts["expected"] = want.outcome.value
+    failed = facts["outcome"] in (Outcome.FAILED.value, Outcome.CRASHED.value)
+    if failed:
+        as_expected = want.outcome in (Expected.FAILED, Expected.EITHER)
+        facts["unexpected"] = not as_expected or not want.explains(facts["splats"])
+    elif facts["outcome"] == Outcome.ERROR.value:
+        facts["unexpected"] = True
+    else:
+        passed = report.when == "call" and report.passed
+        facts["unexpected"] = passed and want.outcome is Expected.FAILED
+    if not item.config.stash[SESSION].by_expectation:
+        return
+    if failed and not facts["unexpected"]:
+        report.outcome, report.wasxfail = "skipped", want.why
+    elif facts["unexpected"] and report.passed:
+        facts["outcome"] = Outcome.PASSED.value
+        report.outcome, report.longrepr = "failed", f"it passes, but is stated: {want.why}"
+
+
+# -- reports --------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Judge the kernel log, attach the console, and say which kind of trouble it was."""
+    report = yield
+    report.harness = {"outcome": None, "splats": [], "known": []}
+    if call.excinfo is not None:
+        _classify_error(call.excinfo.value, report, item.config.get_verbosity())
+    if SESSION in item.config.stash:
+        _judge_consoles(item, report)
+        _compare(item, report)
+    return report
+
+
+def _classify_error(error: BaseException, report: Any, verbosity: int) -> None:
+    if not isinstance(error, HarnessError):
+        # What a fixture asserts is a verdict as well; other trouble of a fixture is none.
+        if report.failed:
+            verdict = report.when == "call" or isinstance(error, AssertionError)
+            outcome = Outcome.FAILED if verdict else Outcome.ERROR
+            report.harness["outcome"] = outcome.value
+        return
+    if isinstance(error, KernelCrash):
+        known = _is_known(error)
+        report.harness["outcome"] = (Outcome.ERROR if known else Outcome.CRASHED).value
+        if error.splat:
+            report.sections.append(("kernel crash", error.splat))
+    elif isinstance(error, InfrastructureError | InputError):
+        report.harness["outcome"] = Outcome.ERROR.value
+        # Where in the harness it was noticed helps nobody; -v -v shows it all the same.
+        if verbosity < 2:
+            report.longrepr = error.message
+    if error.hint:
+        report.sections.append(("hint", error.hint))
+    if error.log:
+        report.sections.append(("log", str(error.log)))
+
+
+def _is_known(crash: KernelCrash) -> bool:
+    """Return whether a kernel died of nothing but known issues: that is no verdict on it."""
+    from harness.kernel_log import classify, find_splats
+    from harness.spec import load_known_issues
+
+    verdict = classify(find_splats(crash.splat or ""), load_known_issues(), ())
+    return bool(verdict.known) and not verdict.unexpected
+
+
+def _judge_consoles(item: pytest.Item, report: Any) -> None:
+    """Look through what the kernels printed during this phase."""
+    session = item.config.stash[SESSION]
+    if not session.watches:
+        return
+    from harness.kernel_log import classify, find_splats
+    from harness.spec import load_known_issues
+
+    expected = tuple(str(mark.args[0]) for mark in item.iter_markers("splat"))
+    met: set[str] = item.stash.setdefault(_MET, set())
+    for watch in list(session.watches):
+        text = watch.machine.console.since(watch.judged)
+        if watch.machine.closed:
+            session.watches.remove(watch)
+        if not text:
+            continue
+        watch.judged += len(text)
+        _keep_console(session, item, report, text)
+        verdict = classify(find_splats(text), load_known_issues(), expected)
+        report.harness["known"] += [splat.title for splat in verdict.known]
+        met |= {splat.title for splat in verdict.expected}
+        for splat in verdict.unexpected:
+            report.harness["splats"].append(splat.title)
+            decoded = watch.machine.decode(splat)
+            report.sections.append(("splat", decoded))
+            with _splats_file(session, item).open("a") as stream:
+                stream.write(f"{decoded}\n\n")
+    # Trouble that comes with a splat is the kernel's, not the harness's.
+    if report.harness["splats"] and (
+        report.passed or report.harness["outcome"] == Outcome.ERROR.value
+    ):
+        trouble = "" if report.passed else f"\n{report.longrepr}"
+        report.outcome, report.harness["outcome"] = "failed", Outcome.FAILED.value
+        report.longrepr = "the kernel log shows: " + "; ".join(report.harness["splats"]) + trouble
+    missing = [want for want in expected if not any(re.search(want, title) for title in met)]
+    if report.when == "call" and report.passed and missing:
+        report.outcome, report.harness["outcome"] = "failed", Outcome.FAILED.value
+        report.longrepr = f"the kernel log does not show the expected splat: {missing[0]}"
+
+
+def _keep_console(session: Session, item: pytest.Item, report: Any, text: str) -> None:
+    """Append to the test's console file; show the slice with a report that did not pass."""
+    path = _console_file(session, item)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        stream.write(f"==== {report.when}\n{text}")
+        if not text.endswith("\n"):
+            stream.write("\n")
+    report.harness["console"] = str(path.relative_to(session.directory))
+    lines = text.splitlines()
+    if len(lines) > _CONSOLE_LINES:
+        before = len(lines) - _CONSOLE_LINES
+        lines = [f"({before} lines before these are in {path})", *lines[before:]]
+    report.sections.append((f"console during {report.when}", "\n".join(lines)))
+
+
+def _console_file(session: Session, item: pytest.Item) -> Path:
+    return session.directory / "console" / f"{sanitised(item.nodeid)}.log"
+
+
+def _splats_file(session: Session, item: pytest.Item) -> Path:
+    return _console_file(session, item).with_suffix(".splats")
+
+
+def sanitised(nodeid: str) -> str:
+    """Turn a node id into a file name: without directories, plain characters only."""
+    file, separator, rest = nodeid.partition("::")
+    tail = file.rpartition("/")[2] + separator + rest
+    return re.sub(r"[^A-Za-z0-9_.=+-]+", "-", tail).strip("-")[:150]
+
+
+def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
+    """Show trouble of the harness as an error and a dead kernel as a crash."""
+    outcome = getattr(report, "harness", {}).get("outcome")
+    if hasattr(report, "wasxfail"):
+        return None
+    if outcome == Outcome.ERROR.value:
+        return "error", "E", "ERROR"
+    if outcome == Outcome.CRASHED.value:
+        return "failed", "C", "CRASHED"
+    return None
