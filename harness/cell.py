@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness import command
+from harness.accel import qemu_version
 from harness.errors import (
     BuildError,
     ExitCode,
@@ -28,7 +29,6 @@ from harness.errors import (
     KconfigError,
     SeriesError,
 )
-from harness.machine import qemu_version
 from harness.pipeline import Pipeline, Progress, settings_of, target_from_settings
 from harness.report import Boot, BootResult, Outcome, RunResults, TestResult, read_results
 from harness.spec import GUEST_TESTS_DIR, KNOWN_ISSUES_FILE, PROJECT_ROOT, Target

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.accel import choose_accel
 from harness.arch import Architecture
 from harness.command import which
 from harness.errors import SpecError
-from harness.machine import choose_accel
 from harness.spec import PROJECT_ROOT
 from harness.store import Store
 

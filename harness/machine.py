@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""QEMU: its arguments, its life, and which accelerator works on this host.
+"""QEMU: its arguments and its life.
 
 Nothing here has a fixed name or port, so any number of machines can run side by side.  The
 console is a pair of pipes in a private directory, the QMP control channel a socket pair that QEMU
@@ -8,44 +8,28 @@ inherits: nothing can clash, and no output is lost before somebody connects.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 import logging
 import os
 import re
 import shlex
 import socket
 import tempfile
-import threading
 import time
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
-from qemu.qmp import QMPClient, QMPError
+from qemu.qmp import QMPError
 
 from harness import command
-from harness.arch import Architecture, architecture
+from harness.arch import architecture
 from harness.console import Console
 from harness.errors import CommandError, MachineError
 from harness.image import join_archives
+from harness.qmp import QMP_S, Qmp
 from harness.spec import MachineSpec
-from harness.store import Store, digest
 
 log = logging.getLogger(__name__)
-
-TCG_SCALE = 4.0
-"""Factor on every deadline under TCG; a boot takes 2 to 3 times as long as under KVM, and a host
-that builds at the same time is slower still."""
-
-QMP_S = 10.0
-"""Seconds for one answer of QEMU over QMP."""
-
-PROBE_S = 15.0
-"""Seconds that a boot sector may take under KVM; a working host needs less than one, and so does
-TCG."""
 
 MIGRATE_S = 60.0
 """Seconds to write or read the devices' state; it is less than a MB."""
@@ -58,24 +42,6 @@ _IDLE_S = 0.2
 
 _GONE_S = 5.0
 _POLL_S = 0.005
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accel:
-    """An accelerator that works here.
-
-    :param name: ``"kvm"`` or ``"tcg"``.
-    :param reason: why it was chosen.
-    """
-
-    name: str
-    reason: str
-
-    @property
-    def timeout_scale(self) -> float:
-        """The factor on every deadline."""
-        return 1.0 if self.name == "kvm" else TCG_SCALE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +134,7 @@ class Machine:
         self._stack = contextlib.ExitStack()
         self._console: Console | None = None
         self._process: command.Process | None = None
-        self._qmp: _Qmp | None = None
+        self._qmp: Qmp | None = None
 
     # -- life --------------------------------------------------------------------------------
 
@@ -206,7 +172,7 @@ class Machine:
             inherited = [their_qmp.fileno(), *([state] if state is not None else [])]
             self._process = self._spawn(argv, inherited, stack)
             their_qmp.close()
-            self._qmp = _Qmp(our_qmp)
+            self._qmp = Qmp(our_qmp)
             stack.callback(self._qmp.close)
             try:
                 self._qmp.connect()
@@ -380,153 +346,3 @@ def _cpu_seconds(pid: int) -> float:
     """Return the CPU time of a process so far, user and system (``proc(5)``)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-class _Qmp:
-    """QEMU's control channel: asyncio in a thread of its own, plain calls outside."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._client = QMPClient("harness")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="qmp", daemon=True)
-        self._thread.start()
-        self.shutdown_reason: str | None = None
-
-    def connect(self) -> None:
-        """Take up the connection, and note from now on why the guest ends."""
-        self._call(self._connect(), QMP_S)
-
-    async def _connect(self) -> None:
-        self._client.logger.setLevel(logging.CRITICAL)
-        self._client.register_listener(self._listener())
-        await self._client.connect(self._sock)
-
-    def _listener(self) -> Any:
-        from qemu.qmp import EventListener
-
-        def note(event: Any) -> bool:
-            if event["event"] == "SHUTDOWN":
-                self.shutdown_reason = str(event["data"].get("reason", "unknown"))
-            return False
-
-        return EventListener(event_filter=note)
-
-    def execute(
-        self, name: str, arguments: dict[str, object] | None = None, *, timeout_s: float
-    ) -> object:
-        """Run a QMP command and return its result."""
-        return self._call(self._client.execute(name, arguments), timeout_s)
-
-    def close(self) -> None:
-        with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
-            self._call(self._client.disconnect(), 2.0)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _call(self, work: Coroutine[Any, Any, _T], timeout_s: float) -> _T:
-        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._loop)
-        return future.result()
-
-
-# -- the accelerator -----------------------------------------------------------------------
-
-_EXIT_PORT = 0xF4
-_EXIT_VALUE = 0x2A
-_TURNS = 200_000_000
-_BOOT_SECTOR = (
-    b"\x66\xb9"
-    + _TURNS.to_bytes(4, "little")  # mov ecx, turns
-    + b"\x66\x49\x75\xfc"  # dec ecx; jnz back to it
-    + bytes([0xBA, _EXIT_PORT, 0x00])  # mov dx, 0xf4
-    + bytes([0xB0, _EXIT_VALUE])  # mov al, 0x2a
-    + b"\xee"  # out dx, al: isa-debug-exit ends QEMU
-    + b"\xf4\xeb\xfd"  # hlt; jmp to it
-).ljust(510, b"\0") + b"\x55\xaa"
-_EXIT_STATUS = (_EXIT_VALUE << 1) | 1
-"""What ``isa-debug-exit`` makes of the value (QEMU ``hw/misc/debugexit.c``)."""
-
-
-def choose_accel(request: str, arch: Architecture, store: Store) -> Accel:
-    """Choose an accelerator by running a guest under it.
-
-    ``/dev/kvm`` may open, create VMs and still be unable to run one, or interpret every
-    instruction, which is far slower than TCG.  So the firmware boots a boot sector under KVM,
-    which counts down for a fraction of a second and must then end QEMU with a certain status.
-    The answer is kept per boot of the host and QEMU version.
-
-    :param request: ``"auto"``, ``"kvm"`` (insists) or ``"tcg"``.
-    :raises MachineError: when KVM was insisted on and does not work, or there is no QEMU.
-    """
-    if command.which(arch.qemu) is None:
-        raise MachineError(
-            f"there is no {arch.qemu} on this host",
-            hint=f"install Debian's package {arch.qemu_package}; 'harness doctor' checks the rest",
-        )
-    if request == "tcg":
-        return Accel(name="tcg", reason="asked for")
-    trouble = _kvm_trouble(arch, store)
-    if trouble is None:
-        return Accel(name="kvm", reason="a guest ran under it")
-    if request == "kvm":
-        raise MachineError(
-            f"KVM does not work here: {trouble}",
-            hint="--accel auto falls back to TCG, which is slower",
-        )
-    return Accel(name="tcg", reason=f"KVM does not work here: {trouble}")
-
-
-def _kvm_trouble(arch: Architecture, store: Store) -> str | None:
-    device = Path("/dev/kvm")
-    if not device.exists():
-        return "there is no /dev/kvm"
-    if not os.access(device, os.R_OK | os.W_OK):
-        return "no permission for /dev/kvm (is the user in the group kvm?)"
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    stat = device.stat()
-    device_facts = (stat.st_rdev, stat.st_ino, stat.st_mode)
-    key = digest("kvm", _BOOT_SECTOR.hex(), boot_id, qemu_version(arch), *device_facts)
-    with store.lock(f"accel-{key}", waiting="it probes KVM"):
-        entry = store.get("accel", key)
-        if entry is None:
-            trouble = _probe_kvm(arch)
-            with store.produce("accel", key) as directory:
-                (directory / "kvm.json").write_text(json.dumps({"trouble": trouble}))
-            return trouble
-    found = json.loads((entry / "kvm.json").read_text())["trouble"]
-    return str(found) if found is not None else None
-
-
-def _probe_kvm(arch: Architecture) -> str | None:
-    log.info("probing KVM with a boot sector")
-    with tempfile.TemporaryDirectory(prefix="harness-kvm-") as name:
-        disk = Path(name) / "sector"
-        disk.write_bytes(_BOOT_SECTOR.ljust(1 << 20, b"\0"))
-        argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        argv += ["-machine", arch.machine, "-accel", "kvm", "-cpu", "host", "-m", "64M"]
-        argv += ["-drive", f"file={disk},format=raw,if=ide"]
-        argv += ["-device", f"isa-debug-exit,iobase={_EXIT_PORT:#x},iosize=4"]
-        started = time.monotonic()
-        try:
-            done = command.run(argv, timeout_s=PROBE_S, check=False)
-        except CommandError as error:
-            if error.returncode is None and time.monotonic() - started >= PROBE_S:
-                return f"a boot sector did not finish within {PROBE_S:.0f} s"
-            return error.message
-    if done.returncode == _EXIT_STATUS:
-        return None
-    said = " / ".join(done.stderr.strip().splitlines()[-2:])
-    status = done.returncode
-    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return f"QEMU {how}" + (f": {said}" if said else "")
-
-
-def qemu_version(arch: Architecture) -> str:
-    """Return QEMU's version, such as ``7.2.22``.
-
-    :raises CommandError: when it is not installed.
-    """
-    text = command.run([arch.qemu, "--version"], timeout_s=30).stdout
-    match = re.search(r"version (\S+)", text)
-    return match.group(1) if match else text.splitlines()[0]

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.accel import Accel, choose_accel, qemu_version
 from harness.arch import Architecture, architecture
 from harness.build import (
     KernelBuild,
@@ -31,7 +32,8 @@ from harness.errors import SpecError
 from harness.host import describe_host
 from harness.image import GuestKeys, Image, Initrd, build_image, guest_keys, payload_archive
 from harness.kconfig import KernelConfig, configure, explain, fragments_of
-from harness.machine import Accel, Memory, choose_accel, qemu_version
+from harness.machine import Memory
+from harness.module import KMOD_PATH
 from harness.series import (
     AppliedSeries,
     Position,
@@ -55,7 +57,7 @@ from harness.spec import (
 )
 from harness.store import Store
 from harness.template import Templates
-from harness.vm import KERNEL_PATH, KMOD_PATH, SELFTESTS_PATH, Saved, VirtualMachine
+from harness.vm import KERNEL_PATH, SELFTESTS_PATH, Saved, VirtualMachine
 from harness.worktree import object_tree, work_tree
 
 log = logging.getLogger(__name__)

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import command
+from harness.accel import qemu_version
 from harness.arch import architecture
 from harness.errors import CacheError, CommandError, MachineError
-from harness.machine import Memory, qemu_version
+from harness.machine import Memory
 from harness.spec import MachineSpec
 from harness.store import Store, digest, to_prune
 from harness.vm import Saved, VirtualMachine

@@ -8,13 +8,9 @@ kernel.
 
 from __future__ import annotations
 
-import errno
-import io
 import logging
 import os
 import re
-import shutil
-import tarfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -33,18 +29,18 @@ from harness.errors import (
     LiveUpdateError,
     PreconditionError,
 )
+from harness.gcov import fetch_counters
 from harness.guest import CommandResult, Guest
 from harness.image import GuestKeys, Initrd
 from harness.kernel_log import Splat, find_splats, why_no_live_update
 from harness.machine import Machine, Memory
+from harness.module import KMOD, KernelModule
 from harness.spec import MachineSpec
 
 log = logging.getLogger(__name__)
 
 COUNTERS_S = 20.0
-"""Seconds to pack gcov's counters; scaled."""
-
-_GCOV = "/sys/kernel/debug/gcov"
+"""Seconds to pack gcov's counters, and as many to fetch them; scaled."""
 
 READY = "harness: guest ready"
 """What the guest's init prints on the console when SSH answers (``images/overlay/init``)."""
@@ -58,15 +54,11 @@ CONNECT_S = 10.0
 COMMAND_S = 10.0
 """Seconds for one command in the guest; scaled."""
 
-KMOD = "luo_test"
-KMOD_PATH = "/lib/luo/luo_test.ko"
 KERNEL_PATH = "/lib/luo/kernel"
 """The image of the kernel that the machine booted; later ones do without it."""
 
 SELFTESTS_PATH = "/usr/lib/selftests"
 """The selftests of the tree under test, in the kernel that the machine booted."""
-
-KMOD_DEBUGFS = "/sys/kernel/debug/luo_test"
 
 _HARMLESS_TAINTS = 1 << 12
 """``TAINT_OOT_MODULE`` (``include/linux/panic.h``): the test module is built out of tree."""
@@ -150,7 +142,7 @@ class VirtualMachine:
             console_text=saved.console if saved is not None else "",
         )
         self._guest: Guest | None = None
-        self.module = KernelModule(self)
+        self.module = KernelModule(lambda: self.guest)
 
     # -- life --------------------------------------------------------------------------------
 
@@ -385,26 +377,8 @@ class VirtualMachine:
             return
         build = self.epoch.build
         self._machine.assert_alive()
-        # Files of debugfs say that they are empty: tar would believe it.
-        self.check(
-            f"cd {_GCOV} && find . -name '*.gcda' | while read -r file; do "
-            'mkdir -p "/run/gcov/${file%/*}" && cat "$file" >"/run/gcov/$file"; done; '
-            "tar -C /run/gcov -czf /run/gcov.tar.gz .",
-            timeout_s=COUNTERS_S,
-        )
-        data = self.guest.get("/run/gcov.tar.gz", timeout_s=COUNTERS_S * self.timeout_scale)
-        self.check(["rm", "-rf", "/run/gcov", "/run/gcov.tar.gz"])
         target = self._machine.log_dir / "gcov" / f"{self.epoch.number}-{build.key}"
-        shutil.copytree(build.gcov, target, dirs_exist_ok=True)
-        notes = [path.relative_to(build.gcov) for path in build.gcov.rglob("*.gcno")]
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            for counters in (path.with_suffix(".gcda") for path in notes):
-                for member in archive.getmembers():
-                    # In the guest the object tree's path stands before that of the file.
-                    if member.name.endswith(f"/{counters}") and (
-                        stream := archive.extractfile(member)
-                    ):
-                        (target / counters).write_bytes(stream.read())
+        fetch_counters(self.guest, build.gcov, target, timeout_s=COUNTERS_S * self.timeout_scale)
 
     # -- between tests -------------------------------------------------------------------------
 
@@ -444,84 +418,3 @@ def _must(words: Sequence[object], answer: dict[str, Any]) -> dict[str, Any]:
         said = " ".join(str(word) for word in words)
         raise AssertionError(f"luo-agent {said}: {answer.get('error')}: {answer}")
     return answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlAnswer:
-    """What a command of the test module's ``control`` file came to.
-
-    :param error: an errno name, ``None`` when it worked.
-    :param returned: ``"void"`` where the kernel function returns nothing, else its value.
-    """
-
-    error: str | None
-    returned: str
-
-
-class KernelModule:
-    """The test module in whatever kernel the machine runs (``tests/kmod/README.md``)."""
-
-    def __init__(self, vm: VirtualMachine) -> None:
-        self._vm = vm
-        self.may_be_loaded = False
-
-    def forget(self) -> None:
-        """Start anew: another kernel runs, and it has not loaded the module."""
-        self.may_be_loaded = False
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the running kernel has the module."""
-        return self.may_be_loaded and self.refcount() is not None
-
-    def load(self, **parameters: object) -> None:
-        """Load the module with *parameters*.
-
-        :raises AssertionError: when the kernel refuses it.
-        """
-        self.may_be_loaded = True
-        error = self._vm.guest.insmod(KMOD_PATH, **parameters)
-        if error is not None:
-            raise AssertionError(f"insmod {KMOD_PATH}: {error}")
-
-    def unload(self, *, force: bool = False) -> str | None:
-        """Unload the module; return the errno name when the kernel refuses, else ``None``."""
-        return self._vm.guest.rmmod(KMOD, force=force)
-
-    def refcount(self) -> int | None:
-        """Return the module's reference count, ``None`` when it is not loaded."""
-        return self._vm.guest.refcount(KMOD)
-
-    def control(self, command: str) -> ControlAnswer:
-        """Give the module a command: ``register handler 0``, ``unregister flb 1``, ..."""
-        guest = self._vm.guest
-        guest.write(f"{KMOD_DEBUGFS}/control", command)
-        lines = dict(
-            line.split(maxsplit=1) for line in guest.read(f"{KMOD_DEBUGFS}/result").splitlines()
-        )
-        if lines["command"] != command:
-            raise AssertionError(f"the module did not take the command {command!r}: {lines}")
-        returned = lines["return"]
-        value = 0 if returned == "void" else int(returned)
-        return ControlAnswer(
-            error=errno.errorcode[-value] if value < 0 else None, returned=returned
-        )
-
-    def counters(self) -> dict[str, int]:
-        """Return every counter: ``handler0.preserve``, ``flb1.retrieve``, ``violation``, ..."""
-        text = self._vm.guest.read(f"{KMOD_DEBUGFS}/counters")
-        return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
-
-    def state(self) -> dict[str, str]:
-        """Return what the module knows about itself: name -> the rest of the line."""
-        text = self._vm.guest.read(f"{KMOD_DEBUGFS}/state")
-        return {
-            name: rest[0] if rest else ""
-            for name, *rest in (line.split(maxsplit=1) for line in text.splitlines())
-        }
-
-    def fail(self, callback: str, error: str, times: int = 1) -> None:
-        """Let the next calls of a callback fail: ``fail("handler0.preserve", "ENOMEM")``."""
-        refused = self._vm.guest.write(f"{KMOD_DEBUGFS}/fail", f"{callback} -{error} {times}")
-        if refused is not None:
-            raise AssertionError(f"the module cannot fail {callback} with {error}: {refused}")

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from harness.accel import choose_accel
 from harness.arch import architecture
 from harness.cli.options import (
     ACCELERATORS,
@@ -25,7 +26,6 @@ from harness.cli.options import (
 )
 from harness.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
 from harness.host import check_host
-from harness.machine import choose_accel
 from harness.matrix import parse_positions
 from harness.pace import Pace
 from harness.pipeline import Pipeline

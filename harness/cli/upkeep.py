@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from harness.accel import qemu_version
 from harness.bench import boot_gauge, build_gauge, clone_gauges, verdict_gauges
 from harness.cli.options import OUTPUT, PROFILE, TREE, VM, Commands, pipeline_of, write_json
 from harness.errors import ExitCode, InputError
@@ -20,7 +21,6 @@ from harness.figures import MEANINGS, figure_table, ratios, write_tables
 from harness.figures import to_json as figures_json
 from harness.gauge import Gauge, choose, take
 from harness.history import History
-from harness.machine import qemu_version
 from harness.pipeline import Pipeline
 from harness.rivals import PROFILE as VIRTME
 from harness.rivals import virtme_gauges, vmtest_gauge

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from harness.guest import Guest
     from harness.image import Image
     from harness.liveupdate import LiveUpdate
+    from harness.module import KernelModule
     from harness.pipeline import Pipeline
-    from harness.vm import KernelModule, VirtualMachine
+    from harness.vm import VirtualMachine
 
 UpdatedMachine = Callable[
     [Callable[["LiveUpdate"], None]], "contextlib.AbstractContextManager[LiveUpdate]"

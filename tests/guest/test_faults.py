@@ -15,8 +15,9 @@ import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
 from harness.liveupdate import LiveUpdate
+from harness.module import KernelModule
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import KernelModule, VirtualMachine
+from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 

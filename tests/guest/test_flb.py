@@ -11,8 +11,9 @@ import pytest
 from prepared import FLBS, flbs
 
 from harness.liveupdate import LiveUpdate
+from harness.module import KernelModule
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import KernelModule, VirtualMachine
+from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 

@@ -11,9 +11,10 @@ from prepared import FLBS, device_file
 from harness.build import KernelBuild
 from harness.errors import UpdateRefused
 from harness.liveupdate import LiveUpdate, Memfd
+from harness.module import KernelModule
 from harness.pipeline import Pipeline
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import KernelModule, VirtualMachine
+from harness.vm import VirtualMachine
 
 DEVICE = "/dev/luo_test"
 BUSY = "EAGAIN"

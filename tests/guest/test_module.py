@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from harness.build import KernelBuild
-from harness.vm import KernelModule, VirtualMachine
+from harness.module import KernelModule
+from harness.vm import VirtualMachine
 
 DEVICE = "/dev/luo_test"
 BUSY = "EAGAIN"

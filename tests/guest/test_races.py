@@ -10,8 +10,9 @@ from __future__ import annotations
 import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
+from harness.module import KernelModule
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import KernelModule, VirtualMachine
+from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 

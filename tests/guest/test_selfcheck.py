@@ -13,7 +13,8 @@ import pytest
 
 from harness.build import KernelBuild
 from harness.liveupdate import LiveUpdate, Memfd
-from harness.vm import KernelModule, VirtualMachine
+from harness.module import KernelModule
+from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.profiles("selfcheck")
 

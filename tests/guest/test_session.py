@@ -10,8 +10,9 @@ import pytest
 from prepared import MOST_FILES, NAME_BYTES, NAMES, sessions
 
 from harness.liveupdate import LiveUpdate
+from harness.module import KernelModule
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import KernelModule, VirtualMachine
+from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 

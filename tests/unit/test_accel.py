@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which accelerator is taken, and what is said of one that does not work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import accel
+from harness.accel import choose_accel, qemu_version
+from harness.arch import X86_64
+from harness.errors import MachineError
+from harness.store import Store
+
+
+@pytest.mark.parametrize("request_", ["auto", "kvm", "tcg"])
+def test_missing_qemu_is_named_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError, match="there is no qemu-system-x86_64") as caught:
+        choose_accel(request_, X86_64, Store(tmp_path))
+    assert "qemu-system-x86" in (caught.value.hint or "")
+
+
+def test_tcg_is_taken_when_asked_for(tmp_path: Path) -> None:
+    assert choose_accel("tcg", X86_64, Store(tmp_path)).name == "tcg"
+
+
+@pytest.mark.parametrize("request_", ["auto", "kvm"])
+def test_kvm_that_works_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    monkeypatch.setattr(accel, "_kvm_trouble", lambda _arch, _store: None)
+    chosen = choose_accel(request_, X86_64, Store(tmp_path))
+    assert (chosen.name, chosen.timeout_scale) == ("kvm", 1.0)
+
+
+def test_auto_falls_back_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accel, "_kvm_trouble", lambda _arch, _store: "no guest ran")
+    chosen = choose_accel("auto", X86_64, Store(tmp_path))
+    assert chosen.name == "tcg"
+    assert "no guest ran" in chosen.reason
+    assert chosen.timeout_scale > 1.0
+
+
+def test_kvm_insisted_on_fails_where_it_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accel, "_kvm_trouble", lambda _arch, _store: "no guest ran")
+    with pytest.raises(MachineError, match="no guest ran") as caught:
+        choose_accel("kvm", X86_64, Store(tmp_path))
+    assert caught.value.hint
+
+
+def test_boot_sector_ends_qemu_with_the_status_that_the_probe_expects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under TCG, which always works: the probe's guest is right, so KVM is all it judges."""
+    run = accel.command.run
+
+    def under_tcg(words: list[str], **options: object) -> object:
+        swap = {"kvm": "tcg", "host": "max"}
+        return run([swap.get(word, word) for word in words], **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(accel.command, "run", under_tcg)
+    assert accel._probe_kvm(X86_64) is None
+
+
+def test_qemu_version_is_a_number() -> None:
+    assert qemu_version(X86_64)[0].isdigit()
