@@ -30,12 +30,13 @@ from harness.errors import (
     PreconditionError,
 )
 from harness.gcov import fetch_counters
-from harness.guest import CommandResult, Guest
+from harness.guest import Guest
 from harness.image import GuestKeys, Initrd
 from harness.kernel_log import Splat, find_splats, why_no_live_update
 from harness.machine import Machine, Memory
 from harness.module import KMOD, KernelModule
 from harness.spec import MachineSpec
+from harness.ssh import CommandResult
 
 log = logging.getLogger(__name__)
 
@@ -337,7 +338,7 @@ class VirtualMachine:
 
     def _check_preconditions(self) -> None:
         """Refuse to test a kernel in which nothing can be preserved."""
-        if self.run(["test", "-c", "/dev/liveupdate"]).status == 0:
+        if "liveupdate" in self.guest.read("/proc/misc").split():
             return
         why = why_no_live_update(self.guest.dmesg()) or "the kernel log does not say why"
         raise PreconditionError(

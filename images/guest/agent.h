@@ -10,6 +10,7 @@
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 #define AGENT_SOCKET	"/run/luo-agent.sock"
+#define AGENT_PORT	5860
 #define AGENT_MAX_ARGS	64
 /* One packet; below the default send buffer of a Unix socket. */
 #define AGENT_PACKET	(160 * 1024)

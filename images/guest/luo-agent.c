@@ -3,8 +3,8 @@
  * luo-agent: keep live update sessions and files open, apart from any login.
  *
  *   luo-agent daemon            serve requests until killed
- *   luo-agent batch             commands from standard input, one a line
- *   luo-agent lines             the same, for as long as standard input lasts
+ *   luo-agent lines             commands from standard input, one a line
+ *   luo-agent listen            the same for all who connect, until killed
  *   luo-agent COMMAND ARGS...   one command; README.md lists them
  *
  * A request is one packet, its words separated by NUL; the answer is one packet,
@@ -18,6 +18,8 @@
 #include <fcntl.h>
 #include <linux/random.h>
 #include <linux/reboot.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,11 +95,35 @@ static void serve(int client)
 	send(client, json.text, json.len, MSG_NOSIGNAL);
 }
 
+/* Go on in the background; the caller goes on as well, and is told so by 1. */
+static int detach(void)
+{
+	int null;
+
+	switch (fork()) {
+	case -1:
+		perror("fork");
+		return 3;
+	case 0:
+		break;
+	default:
+		return 1;
+	}
+	setsid();
+	null = open("/dev/null", O_RDWR);
+	for (int fd = 0; fd < 3 && null >= 0; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+	signal(SIGPIPE, SIG_IGN);
+	return 0;
+}
+
 static int daemon_run(void)
 {
 	struct rlimit files = { .rlim_cur = 65536, .rlim_max = 65536 };
 	struct sockaddr_un a = address();
-	int listener, null;
+	int listener, detached;
 
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	unlink(a.sun_path);
@@ -109,22 +135,9 @@ static int daemon_run(void)
 	setrlimit(RLIMIT_NOFILE, &files);
 
 	/* The socket takes requests from here on, so the caller may go on. */
-	switch (fork()) {
-	case -1:
-		perror("fork");
-		return 3;
-	case 0:
-		break;
-	default:
-		return 0;
-	}
-	setsid();
-	null = open("/dev/null", O_RDWR);
-	for (int fd = 0; fd < 3 && null >= 0; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
-	signal(SIGPIPE, SIG_IGN);
+	detached = detach();
+	if (detached)
+		return detached == 1 ? 0 : detached;
 	for (;;) {
 		int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
@@ -372,23 +385,26 @@ static const struct {
 	{ "rmmod-force", 2, forced_removal },
 };
 
-/* Returns whether there was such a command; it has been answered then. */
-static bool run_local(int argc, char **argv)
+/* Returns 0 when the command worked. */
+static int answer(int argc, char **argv)
 {
+	int err;
+
 	for (size_t i = 0; i < ARRAY_SIZE(locals); i++) {
 		if (argc != locals[i].argc || strcmp(argv[0], locals[i].name))
 			continue;
 		json.len = 0;
-		if (locals[i].run(argv)) {
+		err = locals[i].run(argv);
+		if (err) {
 			json_error(&json, argv[0], errno);
 		} else if (!json.len) {
 			json_begin(&json, true);
 			json_end(&json);
 		}
 		puts(json.text);
-		return true;
+		return err;
 	}
-	return false;
+	return request(argc, argv);
 }
 
 static int words_of_line(char *line, char **argv)
@@ -403,47 +419,84 @@ static int words_of_line(char *line, char **argv)
 	return argc;
 }
 
-/* An answer for each line, whatever it is; ends with its input. */
+/*
+ * An answer for each line, until the input ends.  "batch N" has no answer of its own: of the
+ * N lines after it, those behind the first that fails are left out.
+ */
 static int lines(void)
 {
 	char *line = NULL, *argv[AGENT_MAX_ARGS + 1];
+	unsigned long batch = 0;
+	bool failed = false;
 	size_t size = 0;
 
 	while (getline(&line, &size, stdin) > 0) {
 		int argc = words_of_line(line, argv);
 
-		if (!run_local(argc, argv))
-			request(argc, argv);
-		fflush(stdout);
+		if (!batch && argc == 2 && !strcmp(argv[0], "batch")) {
+			batch = strtoul(argv[1], NULL, 10);
+			failed = false;
+			continue;
+		}
+		if (!batch || !failed) {
+			failed = answer(argc, argv) != 0;
+			fflush(stdout);
+		}
+		if (batch)
+			batch--;
 	}
 	free(line);
 	return 0;
 }
 
-/* Commands from standard input, words separated by tabs; stops at the first that fails. */
-static int batch(void)
+/* Whoever connects talks to a process of its own, and starts none: fork() is cheap here. */
+static int listen_run(void)
 {
-	char *line = NULL, *argv[AGENT_MAX_ARGS + 1];
-	size_t size = 0;
-	int status = 0;
+	const char *port = getenv("LUO_AGENT_PORT");
+	struct sockaddr_in a = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port ? atoi(port) : AGENT_PORT),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, detached;
 
-	while (!status && getline(&line, &size, stdin) > 0)
-		status = request(words_of_line(line, argv), argv);
-	free(line);
-	return status;
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (listener < 0 || bind(listener, (void *)&a, sizeof(a)) || listen(listener, 64)) {
+		perror("listen");
+		return 3;
+	}
+	detached = detach();
+	if (detached)
+		return detached == 1 ? 0 : detached;
+	signal(SIGCHLD, SIG_IGN);
+	for (;;) {
+		int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+		if (client < 0)
+			continue;
+		if (!fork()) {
+			setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+			dup2(client, STDIN_FILENO);
+			dup2(client, STDOUT_FILENO);
+			close(client);
+			close(listener);
+			exit(lines());
+		}
+		close(client);
+	}
 }
 
 int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "daemon"))
 		return daemon_run();
-	if (argc == 2 && !strcmp(argv[1], "batch"))
-		return batch();
 	if (argc == 2 && !strcmp(argv[1], "lines"))
 		return lines();
+	if (argc == 2 && !strcmp(argv[1], "listen"))
+		return listen_run();
 	if (argc > 1 && argc - 1 <= AGENT_MAX_ARGS)
 		return request(argc - 1, argv + 1);
-	json_usage(&json, "luo-agent daemon | batch | lines | COMMAND ARGS...");
+	json_usage(&json, "luo-agent daemon | lines | listen | COMMAND ARGS...");
 	puts(json.text);
 	return 2;
 }

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.guest import CommandResult
 from harness.kernel_log import parse_ktap
 from harness.liveupdate import LiveUpdate
+from harness.ssh import CommandResult
 from harness.vm import COMMAND_S, SELFTESTS_PATH, VirtualMachine
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -419,28 +420,31 @@ def test_daemon_goes_on_after_an_error(agent: Agent) -> None:
 
 
 def test_batch_runs_tab_separated_commands(agent: Agent) -> None:
-    lines = "memfd\tcreate\ta b\t--size\t10\nverify\ta b\n"
-    status, answers = agent.run("batch", stdin=lines)
+    lines = "batch\t2\nmemfd\tcreate\ta b\t--size\t10\nverify\ta b\n"
+    status, answers = agent.run("lines", stdin=lines)
     assert (status, answers[1]["sha256"]) == (0, sha256(pattern(10)))
 
 
 def test_batch_stops_at_the_first_failure(agent: Agent) -> None:
-    status, answers = agent.run("batch", stdin="ping\nclose\tabsent\nping\n")
-    assert (status, [answer["ok"] for answer in answers]) == (1, [True, False])
+    lines = "batch\t4\nping\nclose\tabsent\nping\nping\nsession\tlist\n"
+    _, answers = agent.run("lines", stdin=lines)
+    assert [answer["ok"] for answer in answers] == [True, False, True]
+    assert "pid" not in answers[2], "it is the list, not what a ping says"
 
 
-def test_batch_last_line_needs_no_newline(agent: Agent) -> None:
-    assert agent.run("batch", stdin="ping\nping")[0] == 0
+def test_batch_that_is_cut_short_is_no_error(agent: Agent) -> None:
+    assert len(agent.run("lines", stdin="batch\t3\nping\nping")[1]) == 2
 
 
-def test_batch_of_nothing_is_no_error(agent: Agent) -> None:
-    assert agent.run("batch") == (0, [])
+def test_batches_follow_each_other(agent: Agent) -> None:
+    lines = "batch\t2\nclose\tabsent\nping\nbatch\t1\nping\n"
+    assert [answer["ok"] for answer in agent.run("lines", stdin=lines)[1]] == [False, True]
 
 
 @pytest.mark.parametrize("count", [65, 200])
-def test_batch_with_too_many_words_is_wrong_usage(agent: Agent, count: int) -> None:
-    status, _ = agent.run("batch", stdin="\t".join(["ping", *["x"] * count]) + "\n")
-    assert status == 2
+def test_line_with_too_many_words_is_wrong_usage(agent: Agent, count: int) -> None:
+    _, (answer,) = agent.run("lines", stdin="\t".join(["ping", *["x"] * count]) + "\n")
+    assert answer["error"] == "usage"
 
 
 # -- a client that stays ---------------------------------------------------------------------
@@ -472,6 +476,51 @@ def test_lines_name_the_error_of_a_module(agent: Agent, tmp_path: Path) -> None:
     _, (inserted, removed) = agent.run("lines", stdin=f"insmod\t{tmp_path}/absent\t\nrmmod\tno\n")
     assert inserted == {"ok": False, "op": "insmod", "error": "ENOENT", "errno": 2}
     assert not removed["ok"]
+
+
+@pytest.fixture
+def port(agent: Agent) -> Iterator[int]:
+    """Where the agent listens; whoever asks is answered by a child of the one that does."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "LUO_AGENT_SOCKET": str(agent.socket),
+        "LUO_AGENT_PORT": str(port),
+    }
+    subprocess.run([agent.program, "listen"], env=environment, check=True, timeout=60)
+    listens = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdecimal() and _runs(entry, f"LUO_AGENT_PORT={port}")
+    ]
+    yield port
+    for pid in listens:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _runs(process: Path, variable: str) -> bool:
+    try:
+        return variable.encode() in (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def test_everyone_who_connects_is_answered(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), 60) as first:
+        with socket.create_connection(("127.0.0.1", port), 60) as second:
+            second.sendall(b"ping\n")
+            assert json.loads(second.makefile().readline())["ok"]
+        # The first one's line is complete only now.
+        first.sendall(b"pi")
+        first.sendall(b"ng\n")
+        assert json.loads(first.makefile().readline())["ok"]
+
+
+def test_port_that_is_taken_is_an_error(agent: Agent, port: int) -> None:
+    environment = {**os.environ, "LUO_AGENT_PORT": str(port)}
+    done = subprocess.run([agent.program, "listen"], env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (3, b"listen: Address already in use\n")
 
 
 # -- failures on request ---------------------------------------------------------------------

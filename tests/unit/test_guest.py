@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from harness.errors import CommandFailed, GuestClosed, GuestTimeout, GuestUnreachable, MachineError
-from harness.guest import Guest
+from harness.guest import AGENT_PORT, Guest
 
 SOON = 10.0
 
@@ -36,6 +36,7 @@ class Server(paramiko.ServerInterface):
         self.allowed = allowed
         self.files: dict[str, bytes] = {}
         self.transport: paramiko.Transport | None = None
+        self.agents: set[int] = set()
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         same = username == "root" and key == self.allowed
@@ -47,14 +48,26 @@ class Server(paramiko.ServerInterface):
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return paramiko.OPEN_SUCCEEDED
 
+    def check_channel_direct_tcpip_request(
+        self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
+    ) -> int:
+        if destination != ("127.0.0.1", AGENT_PORT):
+            return paramiko.OPEN_FAILED_CONNECT_FAILED
+        self.agents.add(chanid)
+        return paramiko.OPEN_SUCCEEDED
+
+    def accept(self, transport: paramiko.Transport) -> None:
+        """Be the agent for those who were let through to it."""
+        while transport.is_active():
+            channel = transport.accept(0.1)
+            if channel is not None and channel.get_id() in self.agents:
+                threading.Thread(target=self.converse, args=(channel,), daemon=True).start()
+
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         threading.Thread(target=self.run, args=(channel, command.decode()), daemon=True).start()
         return True
 
     def run(self, channel: paramiko.Channel, command: str) -> None:
-        if command == "exec luo-agent lines":
-            self.converse(channel)
-            return
         # The client ends its input once it has the reply to its request; an answer before that
         # would overtake the reply, which no real server lets happen (RFC 4254, section 6.5).
         data = b""
@@ -87,11 +100,22 @@ class Server(paramiko.ServerInterface):
         channel.close()
 
     def converse(self, channel: paramiko.Channel) -> None:
-        """Answer line after line, as the agent's client does that stays."""
+        """Answer line after line, as ``luo-agent listen`` does."""
+        skipped = 0
+        batch = 0
         with channel.makefile("rb") as lines:
             for line in lines:
+                if skipped:
+                    skipped -= 1
+                    continue
+                batch = max(0, batch - 1)
                 match line.decode().rstrip("\n").split("\t"):
-                    case ["ping"]:
+                    case ["batch", count]:
+                        batch = int(count)
+                        continue
+                    case ["no"]:
+                        answer, skipped = '{"ok":false,"op":"no","error":"EPERM"}', batch
+                    case ["ping", *_]:
                         answer = '{"ok":true}'
                     case ["get", name] if name in self.files:
                         answer = json.dumps({"ok": True, "content": self.files[name].decode()})
@@ -122,8 +146,6 @@ class Server(paramiko.ServerInterface):
                 return 0, data.upper(), b""
             case ["much", size]:
                 return 0, b"x" * int(size), b""
-            case ["luo-agent", "batch"]:
-                return 1, b"".join(b'{"ok":true}\n' for _ in data.splitlines()), b""
             case ["cat", name]:
                 self.files[name[1:]] = data[:10] if name == ">/small" else data
                 return 0, b"", b""
@@ -162,6 +184,7 @@ class Host:
             # A client that does not like the host key is gone before the server is done with it.
             with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
                 transport.start_server(server=self.server)
+                threading.Thread(target=self.server.accept, args=(transport,), daemon=True).start()
 
     def connect(self, **change: object) -> Guest:
         options = {
@@ -335,6 +358,14 @@ def test_agent_answer_is_read(guest: Guest) -> None:
     assert guest.agent("ping", timeout_s=SOON) == {"ok": True}
 
 
+def test_agent_that_nobody_started_is_an_error(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.guest.AGENT_PORT", 1)
+    with pytest.raises(CommandFailed, match="nobody listens on port 1"):
+        guest.agent("ping", timeout_s=SOON)
+
+
 def test_agent_answer_that_is_no_json_is_an_error(guest: Guest) -> None:
     with pytest.raises(CommandFailed, match="no JSON"):
         guest.agent("bad", timeout_s=SOON)
@@ -378,6 +409,14 @@ def test_agent_batch_of_nothing_asks_nobody(guest: Guest) -> None:
 def test_agent_batch_has_an_answer_for_each_command(guest: Guest) -> None:
     answers = guest.agent_batch([["ping"], ["ping", "2"]], timeout_s=SOON)
     assert answers == [{"ok": True}, {"ok": True}]
+
+
+def test_agent_batch_ends_with_the_first_failure_and_the_next_command_is_answered(
+    guest: Guest,
+) -> None:
+    answers = guest.agent_batch([["ping"], ["no"], ["ping"], ["ping"]], timeout_s=SOON)
+    assert [answer["ok"] for answer in answers] == [True, False]
+    assert guest.agent("ping", timeout_s=SOON) == {"ok": True}
 
 
 @pytest.mark.parametrize("word", ["a\tb", "a\nb"])
