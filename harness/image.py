@@ -120,10 +120,10 @@ def build_image(
         if entry is None:
             progress("image: building")
             with store.produce("image", key) as directory:
-                _assemble(spec, packages, uapi, directory / "initrd.cpio")
+                _assemble(spec, packages, uapi, directory / "initrd.lz4")
             entry = store.get("image", key)
     assert entry is not None  # noqa: S101 - just made
-    initrd = entry / "initrd.cpio"
+    initrd = entry / "initrd.lz4"
     return Image(initrd=initrd, key=key, size_bytes=initrd.stat().st_size)
 
 
@@ -141,7 +141,9 @@ def _assemble(spec: ImageSpec, packages: Path, uapi: Path, target: Path) -> None
         if spec.overlay is not None:
             shutil.copytree(spec.overlay, root, dirs_exist_ok=True)
         _add_libraries(root, packages)
-        write_archive(root, target)
+        archive = Path(name) / "initrd.cpio"
+        write_archive(root, archive)
+        _compress(archive, target)
 
 
 def _build_programs(directory: Path, uapi: Path) -> None:
@@ -260,7 +262,8 @@ def _add_libraries(root: Path, packages: Path) -> None:
         wanted = {f"lib/{name}": name for name in _NEEDED.findall(text)}
         wanted |= {name.lstrip("/"): name.rpartition("/")[2] for name in _INTERPRETER.findall(text)}
         for destination, name in sorted(wanted.items()):
-            if not (root / destination).exists():
+            # The interpreter is a library as well, and finds itself.
+            if not any(path.exists() for path in (root / destination, *root.rglob(name))):
                 source = _library(packages, name)
                 if source is None:
                     raise BuildError(
@@ -300,6 +303,19 @@ def write_archive(root: Path, target: Path) -> None:
         timeout_s=120,
     )
     log.debug("cpio: %s", done.stderr)
+
+
+def _compress(archive: Path, target: Path) -> None:
+    """Compress an archive with what an emulated CPU unpacks fast.
+
+    A live update hashes it twice, at 33 MB/s under TCG, and the kernel unpacks it at hundreds.
+    """
+    # The kernel knows LZ4's legacy frames alone (lib/decompress_unlz4.c), ...
+    command.run(["lz4", "-q", "-l", "-12", archive, target], timeout_s=120)
+    with target.open("ab") as stream:
+        # ... and where other archives follow, the size of a chunk that is zero ends them; after
+        # that it looks for the next one at a multiple of four (init/initramfs.c).
+        stream.write(b"\0" * (4 + -target.stat().st_size % 4))
 
 
 def archive_of(files: Mapping[str, Path | bytes], target: Path) -> None:

@@ -37,9 +37,19 @@ def store(tmp_path: Path) -> Store:
 
 
 def unpacked(archive: Path, target: Path) -> Path:
+    """Unpack an archive; a compressed one as the kernel does (``lib/decompress_unlz4.c``)."""
     target.mkdir()
-    with archive.open("rb") as stream:
-        subprocess.run(["cpio", "--quiet", "-id"], cwd=target, stdin=stream, check=True)
+    data = archive.read_bytes()
+    if archive.suffix == ".lz4":
+        end = 4
+        while size := int.from_bytes(data[end : end + 4], "little"):
+            end += 4 + size
+        assert (len(data) % 4, data[end:].strip(b"\0")) == (0, b"")
+        done = subprocess.run(
+            ["lz4", "-q", "-d"], input=data[:end], capture_output=True, check=True
+        )
+        data = done.stdout
+    subprocess.run(["cpio", "--quiet", "-id"], cwd=target, input=data, check=True)
     return target
 
 
