@@ -41,7 +41,7 @@ _IDLE_S = 0.2
 """Seconds in which a guest uses less than a tenth of a CPU when it is idle."""
 
 _GONE_S = 5.0
-_POLL_S = 0.005
+_POLL_S = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +93,14 @@ def qemu_argv(
             argv += ["-incoming", "defer"]
     if initrd is not None:
         argv += ["-kernel", str(spec.kernel), "-initrd", str(initrd)]
-        argv += ["-append", " ".join([f"console={arch.console}", *arch.cmdline, *spec.cmdline])]
+        words = [*arch.cmdline, *(arch.cmdline_tcg if spec.accel == "tcg" else ()), *spec.cmdline]
+        argv += ["-append", " ".join([f"console={arch.console}", *words])]
     argv += ["-chardev", f"pipe,id=console,path={console}", "-serial", "chardev:console"]
     argv += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
     # Port 0 lets the host choose; QEMU says which it was.
     argv += ["-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22"]
-    argv += ["-device", f"{arch.virtio_net},netdev=net,romfile="]
+    # A clone is where its template was: the guest has nothing to announce.
+    argv += ["-device", f"{arch.virtio_net},netdev=net,romfile=,guest_announce=off"]
     argv += ["-device", "virtio-rng-pci"]
     if gdb_socket is not None:
         argv += ["-chardev", f"socket,id=gdb,path={gdb_socket},server=on,wait=off"]
@@ -176,9 +178,9 @@ class Machine:
             stack.callback(self._qmp.close)
             try:
                 self._qmp.connect()
+                self.ssh_port = self._forwarded_port()
                 if state is not None:
                     self._restore(state)
-                self.ssh_port = self._forwarded_port()
             except (QMPError, OSError, EOFError, TimeoutError) as error:
                 self._process.wait(1.0)
                 raise self._died_error("QEMU did not start") from error

@@ -61,7 +61,7 @@ def argv(spec: MachineSpec, gdb: Path | None = None) -> str:
         "-machine q35",
         "-accel tcg,thread=multi -cpu max,avx=off,",
         "-m 64M -smp 2",
-        "-append console=ttyS0 acpi=off tsc=reliable no_timer_check kho=on liveupdate=on",
+        "-append console=ttyS0 acpi=off tsc=reliable no_timer_check noapictimer lpj=20000000",
         "-chardev pipe,id=console,path=tty -serial chardev:console",
         "socket,id=qmp,fd=8",
         "hostfwd=tcp:127.0.0.1:0-:22",
@@ -72,10 +72,11 @@ def test_argv_has(spec: MachineSpec, words: str) -> None:
     assert words in argv(spec)
 
 
-def test_argv_kvm_uses_the_hosts_cpu(spec: MachineSpec) -> None:
+def test_argv_kvm_uses_the_hosts_cpu_and_its_clocks(spec: MachineSpec) -> None:
     words = argv(dataclasses.replace(spec, accel="kvm"))
     assert "-accel kvm -cpu host,la57=off -m" in words
     assert "tcg" not in words
+    assert "lpj=" not in words
 
 
 def test_argv_gdb_stub_only_when_asked_for(spec: MachineSpec) -> None:
