@@ -18,10 +18,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from harness.apply import AppliedSeries
 from harness.cell import Cell, CellResult, CellStatus, function_of, reproduce
 from harness.errors import HarnessError, InfrastructureError, InputError, SpecError
 from harness.report import Outcome, TestResult
-from harness.series import AppliedSeries
 from harness.source import git
 from harness.spec import GUEST_TESTS_DIR, KernelSpec, Target
 

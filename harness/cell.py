@@ -51,7 +51,7 @@ _SETTINGS = (
 
 _NOT_JUDGING = {
     # What these do is in the keys of build and image, or comes after the tests.
-    *("arch", "build", "build_log", "command", "host", "image", "kconfig", "kmod"),
+    *("apply", "arch", "build", "build_log", "command", "host", "image", "kconfig", "kmod"),
     *("series", "source", "store", "worktree"),
     *("bench", "bisect", "cell", "cli", "coverage", "history", "html", "matrix"),
     *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),

@@ -21,11 +21,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import command
+from harness.apply import AppliedSeries
 from harness.cell import Cell, CellResult, CellStatus, reproduce
 from harness.errors import ExitCode, SpecError
 from harness.expectation import Expected
 from harness.report import Boot, Outcome, TestResult
-from harness.series import AppliedSeries
 from harness.spec import Target
 from harness.store import interrupted
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import filelock
 
+from harness.apply import AppliedSeries
 from harness.cell import Cell, CellResult, CellStatus, inputs_of, run_cell
 from harness.errors import (
     ExitCode,
@@ -40,7 +41,6 @@ from harness.matrix import (
 from harness.matrix import to_json as matrix_json
 from harness.pipeline import Pipeline, Progress, target_from_settings
 from harness.report import Outcome
-from harness.series import AppliedSeries
 from harness.source import git
 from harness.spec import DEFAULT_SERIES, Section, load_profile, read_yaml
 from harness.store import Store

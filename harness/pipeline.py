@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.accel import Accel, choose_accel, qemu_version
+from harness.apply import AppliedSeries, Position, apply_extra, apply_series
 from harness.arch import Architecture, architecture
 from harness.build import (
     KernelBuild,
@@ -34,14 +35,7 @@ from harness.image import GuestKeys, Image, Initrd, build_image, guest_keys, pay
 from harness.kconfig import KernelConfig, configure, explain, fragments_of
 from harness.machine import Memory
 from harness.module import KMOD_PATH
-from harness.series import (
-    AppliedSeries,
-    Position,
-    Series,
-    apply_extra,
-    apply_series,
-    read_series,
-)
+from harness.series import Series, read_series
 from harness.source import SourceTree, git, open_source
 from harness.spec import (
     DEBIAN_LINUX_7_0,

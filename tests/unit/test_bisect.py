@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.apply import AppliedSeries, Position
 from harness.bisect import (
     Bisection,
     Judgement,
@@ -35,7 +36,7 @@ from harness.cell import Cell, CellResult, CellStatus
 from harness.errors import InfrastructureError, InputError, SeriesError, SpecError
 from harness.pipeline import target_from_settings
 from harness.report import Outcome, RunResults, TestResult
-from harness.series import AppliedSeries, Position, read_series
+from harness.series import read_series
 from harness.source import SourceTree, git
 from harness.spec import DEFAULT_SERIES
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.apply import AppliedSeries, Position
 from harness.cell import Cell, CellBuild, CellResult, CellStatus
 from harness.errors import ExitCode, SeriesError, SpecError
 from harness.matrix import (
@@ -30,7 +31,6 @@ from harness.matrix import (
 )
 from harness.pipeline import target_from_settings
 from harness.report import Boot, BootResult, Outcome, RunResults, TestResult
-from harness.series import AppliedSeries, Position
 from harness.source import SourceTree
 
 SUBJECTS = {0: "base", **{number: f"mm: {number}" for number in range(1, 6)}}

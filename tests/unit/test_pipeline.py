@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.apply import AppliedSeries, Position
 from harness.errors import HarnessError, SpecError
 from harness.pipeline import Pipeline, settings_of, target_from_settings
-from harness.series import AppliedSeries, Position, read_series
+from harness.series import read_series
 from harness.source import SourceTree, git
 from harness.spec import DEBIAN_LINUX_7_0, DEFAULT_SERIES, KernelSpec, Target
 from harness.store import Store
