@@ -22,7 +22,8 @@ from harness import command, kmod
 from harness.arch import Architecture
 from harness.build_log import BuildWarning, WarningLedger, first_error
 from harness.errors import BuildError, CommandError
-from harness.kconfig import KernelConfig, configure, fragments_of
+from harness.fragment import fragments_of
+from harness.kconfig import KernelConfig, configure
 from harness.spec import ProfileSpec
 from harness.store import Store, digest
 

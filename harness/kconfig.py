@@ -23,35 +23,13 @@ import kconfiglib
 from harness import command
 from harness.arch import Architecture
 from harness.errors import CommandError, KconfigError
-from harness.spec import ProfileSpec
+from harness.fragment import Request, lost_requests, requested
 from harness.store import digest
 
 log = logging.getLogger(__name__)
 
 CONFIG_S = 300.0
 """Seconds for one of make's configuration targets, the building of ``conf`` included."""
-
-_SET = re.compile(r"CONFIG_(\w+)=(.+)")
-_UNSET = re.compile(r"# CONFIG_(\w+) is not set")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One line of a fragment.
-
-    :param symbol: without the ``CONFIG_`` prefix.
-    :param value: ``y``, ``m``, ``n``, a number, or a string in quotes.
-    """
-
-    symbol: str
-    value: str
-    file: Path
-    line: int
-
-    @property
-    def where(self) -> str:
-        """``file:line``, for messages."""
-        return f"{self.file.name}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,48 +43,6 @@ class KernelConfig:
     path: Path
     requests: tuple[Request, ...]
     key: str
-
-
-def fragments_of(profile: ProfileSpec, arch: Architecture) -> tuple[Path, ...]:
-    """Return a profile's fragments with the architecture's own right after the first."""
-    first, *rest = profile.fragments
-    return (first, first.parent / arch.fragment, *rest)
-
-
-def read_fragment(path: Path) -> tuple[Request, ...]:
-    """Read ``CONFIG_X=value`` and ``# CONFIG_X is not set`` lines.
-
-    :raises KconfigError: naming file and line, for any other line that is no comment.
-    """
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise KconfigError(f"cannot read {path}: {error.strerror}") from error
-    requests = []
-    for number, raw in enumerate(lines, 1):
-        line = raw.strip()
-        if (match := _SET.fullmatch(line)) is not None:
-            symbol, value = match.group(1), match.group(2).strip()
-        elif (match := _UNSET.fullmatch(line)) is not None:
-            symbol, value = match.group(1), "n"
-        elif not line or line.startswith("#"):
-            continue
-        else:
-            raise KconfigError(
-                f"{path}:{number}: not a configuration line: {line!r}",
-                hint="expected CONFIG_SYMBOL=value or '# CONFIG_SYMBOL is not set'",
-            )
-        requests.append(Request(symbol=symbol, value=value, file=path, line=number))
-    return tuple(requests)
-
-
-def requested(fragments: Iterable[Path]) -> tuple[Request, ...]:
-    """Return what *fragments* ask for together: the last word on each symbol counts."""
-    last: dict[str, Request] = {}
-    for fragment in fragments:
-        for request in read_fragment(fragment):
-            last[request.symbol] = request
-    return tuple(last.values())
 
 
 # -- writing: make does it -------------------------------------------------------------------
@@ -174,23 +110,6 @@ def _make_config(
         raise KconfigError(
             "make could not configure the kernel", hint="the log has its words", log=log_file
         ) from error
-
-
-def read_config(path: Path) -> dict[str, str]:
-    """Return a ``.config`` as symbol -> value; a symbol that is not set is ``n``."""
-    values = {}
-    for line in path.read_text().splitlines():
-        if (match := _SET.fullmatch(line)) is not None:
-            values[match.group(1)] = match.group(2)
-        elif (match := _UNSET.fullmatch(line)) is not None:
-            values[match.group(1)] = "n"
-    return values
-
-
-def lost_requests(config: Path, requests: Iterable[Request]) -> tuple[Request, ...]:
-    """Return the requests that *config* does not fulfil."""
-    values = read_config(config)
-    return tuple(r for r in requests if values.get(r.symbol, "n") != r.value)
 
 
 def _lost_error(

@@ -30,9 +30,10 @@ from harness.build import (
 )
 from harness.build_log import new_warnings
 from harness.errors import SpecError
+from harness.fragment import fragments_of
 from harness.host import describe_host
 from harness.image import GuestKeys, Image, Initrd, build_image, guest_keys, payload_archive
-from harness.kconfig import KernelConfig, configure, explain, fragments_of
+from harness.kconfig import KernelConfig, configure, explain
 from harness.machine import Memory
 from harness.module import KMOD_PATH
 from harness.series import Series, read_series

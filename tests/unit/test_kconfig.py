@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Fragments are checked against the tree, and nothing that was asked for is lost silently."""
+"""Requests are checked against the tree, and nothing that was asked for is lost silently."""
 
 from __future__ import annotations
 
@@ -13,19 +13,8 @@ import pytest
 
 from harness.arch import X86_64
 from harness.errors import KconfigError
-from harness.kconfig import (
-    KernelConfig,
-    check_requests,
-    configure,
-    explain,
-    fragments_of,
-    load_kconfig,
-    lost_requests,
-    read_config,
-    read_fragment,
-    requested,
-)
-from harness.spec import ProfileSpec
+from harness.fragment import read_config, read_fragment
+from harness.kconfig import KernelConfig, check_requests, configure, explain, load_kconfig
 
 KCONFIG = """\
 mainmenu "Tiny"
@@ -133,58 +122,6 @@ def configured(tree: Path, *fragments: Path) -> KernelConfig:
         make=[*make, f"KCONFIG_CONFIG={objdir / '.config'}"],
         log_file=log_file,
     )
-
-
-# -- fragments -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("line", "symbol", "value"),
-    [
-        ("CONFIG_BASE=y", "BASE", "y"),
-        ("  CONFIG_BASE=m  ", "BASE", "m"),
-        ("# CONFIG_BASE is not set", "BASE", "n"),
-        ("CONFIG_COUNT=-5", "COUNT", "-5"),
-        ('CONFIG_NAME="a = b"', "NAME", '"a = b"'),
-    ],
-)
-def test_read_fragment_line(tmp_path: Path, line: str, symbol: str, value: str) -> None:
-    (request,) = read_fragment(fragment(tmp_path, f"# a comment\n\n{line}\n"))
-    assert (request.symbol, request.value, request.where) == (symbol, value, "one.config:3")
-
-
-@pytest.mark.parametrize("line", ["BASE=y", "CONFIG_BASE", "CONFIG_BASE=", "include other"])
-def test_read_fragment_names_file_and_line_of_what_is_none(tmp_path: Path, line: str) -> None:
-    with pytest.raises(KconfigError, match=r"one\.config:2: not a configuration line"):
-        read_fragment(fragment(tmp_path, f"CONFIG_BASE=y\n{line}\n"))
-
-
-def test_read_fragment_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KconfigError, match=r"cannot read .*absent\.config"):
-        read_fragment(tmp_path / "absent.config")
-
-
-def test_requested_last_fragment_has_the_last_word(tmp_path: Path) -> None:
-    first = fragment(tmp_path, "CONFIG_BASE=y\nCONFIG_LEAF=y\n")
-    second = fragment(tmp_path, "CONFIG_BASE=n\n", "two.config")
-    assert {r.symbol: (r.value, r.where) for r in requested([first, second])} == {
-        "BASE": ("n", "two.config:1"),
-        "LEAF": ("y", "one.config:2"),
-    }
-
-
-def test_fragments_of_architecture_comes_second() -> None:
-    profile = ProfileSpec(
-        name="p",
-        description="",
-        fragments=(Path("/f/base.config"), Path("/f/debug.config")),
-        cmdline=(),
-        memory_mib=64,
-        cpus=1,
-        timeout_scale=1.0,
-    )
-    names = [path.name for path in fragments_of(profile, X86_64)]
-    assert names == ["base.config", "x86_64.config", "debug.config"]
 
 
 # -- checks before a build -------------------------------------------------------------------
@@ -323,17 +260,6 @@ def test_configure_failing_make_points_to_the_log(tree: Path, tmp_path: Path) ->
         configured(tree, fragment(tmp_path, "CONFIG_BASE=y\n"))
     assert caught.value.log is not None
     assert "no compiler" in caught.value.log.read_text()
-
-
-def test_read_config_unset_symbol_is_n(tmp_path: Path) -> None:
-    path = fragment(tmp_path, "CONFIG_A=y\n# CONFIG_B is not set\n# other\n")
-    assert read_config(path) == {"A": "y", "B": "n"}
-
-
-def test_lost_requests_absent_symbol_counts_as_n(tmp_path: Path) -> None:
-    requests = read_fragment(fragment(tmp_path, "CONFIG_A=n\nCONFIG_B=y\n"))
-    config = fragment(tmp_path, "CONFIG_C=y\n", ".config")
-    assert [r.symbol for r in lost_requests(config, requests)] == ["B"]
 
 
 # -- reading the tree ------------------------------------------------------------------------
