@@ -19,8 +19,8 @@ from pathlib import Path
 from harness.errors import SeriesError
 from harness.series import Patch, Series, mail_text, read_patch, touched_files
 from harness.source import SourceTree, git
-from harness.spec import Section, read_yaml_list
 from harness.store import Store, digest
+from harness.strict_yaml import Section, read_yaml_list
 
 log = logging.getLogger(__name__)
 

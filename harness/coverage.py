@@ -21,7 +21,8 @@ from rich.text import Text
 
 from harness import command
 from harness.errors import InfrastructureError
-from harness.spec import PROJECT_ROOT, read_yaml_list
+from harness.spec import PROJECT_ROOT
+from harness.strict_yaml import read_yaml_list
 
 SCHEMA = 1
 SOURCES = r".*kernel/liveupdate/luo_.*\.c"

@@ -42,8 +42,9 @@ from harness.matrix import to_json as matrix_json
 from harness.pipeline import Pipeline, Progress, target_from_settings
 from harness.report import Outcome
 from harness.source import git
-from harness.spec import DEFAULT_SERIES, Section, load_profile, read_yaml
+from harness.spec import DEFAULT_SERIES, load_profile
 from harness.store import Store
+from harness.strict_yaml import Section, read_yaml
 
 WIDTH = 78
 """Columns of the summary: it is sent by mail."""
