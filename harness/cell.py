@@ -55,7 +55,7 @@ _NOT_JUDGING = {
     *("image", "kconfig", "kmod", "series", "source", "store", "worktree"),
     *("bench", "bisect", "cell", "cli", "coverage", "history", "html", "matrix"),
     *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),
-    *("mutants", "nightly", "pace", "plan", "review", "terminal"),
+    *("mutants", "nightly", "pace", "plan", "review", "table", "terminal"),
     *("figures", "gauge", "rivals", "soak", "timing"),
     *("__init__", "__main__"),
 }

@@ -51,9 +51,10 @@ from harness.mutants import exit_code as mutants_exit_code
 from harness.mutants import to_json as mutants_json
 from harness.mutants import to_markdown as mutants_markdown
 from harness.pace import Pace
-from harness.report import RunResults, print_results, read_results
+from harness.report import RunResults, read_results
 from harness.spec import MUTANTS_DIR, load_profile
 from harness.store import Store
+from harness.table import print_results
 from harness.terminal import Ui
 from harness.worktree import work_tree
 

@@ -22,9 +22,9 @@ from harness.report import (
     RunResults,
     TestResult,
     UpdateResult,
-    print_results,
     read_results,
 )
+from harness.table import print_results
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
