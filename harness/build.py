@@ -24,6 +24,7 @@ from harness.build_log import BuildWarning, WarningLedger, first_error
 from harness.errors import BuildError, CommandError
 from harness.fragment import fragments_of
 from harness.kconfig import KernelConfig, configure
+from harness.selftests import build_selftests, install_headers
 from harness.spec import ProfileSpec
 from harness.store import Store, digest
 
@@ -33,7 +34,6 @@ BUILD_S = 3 * 3600.0
 """Seconds for a whole build; a cold one takes 6 minutes on 2 CPUs."""
 
 KMOD = "luo_test"
-SELFTESTS = ("liveupdate", "luo_kexec_simple", "luo_multi_session")
 _KIND = "build"
 _RECIPE = 1
 """Grows when the same inputs come to mean another result."""
@@ -222,10 +222,7 @@ def build_kernel(
     """
     started = time.monotonic()
     log_file = objdir.parent / f"{objdir.name}.log"
-    # A build that was killed has compiled things that this one will not say anything about.
-    ledger = WarningLedger(objdir / ".harness-warnings.json")
-    if log_file.exists() and objdir.exists():
-        ledger.enter(log_file.read_text(errors="replace"), worktree)
+    ledger = _ledger_of(objdir, log_file, worktree)
     log_file.unlink(missing_ok=True)
     make = make_argv(
         worktree,
@@ -253,8 +250,8 @@ def build_kernel(
             kmod_source, objdir / "harness-kmod", make=make, log_file=log_file, name=KMOD
         )
         progress(f"{what}: selftests")
-        headers = _install_headers(make, objdir, log_file)
-        selftests = _build_selftests(worktree, objdir, headers, log_file)
+        headers = install_headers(make, objdir, log_file)
+        selftests = build_selftests(worktree, objdir, headers, log_file)
     release = (objdir / "include/config/kernel.release").read_text().strip()
     warnings = ledger.enter(log_file.read_text(errors="replace"), worktree)
     key = build_key(
@@ -280,6 +277,15 @@ def build_kernel(
     made = store.get(_KIND, key)
     assert made is not None  # noqa: S101 - just made
     return _load(made, key, cached=False)
+
+
+def _ledger_of(objdir: Path, log_file: Path, worktree: Path) -> WarningLedger:
+    """Return the ledger of an object tree, with what the last build said entered."""
+    ledger = WarningLedger(objdir / ".harness-warnings.json")
+    # A build that was killed has compiled things that the next will not say anything about.
+    if log_file.exists() and objdir.exists():
+        ledger.enter(log_file.read_text(errors="replace"), worktree)
+    return ledger
 
 
 def _load(entry: Path, key: str, *, cached: bool) -> KernelBuild:
@@ -347,43 +353,6 @@ def _make(
             hint="fix the patch at this position, or test another one with --position",
             log=log_file,
         ) from error
-
-
-def _install_headers(make: list[str | Path], objdir: Path, log_file: Path) -> Path:
-    target = objdir / "harness-headers"
-    words = [*make, "-s", "headers_install", f"INSTALL_HDR_PATH={target}"]
-    _compile(words, "headers_install", log_file)
-    return target / "include"
-
-
-def _build_selftests(worktree: Path, objdir: Path, headers: Path, log_file: Path) -> Path:
-    """Build the tree's liveupdate selftests statically; a tree without them has none."""
-    source = worktree / "tools/testing/selftests/liveupdate"
-    output = objdir / "harness-selftests"
-    output.mkdir(exist_ok=True)
-    if not source.is_dir():
-        return output
-    # Objects of these tests land beside their sources unless built like this; see its Makefile.
-    common = source / "luo_test_utils.c"
-    flags: list[str | Path] = ["-static", "-O2", "-s", "-Wno-unused-function", "-D_GNU_SOURCE="]
-    flags += [f"-I{headers}", f"-I{worktree / 'tools/testing/selftests'}"]
-    flags += [f"-ffile-prefix-map={worktree}=.", "-Wl,--build-id=none"]
-    for name in SELFTESTS:
-        parts = [source / f"{name}.c", *([common] if common.exists() else [])]
-        with log_file.open("a") as stream:
-            stream.write(f"  HOSTCC  {output.name}/{name}\n")
-        _compile(["gcc", *flags, "-o", output / name, *parts], f"selftest {name}", log_file)
-    return output
-
-
-def _compile(words: list[str | Path], what: str, log_file: Path) -> None:
-    try:
-        command.run(words, timeout_s=BUILD_S, log_file=log_file)
-    except CommandError as error:
-        if error.returncode is None or error.returncode < 0:
-            raise
-        text = log_file.read_text(errors="replace")
-        raise BuildError(f"{what}: {first_error(text)}", log=log_file) from error
 
 
 def _collect(

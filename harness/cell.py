@@ -52,7 +52,7 @@ _SETTINGS = (
 _NOT_JUDGING = {
     # What these do is in the keys of build and image, or comes after the tests.
     *("apply", "arch", "build", "build_log", "command", "fragment", "host"),
-    *("image", "kconfig", "kmod", "series", "source", "store", "worktree"),
+    *("image", "kconfig", "kmod", "selftests", "series", "source", "store", "worktree"),
     *("bench", "bisect", "cell", "cli", "coverage", "history", "html", "matrix"),
     *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),
     *("mutants", "nightly", "pace", "plan", "review", "table", "terminal"),
