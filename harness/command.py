@@ -9,6 +9,7 @@ group, so nothing is left behind.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import shlex
@@ -49,32 +50,24 @@ class Completed:
 
     :param stdout: what it printed; empty when the output went to a log file.
     :param stderr: likewise; empty as well when the caller merged it into *stdout*.
-    :param seconds: wall clock time it took.
     """
 
     argv: tuple[str, ...]
     returncode: int
     stdout: str
     stderr: str
-    seconds: float
 
 
 class Process:
     """A program that is running, owned by the ``with`` block of :func:`spawn`."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], argv: tuple[str, ...]) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self._popen = popen
-        self.argv = argv
 
     @property
     def pid(self) -> int:
         """The process id, also the id of its process group."""
         return self._popen.pid
-
-    @property
-    def stdin(self) -> IO[bytes] | None:
-        """The writing end of its standard input, where :func:`spawn` was asked for one."""
-        return self._popen.stdin
 
     def poll(self) -> int | None:
         """Return the exit status, or ``None`` while it runs."""
@@ -86,11 +79,6 @@ class Process:
             return self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
-
-    def stop(self, grace_s: float = GRACE_S) -> int:
-        """End the process group: TERM, wait *grace_s* seconds, KILL, wait."""
-        _end_group(self._popen, grace_s)
-        return self._popen.wait()
 
 
 def which(program: str) -> Path | None:
@@ -140,7 +128,6 @@ def run(
     """
     words = tuple(str(word) for word in argv)
     log.debug("run %s", shlex.join(words))
-    started = time.monotonic()
     streaming = on_line is not None
     with contextlib.ExitStack() as stack:
         sink: IO[bytes] | None = None
@@ -180,7 +167,6 @@ def run(
         returncode=popen.returncode,
         stdout=(out or b"").decode(errors="replace"),
         stderr=(err or b"").decode(errors="replace"),
-        seconds=time.monotonic() - started,
     )
     if check and done.returncode != 0:
         raise _failure(done, hint, log_file)
@@ -192,40 +178,29 @@ def spawn(
     argv: Sequence[Argument],
     *,
     log_file: Path,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
-    die_with_parent: bool = True,
     grace_s: float = GRACE_S,
 ) -> Iterator[Process]:
     """Run *argv* in the background for the length of the ``with`` block.
 
+    The kernel ends it when this process dies for whatever reason (``prctl(2)``,
+    ``PR_SET_PDEATHSIG``), through ``setpriv`` of util-linux.
+
     :param log_file: where both its streams go, appended.
     :param pass_fds: descriptors that it inherits.
-    :param die_with_parent: have the kernel end it when this process dies for whatever reason
-        (``prctl(2)``, ``PR_SET_PDEATHSIG``), through ``setpriv`` of util-linux.
     :param grace_s: seconds between SIGTERM and SIGKILL at the end of the block.
     :raises CommandError: when it cannot be started.
     """
     words = tuple(str(word) for word in argv)
     if which(words[0]) is None:
         raise _not_found(words, None)
-    if die_with_parent:
-        words = ("setpriv", "--pdeathsig", "KILL", "--", *words)
+    words = ("setpriv", "--pdeathsig", "KILL", "--", *words)
     log.debug("spawn %s", shlex.join(words))
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("ab") as sink:
-        popen = _start(
-            words,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            pass_fds=pass_fds,
-        )
+        popen = _start(words, stdout=sink, stderr=subprocess.STDOUT, pass_fds=pass_fds)
     try:
-        yield Process(popen, words)
+        yield Process(popen)
     finally:
         _end_group(popen, grace_s)
 
@@ -252,15 +227,7 @@ def run_attached(
     log.debug("run %s", shlex.join(words))
     out = subprocess.PIPE if log_file is not None else None
     error = subprocess.STDOUT if log_file is not None else None
-    popen = _start(
-        words,
-        cwd=None,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=error,
-        awaited=True,
-    )
+    popen = _start(words, stdout=out, stderr=error, env=env, awaited=True)
     reader = None
     try:
         if log_file is not None:
@@ -287,20 +254,26 @@ def _log_lines(
 ) -> None:
     assert popen.stdout is not None  # noqa: S101 - narrowing for the type checker
     with popen.stdout, log_file.open("ab") as sink:
-        for raw in popen.stdout:
-            sink.write(raw)
-            sink.flush()
-            on_line(raw.decode(errors="replace").rstrip("\r\n"))
+        _hand_out(popen.stdout, sink, on_line)
+
+
+def _hand_out(source: IO[bytes], sink: IO[bytes], on_line: Callable[[str], None]) -> None:
+    """Write each line of *source* to *sink* as it comes, then call *on_line* with it."""
+    for raw in source:
+        sink.write(raw)
+        # Whoever follows the log sees the line no later than on_line does.
+        sink.flush()
+        on_line(raw.decode(errors="replace").rstrip("\r\n"))
 
 
 def _start(
     words: tuple[str, ...],
     *,
-    cwd: Path | None,
-    env: Mapping[str, str] | None,
-    stdin: int,
     stdout: int | IO[bytes] | None,
     stderr: int | IO[bytes] | None,
+    stdin: int = subprocess.DEVNULL,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     hint: str | None = None,
     awaited: bool = False,
@@ -374,25 +347,19 @@ def _stream(
     guard = threading.Timer(timeout_s, expire)
     guard.daemon = True
     guard.start()
-    collected: list[bytes] = []
+    kept = io.BytesIO()
     try:
         if popen.stdin is not None:
             popen.stdin.write(data or b"")
             popen.stdin.close()
-        for raw in popen.stdout:
-            if sink is not None:
-                sink.write(raw)
-                sink.flush()
-            else:
-                collected.append(raw)
-            on_line(raw.decode(errors="replace").rstrip("\r\n"))
+        _hand_out(popen.stdout, sink if sink is not None else kept, on_line)
         popen.wait()
     finally:
         guard.cancel()
         popen.stdout.close()
     if expired.is_set():
         raise subprocess.TimeoutExpired(popen.args, timeout_s)
-    return b"".join(collected)
+    return kept.getvalue()
 
 
 def _end_group(popen: subprocess.Popen[bytes], grace_s: float) -> None:
