@@ -210,10 +210,10 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def entries(self) -> Iterator[Entry]:
-        """List all entries, oldest use first."""
+    def entries(self, kind: str = "*") -> Iterator[Entry]:
+        """List the entries of a kind, all without one, oldest use first."""
         found: list[Entry] = []
-        for manifest in (self.root / "objects").glob(f"*/*/{MANIFEST}"):
+        for manifest in (self.root / "objects").glob(f"{kind}/*/{MANIFEST}"):
             path = manifest.parent
             with contextlib.suppress(OSError):
                 found.append(

@@ -263,7 +263,7 @@ class Templates:
     def _make_room(self, newest: str) -> None:
         """Drop the templates that were not used for longest, until the rest is within the limit."""
         limit = float(os.environ.get("HARNESS_TEMPLATES_GIB") or LIMIT_GIB)
-        entries = [entry for entry in self._store.entries() if entry.kind == _KIND]
+        entries = list(self._store.entries(_KIND))
         # The newest was used last: only a limit of nothing would drop it.
         for entry in to_prune(entries, max_gib=limit):
             if entry.key != newest:
