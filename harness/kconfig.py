@@ -7,13 +7,12 @@ a build, and afterwards says which dependency of a lost symbol is unmet.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,9 @@ from harness.fragment import Request, lost_requests, requested
 from harness.store import digest
 
 log = logging.getLogger(__name__)
+
+PROBE_S = 60.0
+"""Seconds for one of the programs that Kconfig files run."""
 
 CONFIG_S = 300.0
 """Seconds for one of make's configuration targets, the building of ``conf`` included."""
@@ -138,16 +140,54 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
     The properties ``modules`` (Linux 5.13) and ``transitional`` (6.18) are skipped, ``depends on
     A if B`` (7.1) is read, and int and hex symbols without a default are 0 as in the kernel's
     own ``scripts/kconfig/symbol.c``.
+
+    It keeps to itself what kconfiglib takes from the process, so that other threads are left
+    alone: variables come from *environment*, and its programs run in *directory*, where the
+    compiler probes of Kconfig leave files.
     """
 
-    def __init__(self, filename: str) -> None:
+    def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
+        self._environment = environment
+        self._directory = directory
         self._in_properties = 0
-        super().__init__(filename, warn=False)
+        super().__init__("Kconfig", warn=False)
         for symbol in self.unique_defined_syms:
             if symbol.orig_type in (kconfiglib.INT, kconfiglib.HEX):
                 zero = "0x0" if symbol.orig_type == kconfiglib.HEX else "0"
                 symbol.defaults.append((self._lookup_const_sym(zero), self.y))
         self._invalidate_all()
+
+    @property
+    def srctree(self) -> str:
+        return self._environment["srctree"]
+
+    @srctree.setter
+    def srctree(self, _of_the_process: str) -> None:
+        pass
+
+    @property
+    def _functions(self) -> dict[str, tuple[Any, int, int | None]]:
+        return self._own_functions
+
+    @_functions.setter
+    def _functions(self, functions: dict[str, tuple[Any, int, int | None]]) -> None:
+        self._own_functions = functions | {"shell": (_Kconfig._shell, 1, 1)}
+
+    def _shell(self, _function: str, line: str) -> str:
+        done = command.run(
+            ["sh", "-c", line],
+            cwd=self._directory,
+            env=self._environment,
+            timeout_s=PROBE_S,
+            check=False,
+        )
+        return " ".join(done.stdout.rstrip("\n").split("\n"))
+
+    def _fn_val(self, args: list[str]) -> Any:
+        name = args[0]
+        if name in self._environment and name not in self.variables:
+            return self._environment[name]
+        return super()._fn_val(args)
 
     def _parse_props(self, node: Any) -> None:
         self._in_properties += 1
@@ -201,34 +241,14 @@ def load_kconfig(tree: Path, arch: Architecture, config: Path | None = None) -> 
         "RUSTC_VERSION_TEXT": "",
         "PAHOLE_VERSION": "0",
     }
-    # The compiler probes of Kconfig leave files in the working directory.
-    absolute = config.resolve() if config is not None else None
-    with (
-        tempfile.TemporaryDirectory(prefix="harness-kconfig-") as scratch,
-        _surroundings(environment, Path(scratch)),
-    ):
+    with tempfile.TemporaryDirectory(prefix="harness-kconfig-") as scratch:
         try:
-            kconfig = _Kconfig("Kconfig")
-            if absolute is not None:
-                kconfig.load_config(str(absolute))
+            kconfig = _Kconfig(environment, Path(scratch))
+            if config is not None:
+                kconfig.load_config(str(config.resolve()))
         except (kconfiglib.KconfigError, OSError) as error:
             raise KconfigError(f"cannot read the Kconfig files of {tree}: {error}") from error
         return kconfig
-
-
-@contextlib.contextmanager
-def _surroundings(environment: dict[str, str], directory: Path) -> Iterator[None]:
-    saved = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        with contextlib.chdir(directory):
-            yield
-    finally:
-        for name, value in saved.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _version_text(compiler: str) -> str:

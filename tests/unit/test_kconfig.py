@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -291,6 +292,26 @@ def test_load_kconfig_broken_file_is_an_error(tree: Path) -> None:
         # kconfiglib leaves the file that it stumbles over open.
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+def test_load_kconfig_in_threads_changes_nothing_of_the_process(tree: Path) -> None:
+    """What probes see of it is theirs alone, so that trees are read, and others work, at once."""
+    probes = "".join(
+        f'\nconfig {name}\n\tstring\n\tdefault "$(shell,{line})"\n'
+        for name, line in (("WHERE", "pwd"), ("WHAT", "sleep 0.1; echo $SRCARCH; echo two"))
+    )
+    with (tree / "Kconfig").open("a") as file:
+        file.write(probes)
+    here, environment = Path.cwd(), dict(os.environ)
+    seen = set()
+    with ThreadPoolExecutor() as pool:
+        parsed = [pool.submit(load_kconfig, tree, X86_64) for _ in range(4)]
+        while not all(future.done() for future in parsed):
+            seen.add((Path.cwd(), os.environ == environment))
+    assert seen == {(here, True)}
+    values = [future.result().syms for future in parsed]
+    assert {syms["WHAT"].str_value for syms in values} == {"x86 two"}
+    assert len({syms["WHERE"].str_value for syms in values} - {str(here)}) == len(parsed)
 
 
 def test_load_kconfig_leaves_directory_and_environment_alone(
