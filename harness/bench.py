@@ -19,7 +19,8 @@ from harness.arch import architecture
 from harness.errors import InfrastructureError, InputError
 from harness.gauge import Gauge, Values, timed
 from harness.liveupdate import LiveUpdate, Memfd
-from harness.pipeline import Pipeline, settings_of
+from harness.pipeline import Pipeline
+from harness.settings import settings_of
 from harness.spec import DEFAULT_SERIES, Target
 from harness.template import Templates
 from harness.vm import VirtualMachine

@@ -29,8 +29,9 @@ from harness.errors import (
     KconfigError,
     SeriesError,
 )
-from harness.pipeline import Pipeline, Progress, settings_of, target_from_settings
+from harness.pipeline import Pipeline, Progress
 from harness.report import Boot, BootResult, Outcome, RunResults, TestResult, read_results
+from harness.settings import settings_of, target_from_settings
 from harness.spec import GUEST_TESTS_DIR, KNOWN_ISSUES_FILE, PROJECT_ROOT, Target
 from harness.store import Store, digest
 

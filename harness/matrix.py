@@ -8,7 +8,6 @@ Cells are run side by side; the tables are made of what they came to
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -23,40 +22,13 @@ from rich.text import Text
 from harness import command
 from harness.apply import AppliedSeries
 from harness.cell import Cell, CellResult, CellStatus, reproduce
-from harness.errors import ExitCode, SpecError
+from harness.errors import ExitCode
 from harness.expectation import Expected
 from harness.report import Boot, Outcome, TestResult
 from harness.spec import Target
 from harness.store import interrupted
 
 SCHEMA = 1
-
-
-def parse_positions(
-    text: str | None, last: int, usual: tuple[int, ...] | None = None
-) -> tuple[int, ...]:
-    """Read ``0..3,9,11``: positions in ascending order.
-
-    :param usual: what ``None`` stands for; all of them when that is ``None`` too.
-    :param last: the last position that there is.
-    :raises SpecError: when it is nothing of the kind, or names a position that there is not.
-    """
-    if text is None and usual is not None:
-        return usual
-    found: set[int] = set()
-    for word in (text if text is not None else f"0..{last}").split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*\.\.\s*(\d+))?\s*", word, re.ASCII)
-        if match is None:
-            raise SpecError(f"{word!r} is no position", hint="such as 0..11 or 0,5,9..11")
-        first = int(match.group(1))
-        end = int(match.group(2)) if match.group(2) else first
-        if first > end or end > last:
-            raise SpecError(
-                f"there are no positions {word.strip()}",
-                hint=f"positions run from 0 (no patch) to {last} (all)",
-            )
-        found |= set(range(first, end + 1))
-    return tuple(sorted(found))
 
 
 def make_cells(

@@ -29,18 +29,11 @@ from harness.errors import (
 )
 from harness.history import History
 from harness.html import write_report
-from harness.matrix import (
-    Complaint,
-    complaints,
-    exit_code,
-    make_cells,
-    parse_positions,
-    position_of,
-    run_cells,
-)
+from harness.matrix import Complaint, complaints, exit_code, make_cells, position_of, run_cells
 from harness.matrix import to_json as matrix_json
-from harness.pipeline import Pipeline, Progress, target_from_settings
+from harness.pipeline import Pipeline, Progress
 from harness.report import Outcome
+from harness.settings import parse_positions, target_from_settings
 from harness.source import git
 from harness.spec import DEFAULT_SERIES, load_profile
 from harness.store import Store

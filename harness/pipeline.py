@@ -10,7 +10,6 @@ import contextlib
 import functools
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -39,11 +38,9 @@ from harness.module import KMOD_PATH
 from harness.series import Series, read_series
 from harness.source import SourceTree, git, open_source
 from harness.spec import (
-    DEBIAN_LINUX_7_0,
     DEFAULT_SERIES,
     IMAGES_DIR,
     KMOD_DIR,
-    KernelSpec,
     MachineSpec,
     ProfileSpec,
     Target,
@@ -61,59 +58,6 @@ Progress = Callable[[str], None]
 
 SUPPORT = DEFAULT_SERIES / "support"
 """Commits under every position, whatever the series: the test module needs them."""
-
-
-def target_from_settings(setting: Callable[[str], str | None]) -> Target:
-    """Turn textual settings (``kernel``, ``base``, ``series``, ...) into a target.
-
-    :param setting: returns the value of a setting, ``None`` when it was not given.
-    :raises SpecError: when a value makes no sense.
-    """
-    path, base = setting("kernel"), setting("base")
-    if path is None and base is not None:
-        raise SpecError("--base goes with --kernel", hint="give the git tree that has it")
-    accel = setting("accel") or "auto"
-    if accel not in ("auto", "kvm", "tcg"):
-        raise SpecError(f"there is no accelerator {accel!r}", hint="known: auto, kvm, tcg")
-    series = setting("series") or str(DEFAULT_SERIES)
-    position, jobs = setting("position"), setting("jobs")
-    return Target(
-        kernel=KernelSpec(path=Path(path).expanduser().resolve(), base=base)
-        if path is not None
-        else KernelSpec(package=DEBIAN_LINUX_7_0),
-        series=None if series == "none" else series,
-        position=None if position in (None, "last") else _number(position, "position", least=0),
-        profile=setting("profile") or "default",
-        accel=accel,
-        arch=architecture().name,
-        jobs=None if jobs is None else _number(jobs, "jobs", least=1),
-        extra=tuple(Path(text) for text in (setting("extra") or "").split(os.pathsep) if text),
-    )
-
-
-def settings_of(target: Target) -> dict[str, str]:
-    """Turn a target into the settings that :func:`target_from_settings` makes it from."""
-    settings = {
-        "series": target.series if target.series is not None else "none",
-        "position": "last" if target.position is None else str(target.position),
-        "profile": target.profile,
-        "accel": target.accel,
-    }
-    if target.kernel.path is not None:
-        settings["kernel"] = str(target.kernel.path)
-    if target.kernel.base is not None:
-        settings["base"] = target.kernel.base
-    if target.jobs is not None:
-        settings["jobs"] = str(target.jobs)
-    if target.extra:
-        settings["extra"] = os.pathsep.join(str(path) for path in target.extra)
-    return settings
-
-
-def _number(text: str, name: str, *, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise SpecError(f"{name} must be a whole number from {least} on, not {text!r}")
-    return int(text)
 
 
 class Pipeline:

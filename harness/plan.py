@@ -12,12 +12,12 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 from typing import Any
 
 import yaml
 
 from harness.errors import SpecError
+from harness.settings import positions_text
 
 MAX_JOBS = 256
 """What GitHub makes of one matrix at most, see "Running variations of jobs in a workflow"."""
@@ -68,14 +68,6 @@ class Job:
         if self.results is not None:
             found["results"] = self.results
         return found
-
-
-def positions_text(positions: Iterable[int]) -> str:
-    """Return positions as ``--positions`` takes them: ``0..3,9``."""
-    ordered = sorted(set(positions))
-    starts = ordered[:1] + [b for a, b in pairwise(ordered) if b != a + 1]
-    ends = [a for a, b in pairwise(ordered) if b != a + 1] + ordered[-1:]
-    return ",".join(str(a) if a == b else f"{a}..{b}" for a, b in zip(starts, ends, strict=True))
 
 
 def make_jobs(

@@ -37,7 +37,6 @@ from harness.matrix import (
     HEADER,
     cell_line,
     make_cells,
-    parse_positions,
     position_of,
     print_tables,
     run_cells,
@@ -52,6 +51,7 @@ from harness.mutants import to_json as mutants_json
 from harness.mutants import to_markdown as mutants_markdown
 from harness.pace import Pace
 from harness.report import RunResults, read_results
+from harness.settings import parse_positions
 from harness.spec import MUTANTS_DIR, load_profile
 from harness.store import Store
 from harness.table import print_results

@@ -22,14 +22,8 @@ from harness.cli.options import (
     results_directory,
 )
 from harness.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
-from harness.matrix import (
-    complaints,
-    make_cells,
-    parse_positions,
-    position_of,
-    subjects_of,
-)
-from harness.pipeline import Pipeline, target_from_settings
+from harness.matrix import complaints, make_cells, position_of, subjects_of
+from harness.pipeline import Pipeline
 from harness.review import (
     TRACKING,
     Status,
@@ -41,6 +35,7 @@ from harness.review import (
     worst,
 )
 from harness.series import read_headings
+from harness.settings import parse_positions, target_from_settings
 from harness.spec import Target
 from harness.store import Store
 from harness.terminal import Ui

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.pipeline import Pipeline, target_from_settings
+from harness.pipeline import Pipeline
+from harness.settings import target_from_settings
 from harness.store import Store
 from harness.terminal import Ui
 

@@ -26,9 +26,9 @@ from harness.cli.options import (
 )
 from harness.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
 from harness.host import check_host
-from harness.matrix import parse_positions
 from harness.pace import Pace
 from harness.pipeline import Pipeline
+from harness.settings import parse_positions
 from harness.store import Store
 from harness.terminal import Ui
 from harness.timing import boot_stages, stage_table, update_stages

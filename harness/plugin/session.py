@@ -66,7 +66,8 @@ class Session:
     def pipeline(self) -> Pipeline:
         """The pipeline, made at its first use: unit tests never pay for it."""
         if self._pipeline is None:
-            from harness.pipeline import Pipeline, target_from_settings
+            from harness.pipeline import Pipeline
+            from harness.settings import target_from_settings
             from harness.store import Store
 
             # What ends a job in CI must end compilers and machines too, as Ctrl-C does.

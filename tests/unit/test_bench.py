@@ -34,7 +34,6 @@ from harness.figures import (
     write_tables,
 )
 from harness.gauge import GROUPS, Gauge, Values, choose, take
-from harness.pipeline import target_from_settings
 from harness.rivals import (
     VMTEST,
     find_vng,
@@ -43,6 +42,7 @@ from harness.rivals import (
     seconds_to_first_command,
     vng_argv,
 )
+from harness.settings import target_from_settings
 from harness.soak import Watch, private_temporary, soak_clones
 from harness.source import git
 from harness.spec import DEFAULT_SERIES, load_profile

@@ -34,9 +34,9 @@ from harness.bisect import (
 )
 from harness.cell import Cell, CellResult, CellStatus
 from harness.errors import InfrastructureError, InputError, SeriesError, SpecError
-from harness.pipeline import target_from_settings
 from harness.report import Outcome, RunResults, TestResult
 from harness.series import read_series
+from harness.settings import target_from_settings
 from harness.source import SourceTree, git
 from harness.spec import DEFAULT_SERIES
 

@@ -18,8 +18,8 @@ from harness.cell import (
     run_cell,
 )
 from harness.errors import InputError, SeriesError
-from harness.pipeline import target_from_settings
 from harness.plugin.options import OPTIONS
+from harness.settings import target_from_settings
 from harness.source import git
 from harness.spec import GUEST_TESTS_DIR, Target
 from harness.store import Store

@@ -14,14 +14,13 @@ from rich.console import Console
 
 from harness.apply import AppliedSeries, Position
 from harness.cell import Cell, CellBuild, CellResult, CellStatus
-from harness.errors import ExitCode, SeriesError, SpecError
+from harness.errors import ExitCode, SeriesError
 from harness.matrix import (
     HEADER,
     cell_line,
     complaints,
     exit_code,
     make_cells,
-    parse_positions,
     position_of,
     print_tables,
     run_cells,
@@ -29,8 +28,8 @@ from harness.matrix import (
     to_json,
     transitions,
 )
-from harness.pipeline import target_from_settings
 from harness.report import Boot, BootResult, Outcome, RunResults, TestResult
+from harness.settings import target_from_settings
 from harness.source import SourceTree
 
 SUBJECTS = {0: "base", **{number: f"mm: {number}" for number in range(1, 6)}}
@@ -89,36 +88,6 @@ def cell(
         seconds=30.0,
         cached=cached,
     )
-
-
-# -- positions -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (None, (0, 1, 2, 3, 4, 5)),
-        ("3", (3,)),
-        ("0..2", (0, 1, 2)),
-        ("5, 0,1..2", (0, 1, 2, 5)),
-        ("2,2..3", (2, 3)),
-    ],
-)
-def test_parse_positions(text: str | None, found: tuple[int, ...]) -> None:
-    assert parse_positions(text, 5) == found
-
-
-@pytest.mark.parametrize("text", ["", "x", "1..", "..2", "-1", "1.5", "1;2", "²"])
-def test_parse_positions_refuses_what_is_none(text: str) -> None:
-    with pytest.raises(SpecError, match="is no position"):
-        parse_positions(text, 5)
-
-
-@pytest.mark.parametrize("text", ["6", "4..6", "3..2"])
-def test_parse_positions_refuses_what_there_is_not(text: str) -> None:
-    with pytest.raises(SpecError, match="there are no positions") as caught:
-        parse_positions(text, 5)
-    assert "to 5 (all)" in (caught.value.hint or "")
 
 
 # -- running ---------------------------------------------------------------------------------

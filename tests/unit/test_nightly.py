@@ -23,8 +23,8 @@ from harness.nightly import (
     summary,
     to_json,
 )
-from harness.pipeline import target_from_settings
 from harness.report import Outcome, RunResults, TestResult
+from harness.settings import target_from_settings
 from harness.store import Store
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Settings become a target, and what makes no sense is refused before anything is done."""
+"""Stages are done when they are asked for, and know which patches the kernel under test has."""
 
 from __future__ import annotations
 
@@ -9,95 +9,16 @@ import pytest
 
 from harness.apply import AppliedSeries, Position
 from harness.errors import HarnessError, SpecError
-from harness.pipeline import Pipeline, settings_of, target_from_settings
+from harness.pipeline import Pipeline
 from harness.series import read_series
+from harness.settings import target_from_settings
 from harness.source import SourceTree, git
-from harness.spec import DEBIAN_LINUX_7_0, DEFAULT_SERIES, KernelSpec, Target
+from harness.spec import DEFAULT_SERIES, Target
 from harness.store import Store
 
 
 def target(**settings: str) -> Target:
     return target_from_settings(settings.get)
-
-
-def test_no_settings_is_the_shipped_series_on_its_kernel() -> None:
-    found = target()
-    assert found.kernel == KernelSpec(package=DEBIAN_LINUX_7_0)
-    assert (found.series, found.position) == (str(DEFAULT_SERIES), None)
-    assert (found.profile, found.accel, found.jobs) == ("default", "auto", None)
-
-
-def test_kernel_is_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert target(kernel="linux").kernel == KernelSpec(path=tmp_path / "linux")
-
-
-def test_kernel_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert target(kernel="~/linux").kernel.path == tmp_path / "linux"
-
-
-def test_base_goes_with_kernel() -> None:
-    assert target(kernel="/linux", base="v7.0").kernel.base == "v7.0"
-
-
-def test_base_without_kernel_is_refused() -> None:
-    with pytest.raises(SpecError, match="--base goes with --kernel"):
-        target(base="v7.0")
-
-
-def test_series_none_is_the_tree_as_it_is() -> None:
-    assert target(series="none").series is None
-
-
-@pytest.mark.parametrize(("text", "position"), [("0", 0), ("7", 7), ("07", 7), ("last", None)])
-def test_position(text: str, position: int | None) -> None:
-    assert target(position=text).position == position
-
-
-@pytest.mark.parametrize("name", ["position", "jobs"])
-@pytest.mark.parametrize("text", ["-1", "1.5", "seven", "", " ", "0x7", "²"])
-def test_number_that_is_none_is_refused(name: str, text: str) -> None:
-    with pytest.raises(SpecError, match=f"{name} must be a whole number"):
-        target(**{name: text})
-
-
-def test_jobs_of_none_at_all_is_refused() -> None:
-    with pytest.raises(SpecError, match="jobs"):
-        target(jobs="0")
-
-
-def test_jobs_last_is_refused() -> None:
-    with pytest.raises(SpecError, match="jobs"):
-        target(jobs="last")
-
-
-@pytest.mark.parametrize("accel", ["auto", "kvm", "tcg"])
-def test_accel(accel: str) -> None:
-    assert target(accel=accel).accel == accel
-
-
-def test_unknown_accel_names_the_known_ones() -> None:
-    with pytest.raises(SpecError, match="no accelerator 'hvf'") as caught:
-        target(accel="hvf")
-    assert caught.value.hint == "known: auto, kvm, tcg"
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"series": "none", "kernel": "/linux", "base": "v7.0", "accel": "tcg", "jobs": "3"},
-        {"position": "0", "profile": "debug", "extra": "/a.patch:/b.patch"},
-    ],
-)
-def test_settings_of_a_target_make_the_same_target(settings: dict[str, str]) -> None:
-    made = target(**settings)
-    assert target(**settings_of(made)) == made
-
-
-def test_extra_is_a_list_of_files() -> None:
-    assert target(extra="a.patch:/b.patch").extra == (Path("a.patch"), Path("/b.patch"))
 
 
 def test_pipeline_does_nothing_before_it_is_asked(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from harness.errors import SpecError
-from harness.matrix import parse_positions
-from harness.plan import Stage, make_jobs, positions_text, to_github, to_gitlab
+from harness.plan import Stage, make_jobs, to_github, to_gitlab
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,16 +27,6 @@ def harness(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
     )
-
-
-@pytest.mark.parametrize(
-    ("positions", "text"),
-    [((0,), "0"), ((0, 1, 2, 3), "0..3"), ((9, 0, 10, 5), "0,5,9..10"), ((), "")],
-)
-def test_positions_are_written_as_they_are_read(positions: tuple[int, ...], text: str) -> None:
-    assert positions_text(positions) == text
-    if positions:
-        assert parse_positions(text, 11) == tuple(sorted(positions))
 
 
 def test_kernels_are_built_once_for_a_profile() -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from harness.cell import Cell, CellBuild, CellResult, CellStatus
 from harness.errors import InputError, SeriesError
-from harness.pipeline import target_from_settings
 from harness.report import Boot, BootResult, Outcome, RunResults, TestResult
 from harness.review import (
     Status,
@@ -23,6 +22,7 @@ from harness.review import (
     worst,
 )
 from harness.series import read_headings, read_series
+from harness.settings import target_from_settings
 from harness.source import git
 from harness.spec import DEFAULT_SERIES
 
