@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from harness.accel import Accel, choose_accel, qemu_version
+from harness.accel import Accel, choose_accel
 from harness.apply import AppliedSeries, Position, apply_extra, apply_series
 from harness.arch import Architecture, architecture
 from harness.build import (
@@ -30,7 +27,6 @@ from harness.build import (
 from harness.build_log import new_warnings
 from harness.errors import SpecError
 from harness.fragment import fragments_of
-from harness.host import describe_host
 from harness.image import GuestKeys, Image, Initrd, build_image, guest_keys, payload_archive
 from harness.kconfig import KernelConfig, configure, explain
 from harness.machine import Memory
@@ -51,8 +47,6 @@ from harness.store import Store
 from harness.template import Templates
 from harness.vm import KERNEL_PATH, SELFTESTS_PATH, Saved, VirtualMachine
 from harness.worktree import object_tree, work_tree
-
-log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
 
@@ -192,9 +186,9 @@ class Pipeline:
         return self._builds[at.number]
 
     @property
-    def built(self) -> bool:
-        """Whether anything has been built or taken from the cache so far."""
-        return bool(self._builds)
+    def builds(self) -> Mapping[int, KernelBuild]:
+        """The kernels that were built or taken from the cache so far, by position."""
+        return self._builds
 
     def _localversion(self, at: Position) -> str:
         suffix = "" if self.profile.name == "default" else f"-{self.profile.name}"
@@ -240,6 +234,20 @@ class Pipeline:
                 progress=self._progress,
                 jobs=self.target.jobs,
             )
+
+    def new_warnings(self) -> tuple[str, ...] | None:
+        """Return the compiler warnings that the patches bring.
+
+        They are compared with position 0, with extra patches with the position without them;
+        ``None`` when that was never built.
+        """
+        base = self._own if self.extra else self.applied.positions[0]
+        if base.commit == self.position().commit:
+            return ()
+        found = cached_build(self.store, self._key(base))
+        if found is None:
+            return None
+        return tuple(str(w) for w in new_warnings(found.warnings, self.build().warnings))
 
     def _work_tree(self, at: Position) -> contextlib.AbstractContextManager[Path]:
         return work_tree(self.source, at.commit, self.store, profile=self.profile.name)
@@ -365,99 +373,3 @@ class Pipeline:
             accel=self.accel.name,
             timeout_scale=self.profile.timeout_scale * self.accel.timeout_scale,
         )
-
-    # -- saying what was done ----------------------------------------------------------------
-
-    def describe_series(self) -> dict[str, Any]:
-        """Return the ``series`` part of the results (``docs/results.md``)."""
-        applied, at = self.applied, self.position()
-        series = applied.series
-        return {
-            "name": series.name if series else None,
-            "title": series.title if series else None,
-            "origin": series.origin if series else None,
-            "position": at.number,
-            "total": applied.last,
-            "extra": [
-                {"subject": patch.subject, "file": series.origin}
-                for series in self.extra
-                for patch in series.patches
-            ],
-            "support": [
-                {
-                    "subject": item.subject,
-                    "reason": item.reason,
-                    "applied": item.applied,
-                    "why_left_out": item.why_left_out,
-                }
-                for item in applied.support
-            ],
-            "patches": [
-                {
-                    "position": p.number,
-                    "subject": p.subject,
-                    "commit": p.commit,
-                    "already": p.already,
-                }
-                for p in applied.positions[1:]
-            ],
-        }
-
-    def patchset(self) -> tuple[str, ...]:
-        """Return the SHA-256 of each patch between base and target, as git would mail it."""
-        base, commit = self.source.base, self.position().commit
-        words = ("rev-list", "--reverse", f"{base}..{commit}")
-        exported = ("format-patch", "--stdout", "-1", "--full-index", "--no-signature")
-        return tuple(
-            hashlib.sha256(git(self.source.repo, *exported, each).stdout.encode()).hexdigest()
-            for each in git(self.source.repo, *words).stdout.split()
-        )
-
-    def facts(self) -> dict[str, Any]:
-        """Return what the results say besides tests: kernel, series, profile, accel, machine."""
-        build, at = self.build(), self.position()
-        new = self.new_warnings()
-        return {
-            "kernel": {
-                "version": self.source.version,
-                "label": self.source.label,
-                "base": self.source.base,
-                "commit": at.commit,
-                "patchset": list(self.patchset()),
-                "release": build.release,
-                "build_seconds": 0.0 if build.cached else round(build.seconds, 1),
-                "cached": build.cached,
-                "warnings": len(build.warnings),
-                "new_warnings": None if new is None else list(new),
-                "toolchain": self.toolchain.compiler,
-                "config": str(build.config),
-            },
-            "series": self.describe_series(),
-            "profile": self.profile.name,
-            "accel": self.accel.name,
-            "machine": {
-                "arch": build.arch,
-                "qemu": qemu_version(self.arch),
-                "accel_reason": self.accel.reason,
-                "memory_mib": self.profile.memory_mib,
-                "cpus": self.profile.cpus,
-                "cmdline": list(self.profile.cmdline),
-                "image": self.image(build).key,
-                "host": describe_host(),
-            },
-            "builds": {str(number): build.key for number, build in sorted(self._builds.items())},
-        }
-
-    def new_warnings(self) -> tuple[str, ...] | None:
-        """Return the compiler warnings that the patches bring.
-
-        They are compared with position 0, with extra patches with the position without them;
-        ``None`` when that was never built.
-        """
-        base = self._own if self.extra else self.applied.positions[0]
-        if base.commit == self.position().commit:
-            return ()
-        found = cached_build(self.store, self._key(base))
-        if found is None:
-            return None
-        return tuple(str(w) for w in new_warnings(found.warnings, self.build().warnings))

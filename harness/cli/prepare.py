@@ -28,6 +28,7 @@ from harness.errors import BuildError, ExitCode, InputError, KconfigError, Serie
 from harness.host import check_host
 from harness.pace import Pace
 from harness.pipeline import Pipeline
+from harness.provenance import describe_series, facts_of
 from harness.settings import parse_positions
 from harness.store import Store
 from harness.terminal import Ui
@@ -127,7 +128,7 @@ def _fetch(args: argparse.Namespace, ui: Ui) -> int:
             "label": source.label,
             "base": source.base,
             "repo": str(source.repo),
-            "series": pipeline.describe_series(),
+            "series": describe_series(pipeline),
         },
     )
     return int(ExitCode.PASSED)
@@ -169,7 +170,7 @@ def _build(args: argparse.Namespace, ui: Ui) -> int:
 def _build_one(pipeline: Pipeline, ui: Ui) -> dict[str, Any]:
     build = pipeline.build()
     image = pipeline.image(build)
-    facts = pipeline.facts()
+    facts = facts_of(pipeline)
     how = "from the cache" if build.cached else f"built in {build.seconds:.0f} s"
     ui.line(Text(f"kernel {build.release} ({how}): {build.image}"))
     ui.line(Text(f"image {image.size_bytes / 1e6:.1f} MB: {image.initrd}"))

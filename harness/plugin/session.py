@@ -84,10 +84,12 @@ class Session:
 
     def evidence(self) -> dict[str, Any] | None:
         """Return what goes into the results besides the tests; ``None`` without a kernel."""
-        if self._pipeline is None or not self._pipeline.built:
+        if self._pipeline is None or not self._pipeline.builds:
             return None
+        from harness.provenance import facts_of
+
         try:
-            facts = self._pipeline.facts()
+            facts = facts_of(self._pipeline)
         except HarnessError:
             # The run ended on this very error; it has been said.
             return None

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What results say of what was under test; nothing is compiled or booted here."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.accel import Accel
+from harness.apply import AppliedSeries, Position, SupportPatch
+from harness.build import KernelBuild, Toolchain
+from harness.image import Image
+from harness.pipeline import Pipeline
+from harness.provenance import describe_series, facts_of
+from harness.report import RunResults, read_results
+from harness.settings import target_from_settings
+from harness.source import SourceTree, git
+from harness.store import Store
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """Return a pipeline that has been through its stages: two patches, and the first applied."""
+    monkeypatch.setattr("harness.provenance.qemu_version", lambda _arch: "7.2.22")
+    repo = tmp_path / "linux"
+    git(tmp_path, "init", "-q", repo)
+    commits = []
+    for subject in ("base", "mm: one", "mm: two"):
+        (repo / "mm.c").write_text(f"{subject}\n")
+        git(repo, "add", ".")
+        words = ("-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-q", "-m")
+        git(repo, *words, subject)
+        commits.append(git(repo, "rev-parse", "HEAD").stdout.strip())
+    source = SourceTree(repo=repo, base=commits[0], tree="", version="7.0", label="", lock="")
+    build = KernelBuild(
+        directory=tmp_path / "build",
+        arch="x86_64",
+        profile="default",
+        commit=commits[1],
+        tree="",
+        release="7.0-p01",
+        warnings=(),
+        seconds=20.0,
+        cached=True,
+        key="b" * 64,
+    )
+    made = Pipeline(target_from_settings({"position": "1"}.get), Store(tmp_path / "cache"), print)
+    vars(made).update(
+        source=source,
+        applied=AppliedSeries(
+            source=source,
+            series=None,
+            support=(SupportPatch(subject="s", reason="r", applied=False, why_left_out="w"),),
+            positions=tuple(
+                Position(number=n, subject=f"mm: {n}", commit=commit, tree="")
+                for n, commit in enumerate(commits)
+            ),
+        ),
+        toolchain=Toolchain(compiler="gcc 12", linker="ld 2.40", ccache=False),
+        accel=Accel(name="tcg", reason="there is no /dev/kvm"),
+        _builds={1: build},
+        _images={build.key: Image(initrd=tmp_path / "initrd", size_bytes=1, key="i" * 64)},
+    )
+    return made
+
+
+def test_facts_are_what_results_are_made_of(pipeline: Pipeline, tmp_path: Path) -> None:
+    facts = facts_of(pipeline)
+    path = tmp_path / "results.json"
+    RunResults(**facts, tests=(), live_updates=(), seconds=1.0).write(path)
+    kernel = read_results(path).kernel
+    assert (kernel["release"], kernel["build_seconds"]) == ("7.0-p01", 0.0)
+    # Position 0 was never built.
+    assert kernel["new_warnings"] is None
+    assert facts["builds"] == {"1": "b" * 64}
+    named = set(re.findall(r'"(\w+)"', DOCUMENT.read_text()))
+    parts = (facts["kernel"], facts["series"], facts["machine"])
+    assert {key for part in parts for key in part} - named == set()
+
+
+def test_patchset_has_each_patch_up_to_the_position(pipeline: Pipeline) -> None:
+    (patch,) = facts_of(pipeline)["kernel"]["patchset"]
+    assert re.fullmatch("[0-9a-f]{64}", patch)
+
+
+def test_series_is_described_whole_whatever_is_applied(pipeline: Pipeline) -> None:
+    found = describe_series(pipeline)
+    assert (found["position"], found["total"]) == (1, 2)
+    assert [patch["position"] for patch in found["patches"]] == [1, 2]
+    assert found["support"] == [
+        {"subject": "s", "reason": "r", "applied": False, "why_left_out": "w"}
+    ]
+    assert json.loads(json.dumps(found)) == found
