@@ -19,7 +19,7 @@ from typing import Any
 import filelock
 
 from harness.apply import AppliedSeries
-from harness.cell import Cell, CellResult, CellStatus, inputs_of, run_cell
+from harness.cell import Cell, CellResult, CellStatus, inputs_of
 from harness.errors import (
     ExitCode,
     HarnessError,
@@ -27,6 +27,7 @@ from harness.errors import (
     InputError,
     SpecError,
 )
+from harness.executor import run_cell
 from harness.history import History
 from harness.html import write_report
 from harness.matrix import Complaint, complaints, exit_code, make_cells, position_of, run_cells

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.text import Text
 
 from harness import command
-from harness.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment, run_cell
+from harness.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment
 from harness.cli.options import (
     MATRIX_PROFILES,
     OUTPUT,
@@ -31,6 +31,7 @@ from harness.cli.options import (
 from harness.coverage import counted, merge, percent, print_coverage, read_coverage, read_reasons
 from harness.coverage import to_json as coverage_json
 from harness.errors import ExitCode, HarnessError, InfrastructureError
+from harness.executor import run_cell
 from harness.history import History
 from harness.html import write_report
 from harness.matrix import (

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from harness.cell import Cell, CellResult, run_cell
+from harness.cell import Cell, CellResult
 from harness.cli.options import (
     PLACE,
     PROFILE,
@@ -22,6 +22,7 @@ from harness.cli.options import (
     results_directory,
 )
 from harness.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
+from harness.executor import run_cell
 from harness.matrix import complaints, make_cells, position_of, subjects_of
 from harness.pipeline import Pipeline
 from harness.review import (

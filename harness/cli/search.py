@@ -24,7 +24,7 @@ from harness.bisect import (
     step_line,
 )
 from harness.bisect import to_json as bisect_json
-from harness.cell import Cell, CellResult, CellStatus, run_cell
+from harness.cell import Cell, CellResult, CellStatus
 from harness.cli.options import (
     OUTPUT,
     PLACE,
@@ -37,6 +37,7 @@ from harness.cli.options import (
     write_json,
 )
 from harness.errors import ExitCode, InfrastructureError, InputError
+from harness.executor import run_cell
 from harness.html import write_report
 from harness.pace import Pace
 from harness.pipeline import Pipeline

@@ -1,28 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A cell's command lines, and what is made of what became of it; no kernel runs here."""
+"""A cell's command lines; nothing is run here."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
-from harness.cell import (
-    Cell,
-    CellStatus,
-    function_of,
-    pytest_argv,
-    pytest_environment,
-    reproduce,
-    run_cell,
-)
-from harness.errors import InputError, SeriesError
+from harness.cell import Cell, function_of, pytest_argv, pytest_environment, reproduce
+from harness.errors import InputError
 from harness.plugin.options import OPTIONS
 from harness.settings import target_from_settings
-from harness.source import git
 from harness.spec import GUEST_TESTS_DIR, Target
-from harness.store import Store
 
 TEST = "test_module.py::test_idle_module_can_be_unloaded[0]"
 
@@ -33,9 +22,6 @@ def target(**settings: str) -> Target:
 
 def argv(cell: Cell) -> list[str]:
     return [str(word) for word in pytest_argv(cell, Path("/results"))]
-
-
-# -- command lines ---------------------------------------------------------------------------
 
 
 def test_argv_says_everything_about_the_target() -> None:
@@ -110,64 +96,3 @@ def test_reproduce_names_tree_series_and_extra_patches() -> None:
 )
 def test_function_of_a_subtest(test_id: str, function: str) -> None:
     assert function_of(test_id) == function
-
-
-# -- running ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def kernel(tmp_path: Path) -> Path:
-    """A git tree that passes for a kernel until somebody compiles it."""
-    path = tmp_path / "linux"
-    (path / "kernel" / "liveupdate").mkdir(parents=True)
-    (path / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 1\n")
-    (path / "Kconfig").write_text("\n")
-    (path / "kernel/liveupdate/kexec_handover.c").write_text(
-        "EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);\nkasan_unpoison_vmalloc(x);\n"
-    )
-    git(tmp_path, "init", "-q", path)
-    git(path, "add", ".")
-    git(path, "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "base")
-    return path
-
-
-PATCH = """\
-From: A <a@example.com>
-Subject: [PATCH] mm: absent
-
----
-diff --git a/mm/absent.c b/mm/absent.c
---- a/mm/absent.c
-+++ b/mm/absent.c
-@@ -1 +1 @@
--a
-+b
-"""
-
-
-def run(tmp_path: Path, made: Target) -> tuple[CellStatus, str, Path | None]:
-    made = dataclasses.replace(made, accel="tcg")
-    cell = Cell(target=made, tests=(TEST,))
-    store, directory = Store(tmp_path / "cache"), tmp_path / "results"
-    done = run_cell(cell, store=store, directory=directory, progress=lambda _text: None)
-    assert (done.tests, done.results, done.boot) == ((), None, None)
-    return done.status, done.message, done.log
-
-
-def test_series_that_does_not_apply_is_told_apart(tmp_path: Path, kernel: Path) -> None:
-    (tmp_path / "x.patch").write_text(PATCH)
-    made = target(kernel=str(kernel), series="none", extra=str(tmp_path / "x.patch"))
-    status, message, _ = run(tmp_path, made)
-    assert status is CellStatus.NOT_APPLIED
-    assert 'extra patch "mm: absent"' in message
-
-
-def test_tree_that_cannot_be_configured_is_told_apart(tmp_path: Path, kernel: Path) -> None:
-    status, message, _ = run(tmp_path, target(kernel=str(kernel), series="none"))
-    assert status is CellStatus.NOT_BUILT
-    assert "there is no symbol CONFIG_64BIT in this kernel" in message
-
-
-def test_position_that_is_not_there_is_bad_input(tmp_path: Path, kernel: Path) -> None:
-    with pytest.raises(SeriesError, match="no position 3"):
-        run(tmp_path, target(kernel=str(kernel), series="none", position="3"))

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How far a cell comes that does not come to its tests; no kernel runs here."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from harness.cell import Cell, CellStatus
+from harness.errors import SeriesError
+from harness.executor import run_cell
+from harness.settings import target_from_settings
+from harness.source import git
+from harness.spec import Target
+from harness.store import Store
+
+TEST = "test_module.py::test_idle_module_can_be_unloaded[0]"
+
+
+def target(**settings: str) -> Target:
+    return target_from_settings(settings.get)
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    """A git tree that passes for a kernel until somebody compiles it."""
+    path = tmp_path / "linux"
+    (path / "kernel" / "liveupdate").mkdir(parents=True)
+    (path / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 1\n")
+    (path / "Kconfig").write_text("\n")
+    (path / "kernel/liveupdate/kexec_handover.c").write_text(
+        "EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);\nkasan_unpoison_vmalloc(x);\n"
+    )
+    git(tmp_path, "init", "-q", path)
+    git(path, "add", ".")
+    git(path, "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "base")
+    return path
+
+
+PATCH = """\
+From: A <a@example.com>
+Subject: [PATCH] mm: absent
+
+---
+diff --git a/mm/absent.c b/mm/absent.c
+--- a/mm/absent.c
++++ b/mm/absent.c
+@@ -1 +1 @@
+-a
++b
+"""
+
+
+def run(tmp_path: Path, made: Target) -> tuple[CellStatus, str, Path | None]:
+    made = dataclasses.replace(made, accel="tcg")
+    cell = Cell(target=made, tests=(TEST,))
+    store, directory = Store(tmp_path / "cache"), tmp_path / "results"
+    done = run_cell(cell, store=store, directory=directory, progress=lambda _text: None)
+    assert (done.tests, done.results, done.boot) == ((), None, None)
+    return done.status, done.message, done.log
+
+
+def test_series_that_does_not_apply_is_told_apart(tmp_path: Path, kernel: Path) -> None:
+    (tmp_path / "x.patch").write_text(PATCH)
+    made = target(kernel=str(kernel), series="none", extra=str(tmp_path / "x.patch"))
+    status, message, _ = run(tmp_path, made)
+    assert status is CellStatus.NOT_APPLIED
+    assert 'extra patch "mm: absent"' in message
+
+
+def test_tree_that_cannot_be_configured_is_told_apart(tmp_path: Path, kernel: Path) -> None:
+    status, message, _ = run(tmp_path, target(kernel=str(kernel), series="none"))
+    assert status is CellStatus.NOT_BUILT
+    assert "there is no symbol CONFIG_64BIT in this kernel" in message
+
+
+def test_position_that_is_not_there_is_bad_input(tmp_path: Path, kernel: Path) -> None:
+    with pytest.raises(SeriesError, match="no position 3"):
+        run(tmp_path, target(kernel=str(kernel), series="none", position="3"))
