@@ -177,6 +177,31 @@ def function_of(test_id: str) -> str:
     return match.group() if match else test_id
 
 
+def find_test(text: str) -> str:
+    """Return the id below ``tests/guest`` of a test that is named by id, path or function.
+
+    :raises InputError: when there is none, or more than one.
+    """
+    if "::" in text:
+        test_id = text.partition("tests/guest/")[2] or text
+        if not (GUEST_TESTS_DIR / test_id.partition("::")[0]).is_file():
+            raise InputError(f"there is no test {text!r}", hint="such as test_x.py::test_y[0]")
+        return test_id
+    name = re.escape(text.partition("[")[0])
+    files = [
+        path
+        for path in sorted(GUEST_TESTS_DIR.rglob("test_*.py"))
+        if re.search(rf"^def {name}\(", path.read_text(), re.M)
+    ]
+    if len(files) != 1:
+        several = ", ".join(path.name for path in files)
+        raise InputError(
+            f"there is no test {text!r}" if not files else f"{text!r} is in {several}",
+            hint="such as test_x.py::test_y[0]",
+        )
+    return f"{files[0].relative_to(GUEST_TESTS_DIR)}::{text}"
+
+
 def own_paths(words: tuple[str, ...]) -> list[Path]:
     """Return the files and directories among pytest's arguments."""
     paths = (Path(word.partition("::")[0]) for word in words)

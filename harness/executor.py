@@ -57,7 +57,7 @@ _NOT_JUDGING = {
     *("bench", "bisect", "cell", "cli", "coverage", "executor", "history", "html", "matrix"),
     *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),
     *("mutants", "nightly", "pace", "plan", "review", "table", "terminal"),
-    *("figures", "gauge", "rivals", "soak", "timing"),
+    *("figures", "gauge", "judgement", "rivals", "soak", "timing"),
     *("__init__", "__main__"),
 }
 

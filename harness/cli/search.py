@@ -9,22 +9,16 @@ import json
 from pathlib import Path
 
 from harness.bisect import (
-    BAD_ON,
-    Judgement,
     Point,
     Step,
-    Verdict,
     bisect,
-    cell_for,
     commit_points,
-    find_test,
     position_points,
     print_bisection,
-    run_tries,
     step_line,
 )
 from harness.bisect import to_json as bisect_json
-from harness.cell import Cell, CellResult, CellStatus
+from harness.cell import Cell, CellResult, CellStatus, find_test
 from harness.cli.options import (
     OUTPUT,
     PLACE,
@@ -39,6 +33,7 @@ from harness.cli.options import (
 from harness.errors import ExitCode, InfrastructureError, InputError
 from harness.executor import run_cell
 from harness.html import write_report
+from harness.judgement import BAD_ON, Judgement, Verdict, cell_for, run_tries
 from harness.pace import Pace
 from harness.pipeline import Pipeline
 from harness.spec import Target

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The search and its verdicts; the cells here are made up, none was run."""
+"""The search for the first patch with another verdict; the cells are made up, none was run."""
 
 from __future__ import annotations
 
@@ -11,39 +11,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cells import TARGET, TEST, result
 from rich.console import Console
 
 from harness.apply import AppliedSeries, Position
 from harness.bisect import (
     Bisection,
-    Judgement,
     Point,
     Step,
-    Verdict,
     bisect,
-    cell_for,
     commit_points,
-    find_test,
-    judge,
     narrow,
     position_points,
     print_bisection,
-    run_tries,
     step_line,
     to_json,
 )
-from harness.cell import Cell, CellResult, CellStatus
+from harness.cell import CellStatus
 from harness.errors import InfrastructureError, InputError, SeriesError, SpecError
-from harness.report import Outcome, RunResults, TestResult
+from harness.judgement import Judgement, Verdict, judge
 from harness.series import read_series
-from harness.settings import target_from_settings
 from harness.source import SourceTree, git
 from harness.spec import DEFAULT_SERIES
 
 PASSES, FAILS, NONE = Verdict.PASSES, Verdict.FAILS, Verdict.NONE
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
-TARGET = target_from_settings(lambda _name: None)
-TEST = "test_module.py::test_x"
 
 
 def opposite(verdict: Verdict) -> Verdict:
@@ -96,157 +88,6 @@ def test_search_with_one_skipped_takes_its_neighbour() -> None:
     candidates, asked = search(12, 10, FAILS, frozenset({5}))
     assert list(candidates) == [10]
     assert asked[:2] == [5, 4]
-
-
-# -- the verdict -----------------------------------------------------------------------------
-
-
-def result(
-    *tests: tuple[str, str], status: CellStatus = CellStatus.TESTED, cached: bool = False
-) -> CellResult:
-    results = RunResults(
-        kernel={},
-        series={},
-        profile="default",
-        accel="tcg",
-        machine={},
-        tests=tuple(
-            TestResult(
-                id=name,
-                outcome=Outcome(outcome),
-                seconds=1.0,
-                message="" if outcome == "passed" else "this is why\nat length",
-                splats=("BUG: x",) if outcome == "crashed" else (),
-                console="console/x.log",
-            )
-            for name, outcome in tests
-        ),
-        live_updates=(),
-        seconds=1.0,
-    )
-    tested = status is CellStatus.TESTED
-    return CellResult(
-        cell=Cell(target=dataclasses.replace(TARGET, position=3), tests=(TEST,), judge="desired"),
-        status=status,
-        message="" if tested else "this is why",
-        log=None if tested else Path("/results/build.log"),
-        build=None,
-        boot=None,
-        results=results if tested else None,
-        directory=Path("/results"),
-        seconds=4.0,
-        cached=cached,
-    )
-
-
-@pytest.mark.parametrize(
-    ("outcome", "verdict"),
-    [
-        ("passed", PASSES),
-        ("failed", FAILS),
-        ("crashed", FAILS),
-        ("error", NONE),
-        ("skipped", NONE),
-    ],
-)
-def test_verdict_of_an_outcome(outcome: str, verdict: Verdict) -> None:
-    found = judge(result((TEST, outcome)), [TEST])
-    assert found.verdict is verdict
-    assert found.reason == ("" if verdict is PASSES else f"{outcome}: this is why")
-
-
-@pytest.mark.parametrize(
-    ("status", "bad_on", "verdict"),
-    [
-        (CellStatus.NOT_APPLIED, ["build", "boot"], NONE),
-        (CellStatus.NOT_BUILT, [], NONE),
-        (CellStatus.NOT_BUILT, ["boot"], NONE),
-        (CellStatus.NOT_BUILT, ["build"], FAILS),
-        (CellStatus.NOT_BOOTED, [], NONE),
-        (CellStatus.NOT_BOOTED, ["build"], NONE),
-        (CellStatus.NOT_BOOTED, ["boot"], FAILS),
-        (CellStatus.ERROR, ["build", "boot"], NONE),
-    ],
-)
-def test_verdict_without_tests(status: CellStatus, bad_on: list[str], verdict: Verdict) -> None:
-    found = judge(result(status=status), [TEST], bad_on)
-    assert (found.verdict, found.reason) == (verdict, f"{status.value}: this is why")
-
-
-def test_verdict_of_several_tests_is_the_worst() -> None:
-    both = result(("a.py::x", "passed"), ("a.py::y", "failed"), ("a.py::z", "error"))
-    assert judge(both, ["a.py::x"]).verdict is PASSES
-    assert judge(both, ["a.py::x", "a.py::z"]).verdict is NONE
-    assert judge(both, ["a.py::z", "a.py::x", "a.py::y"]).verdict is FAILS
-
-
-def test_verdict_of_a_test_covers_its_parameters_and_cases_only() -> None:
-    some = result(("a.py::x[1]", "passed"), ("a.py::x[2]", "failed"), ("a.py::xy", "failed"))
-    assert judge(some, ["a.py::x"]).verdict is FAILS
-    assert judge(some, ["a.py::x[1]"]).verdict is PASSES
-    cases = result(("a.py::x", "passed"), ("a.py::x::case", "failed"))
-    assert judge(cases, ["a.py::x"]).verdict is FAILS
-    assert judge(cases, ["a.py::x::case"]).verdict is FAILS
-
-
-def test_test_that_did_not_run_is_no_verdict() -> None:
-    found = judge(result(("a.py::x", "passed")), ["a.py::x", "a.py::y"])
-    assert (found.verdict, found.reason) == (NONE, "a.py::y did not run")
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "verdict", "ran"),
-    [
-        (["passed", "passed", "passed"], PASSES, 3),
-        (["passed", "failed", "passed"], FAILS, 2),
-        (["error", "passed", "failed"], FAILS, 3),
-        (["passed", "error", "passed"], NONE, 3),
-    ],
-)
-def test_tries(outcomes: list[str], verdict: Verdict, ran: int) -> None:
-    numbers: list[int] = []
-
-    def run(_cell: Cell, number: int) -> CellResult:
-        numbers.append(number)
-        return result((TEST, outcomes[number - 1]))
-
-    found = run_tries(cell_for(TARGET, [TEST]), [TEST], tries=3, bad_on=(), run=run)
-    assert (found.verdict, numbers) == (verdict, list(range(1, ran + 1)))
-
-
-def test_kernel_that_does_not_build_is_tried_once() -> None:
-    numbers: list[int] = []
-
-    def run(_cell: Cell, number: int) -> CellResult:
-        numbers.append(number)
-        return result(status=CellStatus.NOT_BUILT)
-
-    run_tries(cell_for(TARGET, [TEST]), [TEST], tries=3, bad_on=(), run=run)
-    assert numbers == [1]
-
-
-def test_cell_asks_for_what_the_test_desires() -> None:
-    made = cell_for(TARGET, ["a.py::x::case", "a.py::x::other"], "quiet")
-    assert (made.tests, made.judge, made.cmdline) == (("a.py::x",), "desired", "quiet")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "test_module.py::test_idle_module_can_be_unloaded[0]",
-        "tests/guest/test_module.py::test_idle_module_can_be_unloaded[0]",
-        "/somewhere/tests/guest/test_module.py::test_idle_module_can_be_unloaded[0]",
-        "test_idle_module_can_be_unloaded[0]",
-    ],
-)
-def test_find_test(text: str) -> None:
-    assert find_test(text) == "test_module.py::test_idle_module_can_be_unloaded[0]"
-
-
-@pytest.mark.parametrize("text", ["test_absent", "test_absent.py::test_x", "idle_module", ""])
-def test_find_test_that_is_not_there(text: str) -> None:
-    with pytest.raises(InputError, match="there is no test"):
-        find_test(text)
 
 
 # -- bisecting -------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cell import Cell, function_of, pytest_argv, pytest_environment, reproduce
+from harness.cell import Cell, find_test, function_of, pytest_argv, pytest_environment, reproduce
 from harness.errors import InputError
 from harness.plugin.options import OPTIONS
 from harness.settings import target_from_settings
@@ -96,3 +96,22 @@ def test_reproduce_names_tree_series_and_extra_patches() -> None:
 )
 def test_function_of_a_subtest(test_id: str, function: str) -> None:
     assert function_of(test_id) == function
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "test_module.py::test_idle_module_can_be_unloaded[0]",
+        "tests/guest/test_module.py::test_idle_module_can_be_unloaded[0]",
+        "/somewhere/tests/guest/test_module.py::test_idle_module_can_be_unloaded[0]",
+        "test_idle_module_can_be_unloaded[0]",
+    ],
+)
+def test_find_test(text: str) -> None:
+    assert find_test(text) == "test_module.py::test_idle_module_can_be_unloaded[0]"
+
+
+@pytest.mark.parametrize("text", ["test_absent", "test_absent.py::test_x", "idle_module", ""])
+def test_find_test_that_is_not_there(text: str) -> None:
+    with pytest.raises(InputError, match="there is no test"):
+        find_test(text)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Cells as if they had been run, for what is made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from harness.cell import Cell, CellResult, CellStatus
+from harness.report import Outcome, RunResults, TestResult
+from harness.settings import target_from_settings
+
+TARGET = target_from_settings(lambda _name: None)
+TEST = "test_module.py::test_x"
+
+
+def result(
+    *tests: tuple[str, str], status: CellStatus = CellStatus.TESTED, cached: bool = False
+) -> CellResult:
+    results = RunResults(
+        kernel={},
+        series={},
+        profile="default",
+        accel="tcg",
+        machine={},
+        tests=tuple(
+            TestResult(
+                id=name,
+                outcome=Outcome(outcome),
+                seconds=1.0,
+                message="" if outcome == "passed" else "this is why\nat length",
+                splats=("BUG: x",) if outcome == "crashed" else (),
+                console="console/x.log",
+            )
+            for name, outcome in tests
+        ),
+        live_updates=(),
+        seconds=1.0,
+    )
+    tested = status is CellStatus.TESTED
+    return CellResult(
+        cell=Cell(target=dataclasses.replace(TARGET, position=3), tests=(TEST,), judge="desired"),
+        status=status,
+        message="" if tested else "this is why",
+        log=None if tested else Path("/results/build.log"),
+        build=None,
+        boot=None,
+        results=results if tested else None,
+        directory=Path("/results"),
+        seconds=4.0,
+        cached=cached,
+    )
