@@ -56,7 +56,7 @@ _NOT_JUDGING = {
     *("image", "kconfig", "kmod", "selftests", "series", "source", "store", "worktree"),
     *("bench", "bisect", "cell", "cli", "coverage", "executor", "history", "html", "matrix"),
     *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),
-    *("mutants", "nightly", "pace", "plan", "review", "table", "terminal"),
+    *("mutants", "nightly", "nightly_summary", "pace", "plan", "review", "table", "terminal"),
     *("figures", "gauge", "judgement", "rivals", "soak", "timing"),
     *("__init__", "__main__"),
 }

@@ -37,8 +37,8 @@ from harness.kcidb import KINDS, ORIGIN, to_kcidb, validate
 from harness.markdown import to_markdown
 from harness.matrix import cell_line
 from harness.nightly import nightly_code, only_one, read_nightly, run_nightly
-from harness.nightly import summary as nightly_summary
-from harness.nightly import to_json as nightly_json
+from harness.nightly_summary import summary as nightly_summary
+from harness.nightly_summary import to_json as nightly_json
 from harness.pace import Pace
 from harness.plan import Stage, make_jobs, to_github, to_gitlab
 from harness.settings import parse_positions

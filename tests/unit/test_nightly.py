@@ -12,17 +12,8 @@ import pytest
 from harness.cell import Cell, CellResult, CellStatus
 from harness.errors import ExitCode, InfrastructureError, SpecError
 from harness.html import render
-from harness.nightly import (
-    WIDTH,
-    NightlyKernel,
-    Part,
-    _fetched,
-    nightly_code,
-    only_one,
-    read_nightly,
-    summary,
-    to_json,
-)
+from harness.nightly import NightlyKernel, Part, _fetched, nightly_code, only_one, read_nightly
+from harness.nightly_summary import WIDTH, summary, to_json
 from harness.report import Outcome, RunResults, TestResult
 from harness.settings import target_from_settings
 from harness.store import Store
