@@ -113,15 +113,9 @@ def _of_run(path: Path) -> Kernel:
         wrong=tuple(
             (f"{test.id}: {test.outcome}: {_first_line(test.message)}", "")
             for test in results.tests
-            if _is_wrong(test, results.judge)
+            if test.is_bad(results.judge) or test.outcome is Outcome.ERROR
         ),
     )
-
-
-def _is_wrong(test: TestResult, judge: str) -> bool:
-    if judge == "expected":
-        return test.unexpected
-    return test.outcome in (Outcome.FAILED, Outcome.CRASHED, Outcome.ERROR)
 
 
 def _of_matrix(path: Path) -> tuple[Kernel, ...]:

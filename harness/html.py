@@ -22,7 +22,6 @@ from harness.errors import SpecError
 from harness.html_columns import (
     Column,
     detail_id,
-    is_bad,
     mark_of,
     matrix_columns,
     plural,
@@ -161,7 +160,7 @@ def _extras(directory: Path) -> dict[str, Any]:
 def _run_page(directory: Path) -> dict[str, Any]:
     results = read_results(directory / "results.json")
     column = run_column(results, directory)
-    bad = sum(is_bad(test, results.judge) for test in results.tests)
+    bad = sum(test.is_bad(results.judge) for test in results.tests)
     errors = sum(test.outcome is Outcome.ERROR for test in results.tests)
     patches = [
         {"position": 0, "subject": "base", "already": False},
@@ -187,7 +186,7 @@ def _run_page(directory: Path) -> dict[str, Any]:
                 "link": detail_id(column.id, test.id),
             }
             for test in results.tests
-            if is_bad(test, results.judge) or test.outcome is Outcome.ERROR
+            if test.is_bad(results.judge) or test.outcome is Outcome.ERROR
         ],
     }
 

@@ -134,19 +134,12 @@ def matrix_columns(data: dict[str, Any], directory: Path) -> tuple[Column, ...]:
     return tuple(sorted(columns, key=lambda c: (data["profiles"].index(c.profile), c.position)))
 
 
-def is_bad(test: TestResult, judge: str) -> bool:
-    """Return whether a test says something against the kernel."""
-    if judge == "expected":
-        return test.unexpected and test.outcome is not Outcome.ERROR
-    return test.outcome in (Outcome.FAILED, Outcome.CRASHED)
-
-
 def mark_of(test: TestResult, judge: str) -> Mark:
     """Return a test's mark, without its link."""
     outcome = test.outcome
     if outcome is Outcome.ERROR:
         return Mark("error", "?", "no verdict: trouble of the host or the machine")
-    if is_bad(test, judge):
+    if test.is_bad(judge):
         if outcome is Outcome.PASSED:
             return Mark("bad", "\u2713!", "passes, which is not stated")
         return Mark("bad", "\u2717!", f"{outcome.value}, which it must not")

@@ -59,6 +59,15 @@ class TestResult:
     expected: str = "passed"
     unexpected: bool = False
 
+    def is_bad(self, judge: str) -> bool:
+        """Return whether it says something against the kernel; an error never does.
+
+        :param judge: by what, see :class:`RunResults`.
+        """
+        if judge == "expected":
+            return self.unexpected and self.outcome is not Outcome.ERROR
+        return self.outcome in (Outcome.FAILED, Outcome.CRASHED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateResult:
@@ -194,9 +203,7 @@ class RunResults:
         """
         lines = ["KTAP version 1", f"1..{len(self.tests)}"]
         for number, test in enumerate(self.tests, 1):
-            failed = test.outcome in (Outcome.FAILED, Outcome.CRASHED)
-            if self.judge == "expected":
-                failed = test.unexpected and test.outcome is not Outcome.ERROR
+            failed = test.is_bad(self.judge)
             name = test.id.replace("#", "\\#")
             line = f"{'not ok' if failed else 'ok'} {number} {name}"
             if test.outcome is Outcome.SKIPPED:

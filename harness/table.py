@@ -144,10 +144,9 @@ def _updates(results: RunResults) -> Table:
 def _verdict(results: RunResults) -> Text:
     counts = results.counts
     said = ", ".join(f"{counts[o.value]} {o.value}" for o in Outcome if counts[o.value])
-    bad = counts["failed"] + counts["crashed"]
     if results.judge == "expected":
-        wrong = [test for test in results.tests if test.unexpected]
-        bad = sum(test.outcome is not Outcome.ERROR for test in wrong)
-        said += f"; {len(wrong) or 'none'} unexpected"
+        wrong = sum(test.unexpected for test in results.tests)
+        said += f"; {wrong or 'none'} unexpected"
+    bad = any(test.is_bad(results.judge) for test in results.tests)
     style = "bold red" if bad else "bold magenta" if counts["error"] else "bold green"
     return Text(f"{said or 'no tests ran'} in {results.seconds:.0f} s", style=style)

@@ -98,12 +98,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.config.workeroutput[_EVIDENCE] = json.dumps(state.evidence())  # type: ignore[attr-defined]
         return
     tests = tuple(state.tests.values())
-    failed = any(
-        test.unexpected and test.outcome is not Outcome.ERROR
-        if state.by_expectation
-        else test.outcome in (Outcome.FAILED, Outcome.CRASHED)
-        for test in tests
-    )
+    judge = "expected" if state.by_expectation else "desired"
+    failed = any(test.is_bad(judge) for test in tests)
     if exitstatus == pytest.ExitCode.TESTS_FAILED and not failed:
         session.exitstatus = int(ExitCode.INFRASTRUCTURE)
     found = [item for item in (state.evidence(), *state.workers) if item is not None]
@@ -114,7 +110,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         facts["builds"] |= other["facts"]["builds"]
     results = RunResults(
         **facts,
-        judge="expected" if state.by_expectation else "desired",
+        judge=judge,
         tests=tests,
         live_updates=tuple(UpdateResult(**one) for item in found for one in item["live_updates"]),
         boots=tuple(

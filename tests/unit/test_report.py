@@ -308,6 +308,7 @@ def test_summary_ends_with_the_directory(results: RunResults, tmp_path: Path) ->
         ("desired", Outcome.ERROR, True, "ok 1 t.py::a # SKIP no verdict"),
         ("expected", Outcome.FAILED, False, "ok 1 t.py::a # XFAIL"),
         ("expected", Outcome.PASSED, True, "not ok 1 t.py::a"),
+        ("expected", Outcome.ERROR, True, "ok 1 t.py::a # SKIP no verdict"),
     ],
 )
 def test_ktap_has_a_line_for_each_test(
