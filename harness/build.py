@@ -125,13 +125,18 @@ class KernelBuild:
 def probe_toolchain() -> Toolchain:
     """Ask the tools on this host who they are.
 
-    :raises CommandError: when there is no compiler or linker.
+    :raises CommandError: when there is no compiler, linker or make.
     """
     first = [
         command.run([tool, "--version"], timeout_s=30).stdout.partition("\n")[0]
-        for tool in ("gcc", "ld")
+        for tool in ("gcc", "ld", "make")
     ]
     return Toolchain(compiler=first[0], linker=first[1], ccache=command.which("ccache") is not None)
+
+
+def ccache_of(toolchain: Toolchain, store: Store) -> Path | None:
+    """Return the compiler cache's directory, ``CCACHE_DIR`` or ours; ``None`` without ccache."""
+    return Path(os.environ.get("CCACHE_DIR") or store.ccache) if toolchain.ccache else None
 
 
 def build_key(
@@ -173,20 +178,28 @@ def make_argv(
     arch: Architecture,
     localversion: str,
     jobs: int | None,
-    ccache: bool,
+    ccache: Path | None,
     variables: tuple[str, ...] = (),
 ) -> list[str | Path]:
     """Return the make command line up to the target; reproducible and quiet.
 
+    :param ccache: see :func:`ccache_of`.
     :param variables: the profile's.
     """
+    cache: list[str | Path] = []
+    if ccache is not None:
+        # Not in this process's environment: builds in other threads have paths of their own.
+        # Those below the directory of sources and objects are made relative, so that all hit.
+        cache += ["env", f"CCACHE_DIR={ccache}", f"CCACHE_BASEDIR={tree.parent}"]
+        cache += ["CCACHE_NOHASHDIR=1", "CCACHE_COMPILERCHECK=content"]
     return [
+        *cache,
         "make",
         "-C",
         tree,
         f"O={objdir}",
         f"ARCH={arch.kernel}",
-        f"CC={'ccache gcc' if ccache else 'gcc'}",
+        f"CC={'gcc' if ccache is None else 'ccache gcc'}",
         f"LOCALVERSION={localversion}",
         "KBUILD_BUILD_TIMESTAMP=@0",
         "KBUILD_BUILD_USER=harness",
@@ -230,28 +243,27 @@ def build_kernel(
         arch=arch,
         localversion=localversion,
         jobs=jobs,
-        ccache=toolchain.ccache,
+        ccache=ccache_of(toolchain, store),
         variables=profile.make,
     )
     progress(f"configuring profile {profile.name}")
-    with _compiler_cache(store, worktree):
-        config = configure(
-            worktree,
-            objdir,
-            arch=arch,
-            fragments=fragments_of(profile, arch),
-            make=make,
-            log_file=log_file,
-        )
-        what = f"building {commit[:12]} ({profile.name}{localversion})"
-        _make(make, [arch.image_target, "modules"], what, worktree, log_file, progress)
-        progress(f"{what}: test module")
-        module = kmod.build_kmod(
-            kmod_source, objdir / "harness-kmod", make=make, log_file=log_file, name=KMOD
-        )
-        progress(f"{what}: selftests")
-        headers = install_headers(make, objdir, log_file)
-        selftests = build_selftests(worktree, objdir, headers, log_file)
+    config = configure(
+        worktree,
+        objdir,
+        arch=arch,
+        fragments=fragments_of(profile, arch),
+        make=make,
+        log_file=log_file,
+    )
+    what = f"building {commit[:12]} ({profile.name}{localversion})"
+    _make(make, [arch.image_target, "modules"], what, worktree, log_file, progress)
+    progress(f"{what}: test module")
+    module = kmod.build_kmod(
+        kmod_source, objdir / "harness-kmod", make=make, log_file=log_file, name=KMOD
+    )
+    progress(f"{what}: selftests")
+    headers = install_headers(make, objdir, log_file)
+    selftests = build_selftests(worktree, objdir, headers, log_file)
     release = (objdir / "include/config/kernel.release").read_text().strip()
     warnings = ledger.enter(log_file.read_text(errors="replace"), worktree)
     key = build_key(
@@ -292,29 +304,6 @@ def _load(entry: Path, key: str, *, cached: bool) -> KernelBuild:
     facts = json.loads((entry / "build.json").read_text())
     warnings = tuple(BuildWarning(**item) for item in facts.pop("warnings"))
     return KernelBuild(directory=entry, key=key, cached=cached, warnings=warnings, **facts)
-
-
-class _compiler_cache:  # noqa: N801 - used like a function
-    """Point ccache at the harness's own cache, with paths below the work tree made relative."""
-
-    def __init__(self, store: Store, worktree: Path) -> None:
-        self._variables = {
-            "CCACHE_DIR": os.environ.get("CCACHE_DIR", str(store.ccache)),
-            "CCACHE_BASEDIR": str(worktree.parent),
-            "CCACHE_NOHASHDIR": "1",
-            "CCACHE_COMPILERCHECK": "content",
-        }
-
-    def __enter__(self) -> None:
-        self._saved = {name: os.environ.get(name) for name in self._variables}
-        os.environ.update(self._variables)
-
-    def __exit__(self, *_exc: object) -> None:
-        for name, value in self._saved.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _make(

@@ -21,6 +21,7 @@ from harness.build import (
     build_kernel,
     build_key,
     cached_build,
+    ccache_of,
     make_argv,
     probe_toolchain,
 )
@@ -281,7 +282,7 @@ class Pipeline:
                 arch=self.arch,
                 localversion=self._localversion(at),
                 jobs=self.target.jobs,
-                ccache=self.toolchain.ccache,
+                ccache=ccache_of(self.toolchain, self.store),
                 variables=self.profile.make,
             ),
             log_file=objects.parent / f"{objects.name}.log",
