@@ -19,7 +19,7 @@ from typing import Any
 import platformdirs
 
 from harness.errors import SpecError
-from harness.report import Outcome, RunResults
+from harness.report import RunResults
 
 SCHEMA = 1
 """``PRAGMA user_version`` of the file."""
@@ -192,7 +192,13 @@ class History:
             self._db.executemany(
                 "INSERT INTO tests VALUES (?, ?, ?, ?, ?)",
                 [
-                    (run, test.id, test.outcome.value, int(_is_bad(results, test)), test.seconds)
+                    (
+                        run,
+                        test.id,
+                        test.outcome.value,
+                        int(test.is_bad(results.judge)),
+                        test.seconds,
+                    )
                     for test in results.tests
                 ],
             )
@@ -333,9 +339,3 @@ class History:
 
     def _rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
         return [dict(row) for row in self._db.execute(statement, values)]
-
-
-def _is_bad(results: RunResults, test: Any) -> bool:
-    if results.judge == "expected":
-        return bool(test.unexpected)
-    return test.outcome in (Outcome.FAILED, Outcome.CRASHED)

@@ -58,6 +58,13 @@ def test_runs_are_told_newest_first_with_their_counts(history: History) -> None:
     assert len(history.runs(limit=1)) == 1
 
 
+@pytest.mark.parametrize("judge", ["desired", "expected"])
+def test_error_is_never_bad(history: History, judge: str) -> None:
+    found = results(judge=judge, x=FAILED, y=ERROR)
+    history.add_run(found, directory=Path("r"), inputs="i")
+    assert [run["bad"] for run in history.runs()] == [1]
+
+
 def test_trend_of_a_test(history: History) -> None:
     add(history, 1, x=FAILED, other=PASSED)
     add(history, 2, x=PASSED, other=PASSED)
