@@ -18,6 +18,7 @@ import inspect
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import Any, Protocol
 from harness import command
 from harness.accel import qemu_version
 from harness.arch import architecture
-from harness.errors import CacheError, CommandError, MachineError
+from harness.errors import CacheError, CommandError, MachineError, SpecError
 from harness.machine import Memory
 from harness.spec import MachineSpec
 from harness.store import Store, digest, to_prune
@@ -41,8 +42,9 @@ _MEMORY, _DEVICES, _FACTS = "memory", "devices", "saved.json"
 COPY_S = 300.0
 """Seconds to copy a machine's memory, some hundred MB."""
 
-LIMIT_GIB = 12.0
-"""Room for templates in the cache; ``HARNESS_TEMPLATES_GIB`` sets another."""
+LIMIT_GIB = 32.0
+"""Most room for templates in the cache, where there is three times as much: a matrix of 12
+positions makes 15 GiB of them.  ``HARNESS_TEMPLATES_GIB`` sets another limit."""
 
 
 class MakeMachine(Protocol):
@@ -262,12 +264,27 @@ class Templates:
 
     def _make_room(self, newest: str) -> None:
         """Drop the templates that were not used for longest, until the rest is within the limit."""
-        limit = float(os.environ.get("HARNESS_TEMPLATES_GIB") or LIMIT_GIB)
         entries = list(self._store.entries(_KIND))
+        free = shutil.disk_usage(self._store.root).free
+        limit = _limit_gib(free + sum(entry.size_bytes for entry in entries))
         # The newest was used last: only a limit of nothing would drop it.
         for entry in to_prune(entries, max_gib=limit):
             if entry.key != newest:
                 self._store.remove(_KIND, entry.key)
+
+
+def _limit_gib(available_bytes: int) -> float:
+    """Return the room for templates, of what they could have on the file system.
+
+    :raises SpecError: when ``HARNESS_TEMPLATES_GIB`` is no number.
+    """
+    given = os.environ.get("HARNESS_TEMPLATES_GIB")
+    if not given:
+        return min(LIMIT_GIB, available_bytes / 3 / 2**30)
+    try:
+        return float(given)
+    except ValueError:
+        raise SpecError(f"HARNESS_TEMPLATES_GIB must be a number, not {given!r}") from None
 
 
 def _as_kept(facts: Any) -> Any:

@@ -58,6 +58,11 @@ def test_first_use_of_flbs_is_no_data_race(machine: VirtualMachine, module: Kern
         machine.guest.write(KCSAN, "off")
 
 
+def until(path: str) -> str:
+    """Return what waits in the guest for a file."""
+    return f"while [ ! -e {path} ]; do usleep 50000; done"
+
+
 def test_registration_storm_without_sessions(module: KernelModule) -> None:
     module.load(flbs=4, handlers=2, register=0, verbose=0)
     assert module.control(f"storm registration {STORM_MS}").error is None
@@ -79,12 +84,15 @@ def test_registration_storm_among_preserved_files(
             luo-agent preserve s 2 data || touch /run/lost
             luo-agent session close s
         done
+        touch /run/calm
     """
-    machine.check(["sh", "-c", f"touch /run/storm; rm -f /run/lost; ({loop}) >/dev/null 2>&1 &"])
+    machine.check(
+        ["sh", "-c", f"touch /run/storm; rm -f /run/lost /run/calm; ({loop}) >/dev/null 2>&1 &"]
+    )
     try:
         assert module.control(f"storm registration {STORM_MS}").error is None
     finally:
-        machine.check(["sh", "-c", "rm /run/storm; sleep 1"])
+        machine.check(f"rm /run/storm; {until('/run/calm')}")
     assert machine.run(["test", "-e", "/run/lost"]).status == 1, "a memfd was refused"
     machine.must("reset")
     assert module.counters()["violation"] == 0
@@ -109,7 +117,7 @@ def test_registration_storm_among_retrieved_files(updated_machine: UpdatedMachin
         """
         machine.check(["sh", "-c", f"({loop}) </dev/null >/dev/null 2>&1 &"])
         assert module.control(f"storm registration {STORM_MS}").error is None
-        machine.check("while [ ! -e /run/end ]; do sleep 1; done", timeout_s=60)
+        machine.check(until("/run/end"), timeout_s=60)
         end = machine.check(["cat", "/run/end"]).strip()
         assert end == str(MOST_FAILURES + 1), machine.check(["tail", "-n", "1", "/run/retrieved"])
         for number in range(1, MOST_FAILURES + 1):

@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 
 from harness import template
-from harness.errors import GuestError, MachineError
+from harness.errors import GuestError, MachineError, SpecError
 from harness.machine import Memory
 from harness.spec import MachineSpec
 from harness.store import Store
-from harness.template import Step, Templates
+from harness.template import LIMIT_GIB, Step, Templates, _limit_gib
 from harness.vm import Saved, VirtualMachine
 
 
@@ -211,6 +211,20 @@ def test_room_is_made_of_what_was_not_used_for_longest(
     monkeypatch.setenv("HARNESS_TEMPLATES_GIB", "0")
     start(4)
     assert [there(cpus) for cpus in (1, 3, 4)] == [False, False, True]
+
+
+@pytest.mark.parametrize(("available_gib", "limit_gib"), [(3, 1), (90, 30), (900, LIMIT_GIB)])
+def test_templates_have_a_third_of_the_room_and_no_more_than_the_limit(
+    monkeypatch: pytest.MonkeyPatch, available_gib: int, limit_gib: float
+) -> None:
+    monkeypatch.delenv("HARNESS_TEMPLATES_GIB", raising=False)
+    assert _limit_gib(available_gib << 30) == limit_gib
+
+
+def test_limit_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_TEMPLATES_GIB", "much")
+    with pytest.raises(SpecError, match="must be a number, not 'much'"):
+        _limit_gib(1)
 
 
 def test_step_in_another_file_is_another_step(bench: Bench, tmp_path: Path) -> None:
