@@ -184,6 +184,12 @@ static int request(int argc, char **argv)
 		return unreachable();
 	}
 	n = recv(fd, packet, sizeof(packet) - 1, 0);
+	/*
+	 * A kernel that looks for a packet and then for the end, just when both arrive, tells of
+	 * the end alone (__skb_wait_for_more_packets() in net/core/datagram.c).
+	 */
+	if (!n)
+		n = recv(fd, packet, sizeof(packet) - 1, MSG_DONTWAIT);
 	close(fd);
 	if (n <= 0) {
 		errno = n ? errno : ECONNRESET;
