@@ -61,7 +61,7 @@ def argv(spec: MachineSpec, gdb: Path | None = None) -> str:
         "-machine q35",
         "-accel tcg,thread=multi -cpu max,avx=off,",
         "-m 64M -smp 2",
-        "-append console=ttyS0 acpi=off tsc=reliable no_timer_check noapictimer lpj=20000000",
+        "-append console=ttyS0 acpi=off tsc=reliable no_timer_check pmtmr=0x608",
         "-chardev pipe,id=console,path=tty -serial chardev:console",
         "socket,id=qmp,fd=8",
         "hostfwd=tcp:127.0.0.1:0-:22",
