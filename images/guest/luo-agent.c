@@ -95,19 +95,19 @@ static void serve(int client)
 	send(client, json.text, json.len, MSG_NOSIGNAL);
 }
 
-/* Go on in the background; the caller goes on as well, and is told so by 1. */
-static int detach(void)
+/* Go on in the background; whoever started the program goes on as well. */
+static void detach(void)
 {
 	int null;
 
 	switch (fork()) {
 	case -1:
 		perror("fork");
-		return 3;
+		exit(3);
 	case 0:
 		break;
 	default:
-		return 1;
+		exit(0);
 	}
 	setsid();
 	null = open("/dev/null", O_RDWR);
@@ -116,14 +116,13 @@ static int detach(void)
 	if (null > 2)
 		close(null);
 	signal(SIGPIPE, SIG_IGN);
-	return 0;
 }
 
 static int daemon_run(void)
 {
 	struct rlimit files = { .rlim_cur = 65536, .rlim_max = 65536 };
 	struct sockaddr_un a = address();
-	int listener, detached;
+	int listener;
 
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	unlink(a.sun_path);
@@ -135,9 +134,7 @@ static int daemon_run(void)
 	setrlimit(RLIMIT_NOFILE, &files);
 
 	/* The socket takes requests from here on, so the caller may go on. */
-	detached = detach();
-	if (detached)
-		return detached == 1 ? 0 : detached;
+	detach();
 	for (;;) {
 		int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
@@ -464,16 +461,14 @@ static int listen_run(void)
 		.sin_port = htons(port ? atoi(port) : AGENT_PORT),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, detached;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (listener < 0 || bind(listener, (void *)&a, sizeof(a)) || listen(listener, 64)) {
 		perror("listen");
 		return 3;
 	}
-	detached = detach();
-	if (detached)
-		return detached == 1 ? 0 : detached;
+	detach();
 	signal(SIGCHLD, SIG_IGN);
 	for (;;) {
 		int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
