@@ -14,16 +14,25 @@ TARGET = target_from_settings(lambda _name: None)
 TEST = "test_module.py::test_x"
 
 
+def results_of(tests: tuple[TestResult, ...], *, profile: str = "default") -> RunResults:
+    """Return a run of *tests* of which nothing else is asked."""
+    return RunResults(
+        kernel={},
+        series={},
+        profile=profile,
+        accel="tcg",
+        machine={},
+        tests=tests,
+        live_updates=(),
+        seconds=1.0,
+    )
+
+
 def result(
     *tests: tuple[str, str], status: CellStatus = CellStatus.TESTED, cached: bool = False
 ) -> CellResult:
-    results = RunResults(
-        kernel={},
-        series={},
-        profile="default",
-        accel="tcg",
-        machine={},
-        tests=tuple(
+    results = results_of(
+        tuple(
             TestResult(
                 id=name,
                 outcome=Outcome(outcome),
@@ -33,9 +42,7 @@ def result(
                 console="console/x.log",
             )
             for name, outcome in tests
-        ),
-        live_updates=(),
-        seconds=1.0,
+        )
     )
     tested = status is CellStatus.TESTED
     return CellResult(

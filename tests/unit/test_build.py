@@ -144,7 +144,7 @@ def test_cached_build_has_what_was_stored(tmp_path: Path) -> None:
 
 def argv(**change: Any) -> list[str]:
     how = {"arch": X86_64, "localversion": "-p07", "jobs": 3, "ccache": None} | change
-    return [str(word) for word in make_argv(Path("/work/src"), Path("/work/obj"), **how)]
+    return [str(word) for word in make_argv(Path("/trees/src"), Path("/trees/obj"), **how)]
 
 
 def test_make_argv_is_reproducible() -> None:
@@ -154,7 +154,7 @@ def test_make_argv_is_reproducible() -> None:
 @pytest.mark.parametrize(
     ("ccache", "words"),
     [
-        (Path("/c"), {"env", "CCACHE_DIR=/c", "CCACHE_BASEDIR=/work", "CC=ccache gcc"}),
+        (Path("/c"), {"env", "CCACHE_DIR=/c", "CCACHE_BASEDIR=/trees", "CC=ccache gcc"}),
         (None, {"CC=gcc"}),
     ],
 )

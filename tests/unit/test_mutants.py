@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from cells import results_of
 
 from harness.cell import Cell, CellResult, CellStatus
 from harness.errors import ExitCode, SpecError
@@ -20,7 +21,7 @@ from harness.mutants import (
     to_markdown,
     try_mutant,
 )
-from harness.report import Outcome, RunResults, TestResult
+from harness.report import Outcome, TestResult
 from harness.spec import KernelSpec, Target
 
 TARGET = Target(
@@ -72,16 +73,7 @@ def result(
         log=None,
         build=None,
         boot=None,
-        results=RunResults(
-            kernel={},
-            series={},
-            profile="debug",
-            accel="tcg",
-            machine={},
-            tests=tests,
-            live_updates=(),
-            seconds=1.0,
-        ),
+        results=results_of(tests, profile="debug"),
         directory=Path("/results"),
         seconds=2.0,
         cached=False,

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cells import results_of
 
 from harness.cell import Cell, CellResult, CellStatus
 from harness.errors import ExitCode, InfrastructureError, SpecError
 from harness.html import render
 from harness.nightly import NightlyKernel, Part, _fetched, nightly_code, only_one, read_nightly
 from harness.nightly_summary import WIDTH, summary, to_json
-from harness.report import Outcome, RunResults, TestResult
+from harness.report import Outcome, TestResult
 from harness.settings import target_from_settings
 from harness.store import Store
 
@@ -126,13 +127,8 @@ def target(position: int) -> Cell:
 
 
 def cell(position: int, status: CellStatus = CellStatus.TESTED, **tests: str) -> CellResult:
-    results = RunResults(
-        kernel={},
-        series={},
-        profile="default",
-        accel="tcg",
-        machine={},
-        tests=tuple(
+    results = results_of(
+        tuple(
             TestResult(
                 id=f"test_a.py::{name}",
                 outcome=Outcome(word.rstrip("!")),
@@ -141,9 +137,7 @@ def cell(position: int, status: CellStatus = CellStatus.TESTED, **tests: str) ->
                 unexpected=word.endswith("!"),
             )
             for name, word in tests.items()
-        ),
-        live_updates=(),
-        seconds=1.0,
+        )
     )
     return CellResult(
         cell=target(position),

@@ -8,10 +8,11 @@ import json
 from pathlib import Path
 
 import pytest
+from cells import results_of
 
 from harness.cell import Cell, CellBuild, CellResult, CellStatus
 from harness.errors import InputError, SeriesError
-from harness.report import Boot, BootResult, Outcome, RunResults, TestResult
+from harness.report import Boot, BootResult, Outcome, TestResult
 from harness.review import (
     Status,
     checks_of,
@@ -170,16 +171,7 @@ def cell(
         )
         for number, text in enumerate(outcomes)
     )
-    results = RunResults(
-        kernel={},
-        series={},
-        profile="default",
-        accel="tcg",
-        machine={},
-        tests=tests,
-        live_updates=(),
-        seconds=1.0,
-    )
+    results = results_of(tests)
     built = status in (CellStatus.TESTED, CellStatus.NOT_BOOTED)
     build = CellBuild(commit="c1", release="7", seconds=9.0, cached=False, new_warnings=warnings)
     booted = BootResult(
