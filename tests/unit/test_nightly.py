@@ -94,7 +94,10 @@ def test_two_nightlies_never_overlap(tmp_path: Path) -> None:
 
 
 def git(repo: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", repo, *words], check=True, capture_output=True, text=True)
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
+    done = subprocess.run(
+        ["git", *identity, "-C", repo, *words], check=True, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
