@@ -117,7 +117,11 @@ class History:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
         except (sqlite3.DatabaseError, OSError) as error:
             raise SpecError(
                 f"{self.path} cannot be used as the history: {error}",
