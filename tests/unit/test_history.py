@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sqlite3
 from collections.abc import Iterator
@@ -171,7 +172,7 @@ def test_file_that_is_no_history_is_named(tmp_path: Path) -> None:
 def test_history_of_a_newer_harness_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     History(path).close()
-    with sqlite3.connect(path) as db:
+    with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(SpecError, match="schema is 99"):
         History(path)
