@@ -27,6 +27,8 @@ PROBE_S = 15.0
 """Seconds that a boot sector may take under KVM; a working host needs less than one, and so does
 TCG."""
 
+DEVICE = Path("/dev/kvm")
+
 _EXIT_PORT = 0xF4
 _EXIT_VALUE = 0x2A
 _TURNS = 200_000_000
@@ -90,13 +92,12 @@ def choose_accel(request: str, arch: Architecture, store: Store) -> Accel:
 
 
 def _kvm_trouble(arch: Architecture, store: Store) -> str | None:
-    device = Path("/dev/kvm")
-    if not device.exists():
+    if not DEVICE.exists():
         return "there is no /dev/kvm"
-    if not os.access(device, os.R_OK | os.W_OK):
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
         return "no permission for /dev/kvm (is the user in the group kvm?)"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    stat = device.stat()
+    stat = DEVICE.stat()
     device_facts = (stat.st_rdev, stat.st_ino, stat.st_mode)
     key = digest("kvm", _BOOT_SECTOR.hex(), boot_id, qemu_version(arch), *device_facts)
     with store.lock(f"accel-{key}", waiting="it probes KVM"):

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness import accel
-from harness.accel import choose_accel, qemu_version
+from harness.accel import Accel, choose_accel, qemu_version
 from harness.arch import X86_64
 from harness.errors import MachineError
 from harness.store import Store
@@ -52,6 +55,29 @@ def test_kvm_insisted_on_fails_where_it_does_not_work(
     with pytest.raises(MachineError, match="no guest ran") as caught:
         choose_accel("kvm", X86_64, Store(tmp_path))
     assert caught.value.hint
+
+
+def test_device_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accel, "DEVICE", tmp_path / "kvm")
+    chosen = choose_accel("auto", X86_64, Store(tmp_path / "cache"))
+    assert chosen == Accel(name="tcg", reason="KVM does not work here: there is no /dev/kvm")
+
+
+def test_device_that_the_user_may_not_open_is_said(tmp_path: Path) -> None:
+    """In a process that is an ordinary user's, whoever runs the tests."""
+    device = tmp_path / "kvm"
+    device.touch(mode=0o000)
+    program = (
+        "import pathlib, sys; from harness import accel; from harness.arch import X86_64\n"
+        "accel.DEVICE = pathlib.Path(sys.argv[1])\n"
+        "print(accel._kvm_trouble(X86_64, None))"
+    )
+    argv = [sys.executable, "-c", program, str(device)]
+    if os.geteuid() == 0:  # which may open it nonetheless, by CAP_DAC_OVERRIDE
+        drop = ["--inh-caps=-all", "--bounding-set=-all"]
+        argv = ["setpriv", *drop, *argv]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert "no permission for /dev/kvm" in done.stdout, done.stderr
 
 
 def test_boot_sector_ends_qemu_with_the_status_that_the_probe_expects(
