@@ -35,6 +35,7 @@ class Update:
 
     test: str
     number: int
+    preserved: int
     verified: str
     kept: bool
     releases: str
@@ -108,7 +109,8 @@ def _update(update: UpdateResult | None, stages: Mapping[str, float], longest: f
     return Update(
         test=update.test.rpartition("/")[2] if update is not None else "",
         number=update.number if update is not None else 0,
-        verified=f"{update.verified} of {update.preserved}" if update is not None else "",
+        preserved=update.preserved if update is not None else 0,
+        verified=update.comparison if update is not None else "",
         kept=update is not None and update.kept,
         releases=" \u2192 ".join(dict.fromkeys(releases)),
         total=at,

@@ -119,6 +119,7 @@ class LiveUpdate:
         self.after: Epoch | None = None
         self.number: int | None = None
         self._sessions: list[str] = []
+        self._compared: set[str] = set()
         self._verified: set[str] = set()
         self._kept = False
 
@@ -327,6 +328,7 @@ class LiveUpdate:
             content, and in what.
         """
         items = [item for item in self.preserved if not names or item.name in names]
+        self._compared.update(item.name for item in items)
         with self._stage("verify"):
             answers = self.vm.must_all(
                 [("verify", item.name) for item in items], timeout_s=PRESERVE_S
@@ -397,6 +399,7 @@ class LiveUpdate:
             qemu_pid=self.vm.qemu_pid,
             number=self.number,
             preserved=len(self.preserved),
+            compared=len(self._compared),
             verified=len(self._verified),
             stages=dict(self.stages),
             kept=self._kept,

@@ -76,6 +76,10 @@ class UpdateResult:
     :param stages: stage -> seconds (``preserve``, ``load``, ``blackout``, ``retrieve``,
         ``verify``, ``finish``).
     :param number: the live update number that the next kernel read from the last one.
+    :param preserved: how many files went through the update.
+    :param compared: how many of them its tests compared with what was preserved; ``None`` in
+        results of before this was counted.
+    :param verified: how many of those were the same.
     :param kept: whether it was done when a template was made, in the machine it was cloned from.
     """
 
@@ -89,7 +93,17 @@ class UpdateResult:
     preserved: int
     verified: int
     stages: Mapping[str, float]
+    compared: int | None = None
     kept: bool = False
+
+    @property
+    def comparison(self) -> str:
+        """How many files were verified, of those that the tests compared: ``108/108``.
+
+        What was preserved and not compared is no loss: ``-`` when no file was.
+        """
+        compared = self.verified if self.compared is None else self.compared
+        return f"{self.verified}/{compared}" if compared else "-"
 
 
 class Boot(StrEnum):

@@ -135,7 +135,7 @@ def _updates(results: RunResults) -> Table:
             " -> ".join(releases),
             f"{update.from_boot_id[:8]} -> {update.to_boot_id[:8]}",
             str(update.number),
-            f"{update.verified}/{update.preserved}",
+            update.comparison,
             f"{update.stages.get('blackout', 0.0):.2f} s",
         )
     return table

@@ -96,7 +96,8 @@ def results(position: int, **changes: Any) -> RunResults:
                     to_boot_id="2",
                     qemu_pid=1,
                     number=1,
-                    preserved=2,
+                    preserved=3,
+                    compared=2,
                     verified=2,
                     stages={"preserve": 0.1, "load": 1.0, "blackout": 2.0},
                 ),
@@ -254,6 +255,12 @@ def test_links_of_the_page_lead_somewhere(matrix: Path) -> None:
     assert len(ids) == len(set(ids))
     links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
     assert {str(link)[1:] for link in links} <= set(ids)
+
+
+def test_live_updates_are_told_by_what_the_test_compared(matrix: Path) -> None:
+    text = Elements(render(matrix)).text.partition("Live updates")[2]
+    # Three were preserved, and both of those that were compared were the same.
+    assert re.search(r"test_flips\s+one \u2192 two\s+3\s+2/2\s+0\.10", text)
 
 
 def test_report_of_one_run(tmp_path: Path) -> None:

@@ -273,8 +273,25 @@ def test_result_counts_what_was_preserved_and_verified(vm: FakeVm, update: LiveU
     update.verify("y")
     found = update.result(test="test_x")
     assert found is not None
-    assert (found.preserved, found.verified, found.number) == (2, 1, 12)
+    assert (found.preserved, found.compared, found.verified) == (2, 1, 1)
+    assert (found.comparison, found.number) == ("1/1", 12)
     assert (found.from_release, found.to_release) == ("7.0.13-p0", "7.0.13-p1")
+
+
+def test_result_tells_what_did_not_come_back_from_what_was_not_compared(
+    vm: FakeVm, update: LiveUpdate
+) -> None:
+    for name in ("same", "other", "left alone"):
+        update.preserve(name)
+    vm.print(STARTING + HANDOVER + RECEIVED)
+    prove(update)
+    vm.answers["other"] = {"size": 1}
+    with pytest.raises(AssertionError, match="other: size was None, is 1"):
+        update.verify("same", "other")
+    found = update.result(test="test_x")
+    assert found is not None
+    assert (found.preserved, found.compared, found.verified) == (3, 2, 1)
+    assert found.comparison == "1/2"
 
 
 def test_result_before_the_second_kernel_is_none(update: LiveUpdate) -> None:

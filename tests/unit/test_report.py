@@ -118,7 +118,8 @@ def results() -> RunResults:
                 qemu_pid=4711,
                 number=12,
                 preserved=64,
-                verified=63,
+                compared=62,
+                verified=61,
                 stages={
                     "preserve": 4.223,
                     "load": 7.932,
@@ -256,7 +257,7 @@ def printed(results: RunResults, directory: Path | None = None) -> str:
         "the kernel [died]",
         "7.0.13-p0 -> 7.0.13-p1",
         "47feec6f -> 987fefe7",
-        "63/64",
+        "61/62",
         "24.48 s",
         "known issue seen: BUG: KASAN: known",
         "1 passed, 1 crashed in 61 s",
@@ -287,6 +288,20 @@ def test_summary_of_a_cached_build_without_warnings(results: RunResults) -> None
 def test_summary_without_a_series(results: RunResults) -> None:
     text = printed(dataclasses.replace(results, series={"name": None}))
     assert "patches" not in text
+
+
+@pytest.mark.parametrize(
+    ("compared", "verified", "said"),
+    [(62, 62, "62/62"), (62, 61, "61/62"), (0, 0, "-"), (None, 63, "63/63")],
+    ids=["all", "not-all", "none", "before-it-was-counted"],
+)
+def test_summary_counts_what_the_tests_compared(
+    results: RunResults, compared: int | None, verified: int, said: str
+) -> None:
+    update = dataclasses.replace(results.live_updates[0], compared=compared, verified=verified)
+    text = printed(dataclasses.replace(results, live_updates=(update,)))
+    (line,) = (line for line in text.splitlines() if "47feec6f" in line)
+    assert line.split()[-3:] == [said, "24.48", "s"]
 
 
 def test_summary_of_no_tests_says_so(results: RunResults) -> None:
