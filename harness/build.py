@@ -21,11 +21,11 @@ from pathlib import Path
 from harness import command, kmod
 from harness.arch import Architecture
 from harness.build_log import BuildWarning, WarningLedger, first_error
-from harness.errors import BuildError, CommandError
+from harness.errors import BuildError, CommandError, SpecError
 from harness.fragment import fragments_of
 from harness.kconfig import KernelConfig, configure
 from harness.selftests import build_selftests, install_headers
-from harness.spec import ProfileSpec
+from harness.spec import DEFAULT_CC, ProfileSpec
 from harness.store import Store, digest
 
 log = logging.getLogger(__name__)
@@ -41,11 +41,15 @@ _RECIPE = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
-    """What compiles: first lines of the tools' version messages."""
+    """What compiles: first lines of the tools' version messages.
+
+    :param cc: the compiler's program, which has said *compiler*.
+    """
 
     compiler: str
     linker: str
     ccache: bool
+    cc: str = DEFAULT_CC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,16 +126,29 @@ class KernelBuild:
         return self.directory / "uapi"
 
 
-def probe_toolchain() -> Toolchain:
+def probe_toolchain(cc: str = DEFAULT_CC) -> Toolchain:
     """Ask the tools on this host who they are.
 
+    :param cc: the compiler.
+    :raises SpecError: when it is one that was asked for, and is none or not here.
     :raises CommandError: when there is no compiler, linker or make.
     """
+    if cc != DEFAULT_CC:
+        _look_for_compiler(cc)
     first = [
         command.run([tool, "--version"], timeout_s=30).stdout.partition("\n")[0]
-        for tool in ("gcc", "ld", "make")
+        for tool in (cc, "ld", "make")
     ]
-    return Toolchain(compiler=first[0], linker=first[1], ccache=command.which("ccache") is not None)
+    ccache = command.which("ccache") is not None
+    return Toolchain(compiler=first[0], linker=first[1], ccache=ccache, cc=cc)
+
+
+def _look_for_compiler(cc: str) -> None:
+    package = cc if re.fullmatch(r"gcc-\d+", cc) else "that has it, such as gcc-14"
+    if command.which(cc) is None:
+        raise SpecError(f"there is no compiler {cc!r} here", hint=f"install the package {package}")
+    if not command.run([cc, "-dumpmachine"], timeout_s=30, check=False).stdout.strip():
+        raise SpecError(f"{cc!r} is no compiler", hint="--cc names one, such as gcc-14")
 
 
 def ccache_of(toolchain: Toolchain, store: Store) -> Path | None:
@@ -179,6 +196,7 @@ def make_argv(
     localversion: str,
     jobs: int | None,
     ccache: Path | None,
+    cc: str = DEFAULT_CC,
     variables: tuple[str, ...] = (),
 ) -> list[str | Path]:
     """Return the make command line up to the target; reproducible and quiet.
@@ -199,7 +217,7 @@ def make_argv(
         tree,
         f"O={objdir}",
         f"ARCH={arch.kernel}",
-        f"CC={'gcc' if ccache is None else 'ccache gcc'}",
+        f"CC={cc if ccache is None else f'ccache {cc}'}",
         f"LOCALVERSION={localversion}",
         "KBUILD_BUILD_TIMESTAMP=@0",
         "KBUILD_BUILD_USER=harness",
@@ -244,6 +262,7 @@ def build_kernel(
         localversion=localversion,
         jobs=jobs,
         ccache=ccache_of(toolchain, store),
+        cc=toolchain.cc,
         variables=profile.make,
     )
     progress(f"configuring profile {profile.name}")
@@ -254,6 +273,7 @@ def build_kernel(
         fragments=fragments_of(profile, arch),
         make=make,
         log_file=log_file,
+        cc=toolchain.cc,
     )
     what = f"building {commit[:12]} ({profile.name}{localversion})"
     _make(make, [arch.image_target, "modules"], what, worktree, log_file, progress)
@@ -263,7 +283,7 @@ def build_kernel(
     )
     progress(f"{what}: selftests")
     headers = install_headers(make, objdir, log_file)
-    selftests = build_selftests(worktree, objdir, headers, log_file)
+    selftests = build_selftests(worktree, objdir, headers, log_file, cc=toolchain.cc)
     release = (objdir / "include/config/kernel.release").read_text().strip()
     warnings = ledger.enter(log_file.read_text(errors="replace"), worktree)
     key = build_key(

@@ -17,12 +17,12 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.report import BootResult, RunResults, TestResult
 from harness.settings import settings_of, target_from_settings
-from harness.spec import GUEST_TESTS_DIR, PROJECT_ROOT, Target
+from harness.spec import DEFAULT_CC, GUEST_TESTS_DIR, PROJECT_ROOT, Target
 from harness.store import digest
 
 _SETTINGS = (
     *("kernel", "base", "series", "position", "extra", "profile", "accel", "jobs"),
-    *("cmdline", "judge", "results"),
+    *("cc", "cmdline", "judge", "results"),
 )
 
 
@@ -148,7 +148,8 @@ def pytest_environment() -> dict[str, str]:
 
 def reproduce(cell: Cell) -> str:
     """Return the command line that runs the cell again, for people to copy."""
-    defaults = settings_of(target_from_settings(lambda _name: None))
+    # CC may not be set where it is copied to.
+    defaults = settings_of(target_from_settings(lambda _name: None)) | {"cc": DEFAULT_CC}
     words = ["harness", "run"]
     for name, value in settings_of(cell.target).items():
         if name == "series" and Path(value).exists():

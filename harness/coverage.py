@@ -8,6 +8,7 @@ their logs (:meth:`harness.vm.VirtualMachine.collect_counters`); gcovr adds them
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from rich.text import Text
 
 from harness import command
 from harness.errors import InfrastructureError
-from harness.spec import PROJECT_ROOT
+from harness.spec import DEFAULT_CC, PROJECT_ROOT
 from harness.strict_yaml import read_yaml_list
 
 SCHEMA = 1
@@ -99,10 +100,13 @@ def counted(results: Path, build_key: str) -> tuple[Path, ...]:
     return tuple(sorted(results.glob(f"machines/*/gcov/*-{build_key}")))
 
 
-def merge(directories: Sequence[Path], sources: Path, results: Path) -> dict[str, Any]:
+def merge(
+    directories: Sequence[Path], sources: Path, results: Path, *, cc: str = DEFAULT_CC
+) -> dict[str, Any]:
     """Add counters up with gcovr; return its JSON, and leave the HTML report in *results*.
 
     :param sources: the work tree that was built, checked out.
+    :param cc: the compiler: its counters are for its own gcov.
     :raises InfrastructureError: when there are no counters.
     """
     if not any(path for directory in directories for path in directory.rglob("*.gcda")):
@@ -118,6 +122,7 @@ def merge(directories: Sequence[Path], sources: Path, results: Path) -> dict[str
         "--gcov-ignore-parse-errors=all",
         "--exclude-unreachable-branches",
     ]
+    words += ["--gcov-executable", re.sub(r"gcc(?=[^/]*$)", "gcov", cc)]
     words += ["--merge-mode-functions=merge-use-line-min"]
     words += ["--json", html / "coverage.json", "--html-details", html / "index.html"]
     words += ["--html-title", "Live update code that the guest tests reach", *directories]

@@ -102,11 +102,13 @@ def build_image(
     *,
     arch: Architecture,
     uapi: Path,
+    compiler: tuple[str, str],
     store: Store,
     progress: Callable[[str], None],
 ) -> Image:
     """Make the image, or take it from the cache.
 
+    :param compiler: its program, and how it names itself and its version.
     :param uapi: what ``make headers_install`` of the tree under test installed.
     :raises SpecError: when the recipe names a file that no package holds.
     :raises DownloadError: when a package cannot be fetched.
@@ -114,20 +116,20 @@ def build_image(
     """
     packages = fetch_packages(spec, arch=arch, store=store, progress=progress)
     inputs = (spec.path, packages, GUEST_SOURCES, uapi, Path(__file__))
-    key = digest("image", arch.name, *inputs, *([spec.overlay] if spec.overlay else []))
+    key = digest("image", arch.name, *compiler, *inputs, *([spec.overlay] if spec.overlay else []))
     with store.lock(f"image-{key}", waiting="it builds the image"):
         entry = store.get("image", key)
         if entry is None:
             progress("image: building")
             with store.produce("image", key) as directory:
-                _assemble(spec, packages, uapi, directory / "initrd.lz4")
+                _assemble(spec, packages, uapi, compiler[0], directory / "initrd.lz4")
             entry = store.get("image", key)
     assert entry is not None  # noqa: S101 - just made
     initrd = entry / "initrd.lz4"
     return Image(initrd=initrd, key=key, size_bytes=initrd.stat().st_size)
 
 
-def _assemble(spec: ImageSpec, packages: Path, uapi: Path, target: Path) -> None:
+def _assemble(spec: ImageSpec, packages: Path, uapi: Path, cc: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="harness-image-") as name:
         root = Path(name) / "root"
         for directory in ("bin", "lib", "etc", *spec.directories):
@@ -137,7 +139,7 @@ def _assemble(spec: ImageSpec, packages: Path, uapi: Path, target: Path) -> None
         for destination, pointed in spec.links.items():
             (root / destination).parent.mkdir(parents=True, exist_ok=True)
             (root / destination).symlink_to(pointed)
-        _build_programs(root / "bin", uapi)
+        _build_programs(root / "bin", uapi, cc)
         if spec.overlay is not None:
             shutil.copytree(spec.overlay, root, dirs_exist_ok=True)
         _add_libraries(root, packages)
@@ -146,11 +148,10 @@ def _assemble(spec: ImageSpec, packages: Path, uapi: Path, target: Path) -> None
         _compress(archive, target)
 
 
-def _build_programs(directory: Path, uapi: Path) -> None:
+def _build_programs(directory: Path, uapi: Path, cc: str) -> None:
+    variables = (f"OUT={directory}", f"UAPI={uapi}", f"CC={cc}")
     try:
-        command.run(
-            ["make", "-s", "-C", GUEST_SOURCES, f"OUT={directory}", f"UAPI={uapi}"], timeout_s=300
-        )
+        command.run(["make", "-s", "-C", GUEST_SOURCES, *variables], timeout_s=300)
     except CommandError as error:
         raise BuildError(
             f"the guest programs do not build: {error.message}", hint=f"sources: {GUEST_SOURCES}"

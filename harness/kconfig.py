@@ -23,6 +23,7 @@ from harness import command
 from harness.arch import Architecture
 from harness.errors import CommandError, KconfigError
 from harness.fragment import Request, lost_requests, requested
+from harness.spec import DEFAULT_CC
 from harness.store import digest
 
 log = logging.getLogger(__name__)
@@ -58,12 +59,14 @@ def configure(
     fragments: Sequence[Path],
     make: Sequence[str | Path],
     log_file: Path,
+    cc: str = DEFAULT_CC,
 ) -> KernelConfig:
     """Merge *fragments* on allnoconfig, let make complete it, and prove every request.
 
     An unchanged configuration keeps its time, so that nothing is rebuilt for it.
 
     :param make: the make command line up to the target (``build.make_argv``).
+    :param cc: the compiler that it names.
     :raises KconfigError: on unknown symbols, wrong types, and symbols that did not survive.
     """
     requests = requested(fragments)
@@ -72,7 +75,7 @@ def configure(
     wanted = digest("allnoconfig", *fragments, *_kconfig_files(tree))
     stamp = objdir / ".harness-config"
     if not target.exists() or not stamp.exists() or stamp.read_text() != wanted:
-        check_requests(tree, arch, requests)
+        check_requests(tree, arch, requests, cc=cc)
         kept = target.read_bytes() if target.exists() else None
         times = target.stat() if target.exists() else None
         _make_config(target, requests, make, log_file)
@@ -82,7 +85,7 @@ def configure(
     lost = lost_requests(target, requests)
     if lost:
         stamp.unlink(missing_ok=True)
-        raise _lost_error(tree, arch, target, lost)
+        raise _lost_error(tree, arch, target, lost, cc)
     return KernelConfig(path=target, requests=requests, key=digest(target))
 
 
@@ -115,9 +118,9 @@ def _make_config(
 
 
 def _lost_error(
-    tree: Path, arch: Architecture, config: Path, lost: Sequence[Request]
+    tree: Path, arch: Architecture, config: Path, lost: Sequence[Request], cc: str
 ) -> KconfigError:
-    kconfig = load_kconfig(tree, arch, config)
+    kconfig = load_kconfig(tree, arch, config, cc=cc)
     reasons = [
         f"CONFIG_{request.symbol}={request.value}, asked for in {request.where}, "
         f"{_why(kconfig, request.symbol, request.value)}"
@@ -212,10 +215,13 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
         return expr
 
 
-def load_kconfig(tree: Path, arch: Architecture, config: Path | None = None) -> Any:
+def load_kconfig(
+    tree: Path, arch: Architecture, config: Path | None = None, *, cc: str = DEFAULT_CC
+) -> Any:
     """Parse a tree's Kconfig files (2 to 3 s for a whole kernel); return a ``kconfiglib.Kconfig``.
 
     :param config: a ``.config`` to load, or ``None``.
+    :param cc: the compiler, whose abilities are values of symbols.
     :raises KconfigError: when the files cannot be parsed.
     """
     environment = {
@@ -223,7 +229,7 @@ def load_kconfig(tree: Path, arch: Architecture, config: Path | None = None) -> 
         "ARCH": arch.kernel,
         "SRCARCH": arch.kernel,
         "KERNELVERSION": "",
-        "CC": "gcc",
+        "CC": cc,
         "LD": "ld",
         "AR": "ar",
         "NM": "nm",
@@ -237,7 +243,7 @@ def load_kconfig(tree: Path, arch: Architecture, config: Path | None = None) -> 
         "CLANG_FLAGS": "",
         "USERCFLAGS": "",
         "USERLDFLAGS": "",
-        "CC_VERSION_TEXT": _version_text("gcc").replace("#", ""),
+        "CC_VERSION_TEXT": _version_text(cc).replace("#", ""),
         "RUSTC_VERSION_TEXT": "",
         "PAHOLE_VERSION": "0",
     }
@@ -256,12 +262,14 @@ def _version_text(compiler: str) -> str:
     return lines[0] if lines else compiler
 
 
-def check_requests(tree: Path, arch: Architecture, requests: Iterable[Request]) -> None:
+def check_requests(
+    tree: Path, arch: Architecture, requests: Iterable[Request], *, cc: str = DEFAULT_CC
+) -> None:
     """Refuse unknown symbols and values of the wrong type before anything is built.
 
     :raises KconfigError: naming file and line of the first, with the nearest known name.
     """
-    kconfig = load_kconfig(tree, arch)
+    kconfig = load_kconfig(tree, arch, cc=cc)
     for request in requests:
         symbol = kconfig.syms.get(request.symbol)
         if symbol is None or not symbol.nodes:
@@ -299,12 +307,14 @@ def _fits(symbol: Any, value: str) -> bool:
             return re.fullmatch(r'".*"', value) is not None or value == "n"
 
 
-def explain(tree: Path, arch: Architecture, config: Path, name: str) -> str:
+def explain(
+    tree: Path, arch: Architecture, config: Path, name: str, *, cc: str = DEFAULT_CC
+) -> str:
     """Say what a symbol is, what value it has in *config*, and why.
 
     :raises KconfigError: when the tree knows no such symbol.
     """
-    kconfig = load_kconfig(tree, arch, config)
+    kconfig = load_kconfig(tree, arch, config, cc=cc)
     plain = name.removeprefix("CONFIG_")
     symbol = kconfig.syms.get(plain)
     if symbol is None or not symbol.nodes:

@@ -35,6 +35,7 @@ from harness.module import KMOD_PATH
 from harness.series import Series, read_series
 from harness.source import SourceTree, git, open_source
 from harness.spec import (
+    DEFAULT_CC,
     DEFAULT_SERIES,
     IMAGES_DIR,
     KMOD_DIR,
@@ -104,8 +105,10 @@ class Pipeline:
     @cached_property
     def applied(self) -> AppliedSeries:
         """The series on the tree, one commit a patch."""
-        # What is wrong with series or profile is said before minutes are spent on the tree.
+        # What is wrong with the request is said before minutes are spent on the tree.
         series, _, _ = self.series, self.extra, self.profile
+        if self.target.cc != DEFAULT_CC:
+            _ = self.toolchain
         return apply_series(
             self.source, series, self.store, support=SUPPORT, progress=self._progress
         )
@@ -113,7 +116,7 @@ class Pipeline:
     @cached_property
     def toolchain(self) -> Toolchain:
         """What compiles."""
-        return probe_toolchain()
+        return probe_toolchain(self.target.cc)
 
     @cached_property
     def accel(self) -> Accel:
@@ -223,7 +226,7 @@ class Pipeline:
                 return found
             return build_kernel(
                 worktree=tree,
-                objdir=object_tree(tree, self.profile.name),
+                objdir=self._objects(tree),
                 commit=at.commit,
                 tree=at.tree,
                 arch=self.arch,
@@ -251,7 +254,11 @@ class Pipeline:
         return tuple(str(w) for w in new_warnings(found.warnings, self.build().warnings))
 
     def _work_tree(self, at: Position) -> contextlib.AbstractContextManager[Path]:
-        return work_tree(self.source, at.commit, self.store, profile=self.profile.name)
+        kind = {"profile": self.profile.name, "cc": self.target.cc}
+        return work_tree(self.source, at.commit, self.store, **kind)
+
+    def _objects(self, tree: Path) -> Path:
+        return object_tree(tree, self.profile.name, self.target.cc)
 
     def configure(self) -> KernelConfig:
         """Configure the target's position, and prove the configuration.
@@ -266,11 +273,12 @@ class Pipeline:
         """Say why a configuration symbol has its value in the target's configuration."""
         at = self.position()
         with self._work_tree(at) as tree:
-            return explain(tree, self.arch, self._configure(at, tree).path, symbol)
+            config = self._configure(at, tree).path
+            return explain(tree, self.arch, config, symbol, cc=self.target.cc)
 
     def _configure(self, at: Position, tree: Path) -> KernelConfig:
         self._progress(f"configuring profile {self.profile.name}")
-        objects = object_tree(tree, self.profile.name)
+        objects = self._objects(tree)
         return configure(
             tree,
             objects,
@@ -283,8 +291,10 @@ class Pipeline:
                 localversion=self._localversion(at),
                 jobs=self.target.jobs,
                 ccache=ccache_of(self.toolchain, self.store),
+                cc=self.target.cc,
                 variables=self.profile.make,
             ),
+            cc=self.target.cc,
             log_file=objects.parent / f"{objects.name}.log",
         )
 
@@ -295,6 +305,7 @@ class Pipeline:
                 load_image(IMAGES_DIR / "initramfs.yaml"),
                 arch=self.arch,
                 uapi=build.uapi,
+                compiler=(self.target.cc, self.toolchain.compiler),
                 store=self.store,
                 progress=self._progress,
             )

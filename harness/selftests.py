@@ -28,9 +28,12 @@ def install_headers(make: Sequence[str | Path], objdir: Path, log_file: Path) ->
     return target / "include"
 
 
-def build_selftests(worktree: Path, objdir: Path, headers: Path, log_file: Path) -> Path:
+def build_selftests(
+    worktree: Path, objdir: Path, headers: Path, log_file: Path, *, cc: str
+) -> Path:
     """Build the tree's liveupdate selftests statically; a tree without them has none.
 
+    :param cc: the compiler.
     :param headers: what :func:`install_headers` returned.
     :returns: the directory they are in.
     :raises BuildError: naming the first error's file and line.
@@ -49,7 +52,7 @@ def build_selftests(worktree: Path, objdir: Path, headers: Path, log_file: Path)
         parts = [source / f"{name}.c", *([common] if common.exists() else [])]
         with log_file.open("a") as stream:
             stream.write(f"  HOSTCC  {output.name}/{name}\n")
-        _compile(["gcc", *flags, "-o", output / name, *parts], f"selftest {name}", log_file)
+        _compile([cc, *flags, "-o", output / name, *parts], f"selftest {name}", log_file)
     return output
 
 

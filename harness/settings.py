@@ -14,11 +14,13 @@ from pathlib import Path
 
 from harness.arch import architecture
 from harness.errors import SpecError
-from harness.spec import DEBIAN_LINUX_7_0, DEFAULT_SERIES, KernelSpec, Target
+from harness.spec import DEBIAN_LINUX_7_0, DEFAULT_CC, DEFAULT_SERIES, KernelSpec, Target
 
 
 def target_from_settings(setting: Callable[[str], str | None]) -> Target:
     """Turn textual settings (``kernel``, ``base``, ``series``, ...) into a target.
+
+    Without the setting ``cc`` the compiler is what ``CC`` in the environment names, as for make.
 
     :param setting: returns the value of a setting, ``None`` when it was not given.
     :raises SpecError: when a value makes no sense.
@@ -42,6 +44,7 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
         arch=architecture().name,
         jobs=None if jobs is None else _number(jobs, "jobs", least=1),
         extra=tuple(Path(text) for text in (setting("extra") or "").split(os.pathsep) if text),
+        cc=_program(setting("cc") or os.environ.get("CC") or DEFAULT_CC),
     )
 
 
@@ -52,6 +55,7 @@ def settings_of(target: Target) -> dict[str, str]:
         "position": "last" if target.position is None else str(target.position),
         "profile": target.profile,
         "accel": target.accel,
+        "cc": target.cc,
     }
     if target.kernel.path is not None:
         settings["kernel"] = str(target.kernel.path)
@@ -97,6 +101,15 @@ def positions_text(positions: Iterable[int]) -> str:
     starts = ordered[:1] + [b for a, b in pairwise(ordered) if b != a + 1]
     ends = [a for a, b in pairwise(ordered) if b != a + 1] + ordered[-1:]
     return ",".join(str(a) if a == b else f"{a}..{b}" for a, b in zip(starts, ends, strict=True))
+
+
+def _program(text: str) -> str:
+    """Return a program's name, or its path from the root: make runs it from elsewhere."""
+    if len(text.split()) != 1:
+        raise SpecError(
+            f"a compiler is one program, not {text!r}", hint="ccache is used where there is one"
+        )
+    return str(Path(text).expanduser().absolute()) if "/" in text else text
 
 
 def _number(text: str, name: str, *, least: int) -> int:

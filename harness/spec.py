@@ -24,6 +24,7 @@ KMOD_DIR = PROJECT_ROOT / "tests" / "kmod"
 GUEST_TESTS_DIR = PROJECT_ROOT / "tests" / "guest"
 MUTANTS_DIR = PROJECT_ROOT / "tests" / "mutants"
 DEFAULT_SERIES = PROJECT_ROOT / "series" / "liveupdate-module-unload"
+DEFAULT_CC = "gcc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,7 @@ class Target:
     :param arch: the guest's architecture, as ``uname -m`` says it.
     :param jobs: parallel compilers; ``None`` is one for each CPU of the host.
     :param extra: files of patches that go on top of the position, in this order.
+    :param cc: the compiler of all that runs in the guest: a program's name or absolute path.
     """
 
     kernel: KernelSpec
@@ -164,6 +166,7 @@ class Target:
     arch: str
     jobs: int | None = None
     extra: tuple[Path, ...] = ()
+    cc: str = DEFAULT_CC
 
 
 # -- read from YAML ------------------------------------------------------------------------

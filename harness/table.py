@@ -60,6 +60,7 @@ def _facts(results: RunResults) -> Panel:
             + f", {count} warning{'' if count == 1 else 's'}{compared}"
         ),
     )
+    grid.add_row("compiler", Text(str(kernel["toolchain"])))
     grid.add_row(
         "machine",
         Text(

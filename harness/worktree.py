@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.errors import CommandError, SourceError, SpecError
 from harness.source import SourceTree, git
+from harness.spec import DEFAULT_CC
 from harness.store import Store
 
 _CPUS = 4
@@ -34,20 +35,28 @@ def tree_count() -> int:
     return int(given)
 
 
-def object_tree(tree: Path, profile: str) -> Path:
-    """Return the directory of a profile's objects that belongs to a work tree."""
-    return tree.parent / f"obj-{profile}"
+def object_tree(tree: Path, profile: str, cc: str = DEFAULT_CC) -> Path:
+    """Return the directory of a profile's objects that belongs to a work tree.
+
+    :param cc: the compiler; each has its own, since another one compiles all anew.
+    """
+    compiler = "" if cc == DEFAULT_CC else f"-{Path(cc).name}"
+    return tree.parent / f"obj-{profile}{compiler}"
 
 
 @contextlib.contextmanager
-def work_tree(source: SourceTree, commit: str, store: Store, *, profile: str) -> Iterator[Path]:
+def work_tree(
+    source: SourceTree, commit: str, store: Store, *, profile: str, cc: str = DEFAULT_CC
+) -> Iterator[Path]:
     """Have *commit* checked out in a work tree that nobody else uses, in the block.
 
-    :param profile: what is to be built.  Until the first work tree has built it once there is no
-        other for it: many whole builds at once would take longer than one after the other.
+    :param profile: what is to be built, with *cc*.  Until the first work tree has built it once
+        there is no other for it: many whole builds at once would take longer than one after the
+        other.
     :raises SourceError: when git cannot.
     """
-    count = tree_count() if (object_tree(source.repo, profile) / "vmlinux").exists() else 1
+    objects = object_tree(source.repo, profile, cc)
+    count = tree_count() if (objects / "vmlinux").exists() else 1
     names = {source.lock: source.repo}
     for number in range(2, count + 1):
         name = f"tree-{number}"

@@ -233,7 +233,8 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
         progress("adding the counters up")
         with work_tree(pipeline.source, at.commit, pipeline.store, profile=args.profile) as tree:
             counters = counted(directory, result.results.builds[str(at.number)])
-            files = read_coverage(merge(counters, tree, directory), tree, reasons)
+            merged = merge(counters, tree, directory, cc=pipeline.target.cc)
+            files = read_coverage(merged, tree, reasons)
     print_coverage(files, ui.out)
     html = directory / "coverage" / "index.html"
     found = coverage_json(files, html)

@@ -75,6 +75,9 @@ _group.add_argument(
     metavar="WHERE",
     help="mbox, maildir, directory or A..B; 'none' for no patches (default: the shipped one)",
 )
+_group.add_argument(
+    "--cc", metavar="PROGRAM", help="compiler, such as gcc-14 (default: $CC, or gcc)"
+)
 _group.add_argument("-j", "--jobs", metavar="N", help="parallel compilers (default: all CPUs)")
 
 TARGET, _group = _options("where")

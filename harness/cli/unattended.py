@@ -153,7 +153,7 @@ def _plan(args: argparse.Namespace, ui: Ui) -> int:
         else:
             patches = pipeline.series.patches if pipeline.series is not None else ()
             last, usual = len(patches), None
-    names = ("kernel", "base", "series", "jobs", "accel")
+    names = ("kernel", "base", "series", "cc", "jobs", "accel")
     jobs = make_jobs(
         {name: value for name in names if (value := getattr(args, name)) is not None},
         parse_positions(args.positions, last, usual),

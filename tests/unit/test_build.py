@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from harness.arch import X86_64
-from harness.build import Toolchain, build_key, cached_build, make_argv
+from harness.build import Toolchain, build_key, cached_build, make_argv, probe_toolchain
 from harness.build_log import BuildWarning
+from harness.errors import SpecError
 from harness.spec import ProfileSpec
 from harness.store import Store
 
@@ -162,6 +163,36 @@ def test_make_argv_uses_ccache_if_there_is_one(ccache: Path | None, words: set[s
     said = argv(ccache=ccache)
     assert words <= set(said)
     assert said[0] == ("env" if ccache else "make")
+
+
+@pytest.mark.parametrize(
+    ("ccache", "word"), [(Path("/c"), "CC=ccache gcc-14"), (None, "CC=gcc-14")]
+)
+def test_make_argv_names_the_compiler(ccache: Path | None, word: str) -> None:
+    assert word in argv(ccache=ccache, cc="gcc-14")
+
+
+def test_toolchain_is_that_of_the_compiler_that_was_asked_for(tmp_path: Path) -> None:
+    cc = tmp_path / "gcc-99"
+    cc.write_text("#!/bin/sh\n[ $1 = -dumpmachine ] && echo x86_64 || echo gcc 99.1; echo more\n")
+    cc.chmod(0o755)
+    found = probe_toolchain(str(cc))
+    assert (found.cc, found.compiler) == (str(cc), "gcc 99.1")
+    assert found.linker == probe_toolchain().linker
+
+
+@pytest.mark.parametrize(
+    ("cc", "said", "hint"),
+    [
+        ("gcc-99", "there is no compiler 'gcc-99' here", "install the package gcc-99"),
+        ("nope", "there is no compiler 'nope' here", "install the package that has it, such as"),
+        ("true", "'true' is no compiler", "such as gcc-14"),
+    ],
+)
+def test_compiler_that_is_none_is_refused(cc: str, said: str, hint: str) -> None:
+    with pytest.raises(SpecError, match=said) as caught:
+        probe_toolchain(cc)
+    assert hint in (caught.value.hint or "")
 
 
 def test_make_argv_jobs() -> None:

@@ -85,6 +85,14 @@ def test_reproduce_names_tree_series_and_extra_patches() -> None:
     )
 
 
+def test_reproduce_names_the_compiler_wherever_it_came_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CC", "gcc-14")
+    found = reproduce(Cell(target=target(), judge="desired"))
+    assert found == "harness run --position last --profile default --cc gcc-14"
+
+
 @pytest.mark.parametrize(
     ("test_id", "function"),
     [

@@ -127,6 +127,9 @@ def test_wrong_usage_is_exit_code_2(cache: Path, words: tuple[str, ...]) -> None
         (("fetch", "--kernel", "absent"), "there is no "),
         (("fetch", "--series", "absent.mbx"), "there is no series at absent.mbx"),
         (("fetch", "--series", "v1..v2"), "'v1..v2' is no file"),
+        (("build", "--cc", "nope"), "there is no compiler 'nope' here"),
+        (("matrix", "--cc", "true"), "'true' is no compiler"),
+        (("boot", "--cc", "ccache gcc"), "a compiler is one program, not 'ccache gcc'"),
     ],
 )
 def test_bad_input_is_one_error_line(cache: Path, words: tuple[str, ...], said: str) -> None:

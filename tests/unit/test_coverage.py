@@ -77,6 +77,18 @@ def test_counters_of_all_kernels_are_added_up(
     assert "luo_x.c" in (tmp_path / "coverage" / "index.html").read_text()
 
 
+def test_counters_are_read_with_the_compilers_own_gcov(
+    counters: tuple[Path, list[Path]], tmp_path: Path
+) -> None:
+    sources, directories = counters
+    gcov = tmp_path / "gcc" / "gcov-99"
+    gcov.parent.mkdir()
+    gcov.write_text('#!/bin/sh\ntouch "${0%/*}/was-asked"\nexec gcov "$@"\n')
+    gcov.chmod(0o755)
+    merge(directories, sources, tmp_path, cc=str(gcov.with_name("gcc-99")))
+    assert (gcov.parent / "was-asked").exists()
+
+
 def test_reason_is_shown_with_its_lines(counters: tuple[Path, list[Path]], tmp_path: Path) -> None:
     sources, directories = counters
     reasons = (

@@ -223,11 +223,14 @@ def deb(directory: Path, name: str, tree: Path) -> None:
     subprocess.run(["dpkg-deb", "-b", tree, target], check=True, capture_output=True)
 
 
-def build(spec: ImageSpec, store: Store) -> image.Image:
+def build(
+    spec: ImageSpec, store: Store, compiler: tuple[str, str] = ("gcc", "gcc 12")
+) -> image.Image:
     return image.build_image(
         spec,
         arch=X86_64,
         uapi=UAPI,
+        compiler=compiler,
         store=store,
         progress=lambda text: None,
     )
@@ -280,6 +283,21 @@ def test_build_image_again_is_the_same_bytes(
 ) -> None:
     made = [build(spec, Store(tmp_path / name)) for name in ("one", "two")]
     assert file_sha256(made[0].initrd) == file_sha256(made[1].initrd)
+
+
+def test_build_image_is_of_the_compiler_that_was_asked_for(
+    tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path
+) -> None:
+    cc = tmp_path / "gcc-99"
+    cc.write_text('#!/bin/sh\nfor out; do [ "$last" = -o ] && echo 99 >"$out"; last=$out; done\n')
+    cc.chmod(0o755)
+    made = [
+        build(spec, store, compiler)
+        for compiler in (("gcc", "gcc 12"), (str(cc), "gcc 12"), (str(cc), "gcc 99"))
+    ]
+    assert len({one.key for one in made}) == 3
+    root = unpacked(made[1].initrd, tmp_path / "out")
+    assert (root / "bin/luo-agent").read_text() == "99\n"
 
 
 def test_build_image_file_that_no_package_holds_is_named(

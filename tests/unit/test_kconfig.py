@@ -314,6 +314,17 @@ def test_load_kconfig_in_threads_changes_nothing_of_the_process(tree: Path) -> N
     assert len({syms["WHERE"].str_value for syms in values} - {str(here)}) == len(parsed)
 
 
+def test_load_kconfig_asks_the_compiler_that_was_named(tree: Path, tmp_path: Path) -> None:
+    cc = tmp_path / "gcc-99"
+    cc.write_text("#!/bin/sh\necho gcc 99.1\n")
+    cc.chmod(0o755)
+    with (tree / "Kconfig").open("a") as file:
+        file.write('\nconfig CC_TEXT\n\tstring\n\tdefault "$(CC_VERSION_TEXT)"\n')
+        file.write('\nconfig CC_SAID\n\tstring\n\tdefault "$(shell,$(CC) -v)"\n')
+    symbols = load_kconfig(tree, X86_64, cc=str(cc)).syms
+    assert {symbols[name].str_value for name in ("CC_TEXT", "CC_SAID")} == {"gcc 99.1"}
+
+
 def test_load_kconfig_leaves_directory_and_environment_alone(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -251,6 +251,7 @@ def printed(results: RunResults, directory: Path | None = None) -> str:
         "Linux 7.0.13 (linux-source-7.0)",
         "1 of 2 patches applied",
         "7.0.13-p1-debug, profile debug, 16 s, 3 warnings, 1 of them new",
+        "compiler  gcc 12.2.0",
         "QEMU 7.2.22, tcg (KVM does not work here)",
         "left out: the base has it",
         "test_boot.py::test_boot[kexec]",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,14 @@ from harness.selftests import SELFTESTS, build_selftests, install_headers
 SOURCES = Path("tree/tools/testing/selftests/liveupdate")
 
 
-def build(tmp_path: Path, **sources: str) -> Path:
+def build(tmp_path: Path, cc: str = "gcc", **sources: str) -> Path:
     """Build a tree that has the selftests *sources*."""
     for name, text in sources.items():
         (tmp_path / SOURCES).mkdir(parents=True, exist_ok=True)
         (tmp_path / SOURCES / f"{name}.c").write_text(text)
     (tmp_path / "obj").mkdir()
     return build_selftests(
-        tmp_path / "tree", tmp_path / "obj", tmp_path / "headers", tmp_path / "log"
+        tmp_path / "tree", tmp_path / "obj", tmp_path / "headers", tmp_path / "log", cc=cc
     )
 
 
@@ -39,6 +40,15 @@ def test_selftest_that_does_not_compile_is_named_with_file_and_line(tmp_path: Pa
     with pytest.raises(BuildError, match=r"^selftest liveupdate: .*liveupdate\.c:2:.*error") as got:
         build(tmp_path, liveupdate="\nint main(void) { return absent; }\n")
     assert got.value.log == tmp_path / "log"
+
+
+def test_selftests_are_built_with_the_compiler_that_was_asked_for(tmp_path: Path) -> None:
+    cc = tmp_path / "gcc-99"
+    cc.write_text('#!/bin/sh\nexec gcc -DVERSION=99 "$@"\n')
+    cc.chmod(0o755)
+    text = "int main(void) { return VERSION; }\n"
+    output = build(tmp_path, str(cc), **dict.fromkeys(SELFTESTS, text))
+    assert subprocess.run([output / "liveupdate"]).returncode == 99
 
 
 def test_headers_are_installed_below_the_object_tree(tmp_path: Path) -> None:

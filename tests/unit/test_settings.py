@@ -85,11 +85,34 @@ def test_unknown_accel_names_the_known_ones() -> None:
         {},
         {"series": "none", "kernel": "/linux", "base": "v7.0", "accel": "tcg", "jobs": "3"},
         {"position": "0", "profile": "debug", "extra": "/a.patch:/b.patch"},
+        {"cc": "/opt/bin/gcc-14"},
     ],
 )
 def test_settings_of_a_target_make_the_same_target(settings: dict[str, str]) -> None:
     made = target(**settings)
     assert target(**settings_of(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "cc"),
+    [(None, None, "gcc"), (None, "gcc-13", "gcc-13"), ("gcc-14", "gcc-13", "gcc-14")],
+    ids=["neither", "environment", "both"],
+)
+def test_compiler_is_that_of_the_setting_or_the_environment(
+    given: str | None, variable: str | None, cc: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", variable or "")
+    assert target(**({"cc": given} if given else {})).cc == cc
+
+
+def test_compiler_is_found_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert target(cc="bin/gcc").cc == str(tmp_path / "bin/gcc")
+
+
+def test_compiler_with_ccache_before_it_is_refused() -> None:
+    with pytest.raises(SpecError, match="one program, not 'ccache gcc'"):
+        target(cc="ccache gcc")
 
 
 def test_extra_is_a_list_of_files() -> None:

@@ -271,6 +271,12 @@ def test_two_builds_have_a_work_tree_each(store: Store, kernel: Path, built: Sou
         assert again == one
 
 
+def test_compilers_have_object_trees_of_their_own(tmp_path: Path) -> None:
+    tree = tmp_path / "src"
+    assert object_tree(tree, "debug", "gcc") == tmp_path / "obj-debug"
+    assert object_tree(tree, "debug", "/opt/bin/gcc-14") == tmp_path / "obj-debug-gcc-14"
+
+
 @pytest.mark.parametrize("profile", ["default", "debug"])
 def test_builds_wait_when_no_work_tree_is_free(
     store: Store, built: SourceTree, monkeypatch: pytest.MonkeyPatch, profile: str
