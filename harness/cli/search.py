@@ -45,7 +45,7 @@ examples:
   harness bisect --test 'test_module.py::test_idle_module_can_be_unloaded[0]'
   harness bisect --test test_quiesce_is_gone --good 11 --bad 3
   harness bisect --test test_quiesce_is_gone --kernel ~/linux --range v7.0..HEAD
-  harness bisect --test test_race --tries 5 --profile debug
+  harness bisect --test test_first_use_of_flbs_on_all_cpus --tries 5 --profile debug
 """
 _VERDICT_EXAMPLES = """\
 examples:

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The examples of README.md and of every ``--help``, and how each of them is run.
+
+``tests/unit/test_examples.py`` runs what takes no machine, ``tests/guest/test_examples.py`` what
+takes one.  An example that is in none of the tables here is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cell import pytest_environment
+from harness.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+DEADLINE_S = 900.0
+"""Seconds for one example; it only ends what hangs."""
+
+ECHO = '; echo "exit code $?"'
+"""How README.md shows an exit code; the examples are known without it."""
+
+
+def in_help() -> list[str]:
+    """Return the examples below the help of the command and of its subcommands."""
+    parser = main._parser()
+    (commands,) = (action for action in parser._actions if isinstance(action.choices, dict))
+    texts = [parser.epilog, *(command.epilog for command in commands.choices.values())]
+    found = []
+    for text in texts:
+        # Up to the first empty line; what a line does stands behind several blanks.
+        lines = text.partition("\n\n")[0].splitlines()[1:]
+        found += [re.split(r" {2,}", line.strip())[0] for line in lines]
+    return found
+
+
+def in_readme() -> list[str]:
+    """Return the command lines of README.md: in its blocks, at its top and in its table."""
+    text = (ROOT / "README.md").read_text()
+    joined = text.replace("\\\n", " ")
+    found = re.findall(r"^\$ (.*)", joined, re.M)
+    found += re.findall(r"^    (scripts/\w+) ", text, re.M)
+    found += re.findall(r"^\| `((?:harness|scripts/)[^`]*)` \|", text, re.M)
+    found += re.findall(r"^((?:git clone|scripts/).*)", text, re.M)
+    return [re.sub(r" {2,}", " ", line.removesuffix(ECHO)) for line in found]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How an example is run.
+
+    :param options: further options that make it a short one; of two the later one counts.
+    :param pytest: further arguments behind ``--``.
+    :param codes: the exit codes that it may end with where it is run.
+    :param says: what it prints among other things.
+    """
+
+    options: str = ""
+    pytest: str = ""
+    codes: tuple[int, ...] = (0,)
+    says: str = ""
+
+    def command_of(self, example: str) -> str:
+        """Return the shell command line that is run for *example*."""
+        head, _, tail = example.partition(" -- ")
+        behind = " ".join(filter(None, (tail, self.pytest)))
+        return " ".join(filter(None, (head, self.options, f"-- {behind}" if behind else "")))
+
+
+_CHECKED = {"codes": (1,), "says": '"tool": "harness apply"'}
+"""What a check comes to in a tree to which the series does not apply."""
+
+WITHOUT_MACHINE = {
+    "git config b4.review-perpatch-check-cmd 'harness check-patch'": Run(),
+    "git config b4.review-series-check-cmd 'harness check-series'": Run(),
+    # 3 where the host lacks something, or where no guest runs under KVM.
+    "harness doctor": Run(codes=(0, 3)),
+    "harness doctor --accel kvm": Run(codes=(0, 3)),
+    "harness fetch --kernel ~/linux --base v7.0": Run("--series none"),
+    "harness report": Run(),
+    "harness report results/20261124-104716": Run(),
+    "harness summary results/latest": Run(),
+    'harness summary results >>"$GITHUB_STEP_SUMMARY"': Run(),
+    "harness kcidb results --output kcidb.json": Run(),
+    "harness kcidb results --origin mylab --tree mainline --output report.json": Run(),
+    "harness kcidb results --url https://example.com/nightly/42": Run(),
+    "harness kcidb results/latest": Run(),
+    "harness plan --format github --positions 0..11 --profile debug --per-job 4 -- -k module": Run(
+        says="test-debug-p08-p11"
+    ),
+    "harness plan --format github --positions 11 --profile default --accel kvm": Run(),
+    "harness plan --format github --stage build": Run("--positions 0..11"),
+    "harness plan --format github --stage build --positions 9..11 --profile default": Run(),
+    "harness plan --format gitlab --accel kvm": Run("--positions 0..11"),
+    "harness history": Run(),
+    "harness history --keep 500": Run(),
+    "harness history bad": Run(),
+    "harness history figures boot_to_ssh": Run(),
+    "harness history flaky": Run(),
+    "harness history test memfd": Run(),
+    "harness cache list": Run(),
+    "harness cache prune --max-gib 10": Run(),
+    "harness cache prune --unused-days 14": Run(),
+    "harness clean": Run(),
+    "harness clean --all": Run(),
+    # The tree here is a tiny one: no patch applies to it, and it does not build.
+    "harness check-patch 0005-liveupdate-Defer.patch": Run("--kernel ~/linux", **_CHECKED),
+    "harness check-patch --series v4.mbx -- -k module <mail": Run("--kernel ~/linux", **_CHECKED),
+    "harness check-patch <0010-liveupdate-Defer-file-handler-module-refcounting-to-.patch"
+    " -- -k idle": Run("--kernel ~/linux", **_CHECKED),
+    "harness check-series --positions 0..3 --profile debug --series v4.mbx": Run(
+        "--kernel ~/linux --profile default", **_CHECKED
+    ),
+    "harness verdict --kernel ~/linux"
+    " --test 'test_module.py::test_idle_module_can_be_unloaded[0]'": Run(
+        codes=(125,), says="no verdict: does not build"
+    ),
+    "harness bisect --test test_quiesce_is_gone --kernel ~/linux --range v7.0..HEAD": Run(
+        codes=(2,), says="has no verdict: does not build"
+    ),
+}
+"""Run by unit tests, in a directory where the files that they name are."""
+
+_IDLE = "-k idle"
+_HERE = "--position 11 --profile default"
+_CELL = "--positions 11 --profile default --fresh"
+
+WITH_MACHINE = {
+    "harness fetch": Run(),
+    "harness config": Run(),
+    "harness config --explain KASAN": Run(),
+    "harness config --profile debug --explain KASAN_VMALLOC": Run("--profile default"),
+    "harness build": Run(),
+    "harness build --position 5 --profile debug": Run(_HERE),
+    "harness build --positions 0..11": Run("--positions 0,11"),
+    "harness run": Run(pytest=_IDLE),
+    "harness run -- -k memfd -x": Run(),
+    "harness run --json out.json": Run(pytest=_IDLE),
+    "harness run --json out.json -- -k memfd -x": Run(pytest=_IDLE),
+    "harness run --profile debug": Run(_HERE, _IDLE),
+    "harness run --position 0": Run(pytest=_IDLE, codes=(1,)),
+    "harness run --position 3 --expected": Run("--position 0", _IDLE),
+    "harness run --position 6 --expected -- -k test_module": Run("--position 0", _IDLE),
+    "harness run --position 9 --profile debug": Run(_HERE, _IDLE),
+    # 3 where KVM does not work.
+    "harness run --accel kvm": Run(pytest=_IDLE, codes=(0, 3)),
+    "harness run --kernel ~/linux --series v4.mbx -- -k test_module": Run(pytest=_IDLE),
+    "harness run --kernel ~/linux --base v7.0 --series v4.mbx": Run(pytest=_IDLE),
+    "pytest tests/guest --harness-position 10 -k 'idle or holes'": Run("--harness-position 11"),
+    "harness matrix": Run(_CELL, _IDLE),
+    "harness matrix --json out.json -- -k module": Run(_CELL, _IDLE),
+    "harness matrix --positions 0,5,9..11 --profile default --keep-going": Run(
+        "--positions 0,11", _IDLE
+    ),
+    "harness check-series v4.mbx": Run("--positions 11", _IDLE),
+    "harness nightly": Run("--config ~/nightly.yaml"),
+    "harness nightly --config /tmp/two.yaml": Run("--config ~/nightly.yaml"),
+    "harness nightly --config ~/nightly.yaml --results /var/lib/harness/today": Run(
+        "--results today"
+    ),
+    "harness boot --timing": Run(),
+    "harness bench clone_to_ssh boot_to_ssh": Run("--runs 1"),
+}
+"""Run by guest tests, on the kernels that these have: positions 0 and 11, profile default."""
+
+AT_A_TERMINAL = {
+    "harness boot": Run(),
+    "harness boot --gdb": Run(says="target remote"),
+    "harness boot --position 0 --gdb": Run(says="7.0.13-p00 runs"),
+    "harness boot --position 10 --profile debug": Run(_HERE),
+}
+"""The same, at a terminal, until Ctrl-] ends them."""
+
+_KERNELS = "builds further kernels, for minutes"
+
+NOT_RUN = {
+    "scripts/run": "sets a host up; CI runs it",
+    "scripts/test": "runs this test",
+    "scripts/bench": "measures for 20 minutes",
+    "git clone <this repository> luo-harness && cd luo-harness": "says where, in words",
+    "harness run --cc gcc-14": "needs that compiler",
+    "harness matrix --keep-going --profile debug --profile default": _KERNELS,
+    "harness matrix --series /tmp/broken --positions 6..11 --profile default -- test_module.py"
+    " -k 'flbs or idle'": _KERNELS,
+    "harness coverage": _KERNELS,
+    'harness coverage --min 95 -- -k "not memfd"': _KERNELS,
+    "harness mutants": _KERNELS,
+    "harness mutants --table docs/mutants.md": _KERNELS,
+    "harness mutants flb-list-not-initialized compatible-unbounded": _KERNELS,
+    "harness mutants flbs-forgotten token-reused": _KERNELS,
+    "harness bisect --test 'test_module.py::test_idle_module_can_be_unloaded[0]'": _KERNELS,
+    "harness bisect --test test_first_use_of_flbs_on_all_cpus --tries 5 --profile debug": _KERNELS,
+    "harness bisect --test test_memfd_survives_a_live_update --series /tmp/hidden": _KERNELS,
+    "harness bisect --test test_quiesce_is_gone --good 11 --bad 3": _KERNELS,
+    "harness bisect --test test_unregistering_a_handler_unregisters_its_flbs --kernel ~/linux"
+    " --range v7.0.13..master": _KERNELS,
+    "git bisect start --term-old=busy --term-new=free master v7.0.13": _KERNELS,
+    "git bisect run harness verdict --fixed --kernel . --results /tmp/verdicts"
+    " --test test_registering_works_while_an_unrelated_session_exists": _KERNELS,
+    "git bisect run harness verdict --kernel . --test test_quiesce_is_gone"
+    " --results /tmp/verdicts": _KERNELS,
+    "harness bench": "measures for 20 minutes",
+    "harness bench --runs 3 clone_vs_boot clone_vs_virtme_ng boot_vs_virtme_ng": _KERNELS,
+    "harness bench --table docs/performance.md": "measures for 20 minutes",
+    "harness bench quick --runs 30 --json figures.json": "measures for minutes",
+    "harness bench soak": "measures for minutes",
+}
+"""Only read by the command's parser; and why."""
+
+
+def environment(home: Path, cache: Path) -> dict[str, str]:
+    """Return the environment of an example: *home* is the user's, and no setting gets at it."""
+    return {
+        **os.environ,
+        **pytest_environment(),
+        "CC": "",
+        "PYTEST_ADDOPTS": "",
+        "HOME": str(home),
+        "HARNESS_CACHE": str(cache),
+        "HARNESS_HISTORY": str(home / "history.sqlite"),
+        "GITHUB_STEP_SUMMARY": str(home / "summary.md"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def run(example: str, how: Run, home: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    """Run an example by a shell in *home*; its errors are among its output."""
+    return subprocess.run(
+        ["sh", "-c", how.command_of(example)],
+        cwd=home,
+        env=environment(home, cache),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE_S,
+    )

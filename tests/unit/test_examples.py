@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every example of README.md and of ``--help`` is understood, and those without a machine run."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from examples import (
+    AT_A_TERMINAL,
+    NOT_RUN,
+    ROOT,
+    WITH_MACHINE,
+    WITHOUT_MACHINE,
+    Run,
+    in_help,
+    in_readme,
+    run,
+)
+
+from harness.cell import find_test
+from harness.cli import main
+from harness.history import History
+from harness.report import Outcome, RunResults, TestResult
+from harness.spec import DEFAULT_SERIES
+from harness.store import Store
+
+TABLES = (WITHOUT_MACHINE, WITH_MACHINE, AT_A_TERMINAL, NOT_RUN)
+RUN = WITHOUT_MACHINE | WITH_MACHINE | AT_A_TERMINAL
+EXAMPLES = sorted({*in_help(), *in_readme()})
+
+
+def words_of(example: str) -> list[str] | None:
+    """Return the arguments that an example gives to ``harness``, ``None`` when it does not."""
+    words = [
+        word
+        for word in shlex.split(RUN.get(example, Run()).command_of(example))
+        if not word.startswith((">", "<"))
+    ]
+    for start in (["harness"], ["git", "bisect", "run", "harness"]):
+        if words[: len(start)] == start:
+            return words[len(start) :]
+    return None
+
+
+def halves(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the command's own words, and those behind ``--``, which are pytest's."""
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
+HARNESS = [example for example in EXAMPLES if words_of(example) is not None]
+
+
+def test_examples_are_found() -> None:
+    assert "harness run -- -k memfd -x" in in_help()
+    assert "harness run --position 6 --expected -- -k test_module" in in_readme()
+    assert "harness cache prune --max-gib 10" in in_readme()
+    assert "scripts/run" in in_readme()
+
+
+def test_every_example_is_run_or_says_why_not() -> None:
+    assert [example for example in EXAMPLES if not any(example in table for table in TABLES)] == []
+
+
+def test_no_example_is_listed_that_is_gone_or_twice() -> None:
+    listed = [example for table in TABLES for example in table]
+    assert sorted(listed) == sorted(set(listed) & set(EXAMPLES))
+
+
+@pytest.mark.parametrize("example", HARNESS)
+def test_example_is_what_the_command_takes(example: str) -> None:
+    args = main._parser().parse_args(halves(words_of(example) or [])[0])
+    for test in getattr(args, "tests", ()):
+        find_test(test)
+    for name in args.names if args.command == "mutants" else ():
+        assert list((ROOT / "tests/mutants").glob(f"??-{name}.patch")), name
+
+
+SELECTED = sorted({shlex.join(halves(words_of(example) or [])[1]) for example in HARNESS} - {""})
+
+
+@pytest.mark.parametrize("words", SELECTED)
+def test_example_selects_tests_with_words_that_pytest_takes(words: str) -> None:
+    further = [f"tests/guest/{w}" if w.endswith(".py") else w for w in shlex.split(words)]
+    if not any(word.endswith(".py") for word in further):
+        further.append("tests/guest")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", *further],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A directory with everything that the examples name, in small."""
+    write_results(tmp_path / "results" / "20261124-104716")
+    (tmp_path / "results" / "latest").symlink_to("20261124-104716")
+    with Store(tmp_path / "cache").produce("build", "k") as entry:
+        (entry / "kernel").write_bytes(b"x")
+    with History(tmp_path / "history.sqlite") as history:
+        history.add_run(results(), directory=tmp_path, inputs="i")
+    write_tree(tmp_path / "linux")
+    texts = [path.read_bytes() for path in sorted(DEFAULT_SERIES.glob("00*.patch"))]
+    (tmp_path / "v4.mbx").write_bytes(b"".join(texts))
+    (tmp_path / "mail").write_bytes(texts[7])
+    (tmp_path / "0005-liveupdate-Defer.patch").write_bytes(texts[5])
+    name = "0010-liveupdate-Defer-file-handler-module-refcounting-to-.patch"
+    (tmp_path / name).write_bytes(texts[10])
+    git(tmp_path, "init", "-q")
+    return tmp_path
+
+
+def git(repo: Path, *words: str) -> None:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
+    subprocess.run(["git", *identity, "-C", repo, *words], check=True, capture_output=True)
+
+
+def write_tree(path: Path) -> None:
+    """Write a git tree that looks like a kernel from outside, with a tag and two commits more."""
+    (path / "kernel/liveupdate").mkdir(parents=True)
+    (path / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 1\nEXTRAVERSION =\n")
+    (path / "Kconfig").write_text("\n")
+    (path / "kernel/liveupdate/kexec_handover.c").write_text(
+        "EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);\nkasan_unpoison_vmalloc(x);\n"
+    )
+    git(path, "init", "-q", "-b", "master")
+    for number in range(3):
+        (path / "kernel/new.c").write_text(f"int new = {number};\n")
+        git(path, "add", ".")
+        git(path, "commit", "-qm", f"kernel: new is {number}")
+        if number == 0:
+            git(path, "tag", "v7.0")
+
+
+def results() -> RunResults:
+    return RunResults(
+        kernel={
+            **dict.fromkeys(("version", "label", "base", "commit", "release", "config"), "x"),
+            "patchset": [],
+            "build_seconds": 1.0,
+            "cached": True,
+            "warnings": 0,
+            "new_warnings": None,
+            "toolchain": "gcc 12",
+        },
+        series={"name": None, "title": None, "position": 0, "total": 0, "patches": []},
+        profile="default",
+        accel="tcg",
+        machine={
+            "arch": "x86_64",
+            "qemu": "7.2",
+            "accel_reason": "asked for",
+            "memory_mib": 64,
+            "cpus": 2,
+            "cmdline": [],
+            "image": "i",
+        },
+        tests=(TestResult(id="test_memfd.py::test_x", outcome=Outcome.PASSED, seconds=0.1),),
+        live_updates=(),
+        builds={"0": "b" * 64},
+        seconds=1.0,
+    )
+
+
+def write_results(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    results().write(directory / "results.json")
+
+
+@pytest.mark.parametrize("example", sorted(WITHOUT_MACHINE))
+def test_example_runs(home: Path, example: str) -> None:
+    how = WITHOUT_MACHINE[example]
+    done = run(example, how, home, home / "cache")
+    assert done.returncode in how.codes, done.stdout
+    assert how.says in done.stdout
+    assert "Traceback" not in done.stdout
