@@ -124,9 +124,9 @@ def test_preserve_with_flbs_with_failing_allocations(
     assert_no_leak(machine)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def updated(updated_machine: UpdatedMachine) -> Iterator[LiveUpdate]:
-    """A memfd and a module's file for each failure to come, updated once."""
+    """A memfd and a module's file for each failure to come, not yet retrieved."""
     with updated_machine(one_for_each_failure) as update:
         update.vm.module.load(flbs=1)
         yield update
@@ -139,6 +139,7 @@ def test_retrieve_session_with_failing_allocations(updated: LiveUpdate) -> None:
 
 def test_retrieve_memfd_with_failing_allocations(updated: LiveUpdate) -> None:
     vm = updated.vm
+    vm.must("session", "retrieve", "memfds")
     answers = fail_each(vm, "ioctl", "retrieve", "memfds", "@", "m@")
     # shmem has no inode to give: ENOSPC; the folios' list cannot be mapped: EINVAL.
     assert "ENOMEM" in errors(answers)
