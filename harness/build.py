@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from harness.build_log import BuildWarning, WarningLedger, first_error
 from harness.errors import BuildError, CommandError, SpecError
 from harness.fragment import fragments_of
 from harness.kconfig import KernelConfig, configure
+from harness.pace import StepCounter, whole_build_steps
 from harness.selftests import build_selftests, install_headers
 from harness.spec import DEFAULT_CC, ProfileSpec
 from harness.store import Store, digest
@@ -37,6 +37,12 @@ KMOD = "luo_test"
 _KIND = "build"
 _RECIPE = 1
 """Grows when the same inputs come to mean another result."""
+
+_SHOW_S = 5.0
+"""Seconds between two words about how far make is."""
+
+_STEPS = ".harness-steps"
+"""The file in an object tree that says how far its first build came; gone once that is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +282,8 @@ def build_kernel(
         cc=toolchain.cc,
     )
     what = f"building {commit[:12]} ({profile.name}{localversion})"
-    _make(make, [arch.image_target, "modules"], what, worktree, log_file, progress)
+    counter = _counter_of(objdir, what, profile, store)
+    _make(make, [arch.image_target, "modules"], what, counter, objdir, worktree, log_file, progress)
     progress(f"{what}: test module")
     module = kmod.build_kmod(
         kmod_source, objdir / "harness-kmod", make=make, log_file=log_file, name=KMOD
@@ -302,6 +309,7 @@ def build_kernel(
         "release": release,
         "warnings": [asdict(warning) for warning in warnings],
         "seconds": time.monotonic() - started,
+        "steps": counter.steps if counter.whole else None,
     }
     with store.produce(_KIND, key) as entry:
         _collect(entry, objdir, arch, config, module, headers, selftests)
@@ -323,28 +331,41 @@ def _ledger_of(objdir: Path, log_file: Path, worktree: Path) -> WarningLedger:
 def _load(entry: Path, key: str, *, cached: bool) -> KernelBuild:
     facts = json.loads((entry / "build.json").read_text())
     warnings = tuple(BuildWarning(**item) for item in facts.pop("warnings"))
+    facts.pop("steps", None)  # for harness.pace
     return KernelBuild(directory=entry, key=key, cached=cached, warnings=warnings, **facts)
+
+
+def _counter_of(objdir: Path, what: str, profile: ProfileSpec, store: Store) -> StepCounter:
+    if (objdir / "vmlinux").exists():
+        return StepCounter(what, total=None)
+    stamp = objdir / _STEPS
+    before = int(stamp.read_text() or 0) if stamp.exists() else 0
+    return StepCounter(what, total=whole_build_steps(store, profile.name), before=before)
 
 
 def _make(
     make: list[str | Path],
     targets: list[str],
     what: str,
+    counter: StepCounter,
+    objdir: Path,
     worktree: Path,
     log_file: Path,
     progress: Callable[[str], None],
 ) -> None:
     """Run make, and say every few seconds how far it is."""
-    count, last = 0, time.monotonic()
+    began = last = time.monotonic()
     progress(what)
 
     def on_line(line: str) -> None:
-        nonlocal count, last
-        if re.match(r"\s+(?:CC|AS|LD|AR|HOSTCC)\s", line):
-            count += 1
-        if time.monotonic() - last > 5.0:
-            last = time.monotonic()
-            progress(f"{what}: {count} objects, now {line.strip()[:60]}")
+        nonlocal last
+        counter.line(line)
+        now = time.monotonic()
+        if now - last > _SHOW_S:
+            last = now
+            progress(str(counter.progress(now - began)))
+            if counter.whole:
+                (objdir / _STEPS).write_text(str(counter.steps))
 
     try:
         command.run(
@@ -354,6 +375,7 @@ def _make(
             on_line=on_line,
             env={"LC_ALL": "C"},
         )
+        (objdir / _STEPS).unlink(missing_ok=True)
     except CommandError as error:
         if error.returncode is None or error.returncode < 0:
             raise

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from harness import build
 from harness.arch import X86_64
 from harness.build import Toolchain, build_key, cached_build, make_argv, probe_toolchain
 from harness.build_log import BuildWarning
-from harness.errors import SpecError
+from harness.errors import BuildError, SpecError
+from harness.pace import WHOLE_BUILD_STEPS, StepCounter
 from harness.spec import ProfileSpec
 from harness.store import Store
 
@@ -134,7 +136,7 @@ def test_cached_build_has_what_was_stored(tmp_path: Path) -> None:
     store = Store(tmp_path)
     facts = {"arch": "x86_64", "profile": "p", "commit": "c", "tree": "t", "release": "7.0-p07"}
     with store.produce("build", "k") as entry:
-        stored = facts | {"warnings": [asdict(warning())], "seconds": 1.5}
+        stored = facts | {"warnings": [asdict(warning())], "seconds": 1.5, "steps": 1294}
         (entry / "build.json").write_text(json.dumps(stored))
     found = cached_build(store, "k")
     assert found is not None
@@ -197,3 +199,62 @@ def test_compiler_that_is_none_is_refused(cc: str, said: str, hint: str) -> None
 
 def test_make_argv_jobs() -> None:
     assert "-j3" in argv(jobs=3)
+
+
+# -- how far a build is ------------------------------------------------------------------------
+
+MAKEFILE = """\
+all:
+\t@for n in 1 2 3; do echo "  CC      kernel/$$n.o"; done
+\t@test ! -e {objects}/broken
+\t@echo "  LD      vmlinux"
+\t@touch {objects}/vmlinux
+"""
+
+
+def make_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StepCounter, list[str]]:
+    """Run a make that passes for a kernel's; return what counted, and what was said."""
+    objects = tmp_path / "obj"
+    objects.mkdir(exist_ok=True)
+    (tmp_path / "Makefile").write_text(MAKEFILE.format(objects=objects))
+    monkeypatch.setattr(build, "_SHOW_S", 0.0)
+    profile = ProfileSpec(
+        name="p", description="", fragments=(), cmdline=(), memory_mib=64, cpus=1, timeout_scale=1
+    )
+    counter = build._counter_of(objects, "building c (p-p00)", profile, Store(tmp_path / "cache"))
+    said: list[str] = []
+    build._make(
+        ["make", "-C", tmp_path], ["all"], "building c (p-p00)", counter,
+        objects, tmp_path, tmp_path / "log", said.append,
+    )  # fmt: skip
+    return counter, said
+
+
+def test_first_build_of_an_object_tree_says_how_many_steps_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter, said = make_kernel(tmp_path, monkeypatch)
+    assert (counter.whole, counter.steps) == (True, 4)
+    assert f"building c (p-p00): 3 of about {WHOLE_BUILD_STEPS:,} steps, now CC kernel/3.o" in said
+
+
+def test_later_build_of_an_object_tree_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_kernel(tmp_path, monkeypatch)
+    counter, said = make_kernel(tmp_path, monkeypatch)
+    assert (counter.whole, counter.steps) == (False, 4)
+    assert "building c (p-p00): 3 steps, now CC kernel/3.o" in said
+
+
+def test_first_build_that_did_not_end_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "obj").mkdir()
+    (tmp_path / "obj" / "broken").touch()
+    with pytest.raises(BuildError):
+        make_kernel(tmp_path, monkeypatch)
+    (tmp_path / "obj" / "broken").unlink()
+    counter, said = make_kernel(tmp_path, monkeypatch)
+    assert (counter.whole, counter.steps) == (True, 3 + 4)
+    assert any(f"6 of about {WHOLE_BUILD_STEPS:,} steps" in text for text in said)
