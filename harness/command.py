@@ -18,6 +18,7 @@ import signal
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +36,12 @@ _UNWIND_S = 60.0
 
 Argument = str | Path
 
-_awaited: set[subprocess.Popen[bytes]] = set()
+_awaited: dict[subprocess.Popen[bytes], threading.Thread] = {}
 """What threads wait for: an interrupt reaches the main thread alone."""
 
 _interrupted = threading.Event()
+_ended: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+"""Threads that were interrupted by themselves."""
 
 _starting = threading.Lock()
 """Held from the look at :data:`_interrupted` until a program that was started is awaited."""
@@ -88,14 +91,19 @@ def which(program: str) -> Path | None:
     return Path(found) if found else None
 
 
-def interrupt() -> None:
+def interrupt(thread: threading.Thread | None = None) -> None:
     """Pass an interrupt on to what other threads wait for; they start nothing more.
 
     Each of their calls ends as soon as its program has torn down what it holds.
+
+    :param thread: the only one that is meant; ``None`` is all of them.
     """
     with _starting:
-        _interrupted.set()
-        awaited = tuple(_awaited)
+        if thread is None:
+            _interrupted.set()
+        else:
+            _ended.add(thread)
+        awaited = [popen for popen, waiter in _awaited.items() if thread in (None, waiter)]
     for popen in awaited:
         # The group: a make that is told alone lets its own makes finish.
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -157,7 +165,7 @@ def run(
                 log=log_file,
             ) from error
         finally:
-            _awaited.discard(popen)
+            _awaited.pop(popen, None)
             _end_group(popen, GRACE_S)
             for pipe in (popen.stdin, popen.stdout, popen.stderr):
                 if pipe is not None:
@@ -243,7 +251,7 @@ def run_attached(
             popen.wait(_UNWIND_S)
         raise
     finally:
-        _awaited.discard(popen)
+        _awaited.pop(popen, None)
         _end_group(popen, GRACE_S)
         if reader is not None:
             reader.join(GRACE_S)
@@ -281,7 +289,7 @@ def _start(
     """Start a program; one that is *awaited* is interrupted with all others."""
     try:
         with _starting:
-            if _interrupted.is_set():
+            if _interrupted.is_set() or threading.current_thread() in _ended:
                 raise CommandError(f"interrupted before {words[0]} was started", argv=words)
             popen = subprocess.Popen(
                 words,
@@ -294,7 +302,7 @@ def _start(
                 start_new_session=True,
             )
             if awaited:
-                _awaited.add(popen)
+                _awaited[popen] = threading.current_thread()
             return popen
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():

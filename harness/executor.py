@@ -53,7 +53,17 @@ _SHOW_S = 10.0
 _NOT_JUDGING = {
     # What these do is in the keys of build and image, or comes after the tests.
     *("apply", "arch", "build", "build_log", "command", "fragment", "host"),
-    *("image", "kconfig", "kmod", "selftests", "series", "source", "store", "worktree"),
+    *(
+        "image",
+        "kconfig",
+        "kmod",
+        "meanwhile",
+        "selftests",
+        "series",
+        "source",
+        "store",
+        "worktree",
+    ),
     *("bench", "bisect", "cell", "cli", "coverage", "executor", "history", "html", "matrix"),
     *("evidence", "html_columns", "html_evidence", "html_extras", "html_grid", "kcidb", "markdown"),
     *("mutants", "nightly", "nightly_summary", "pace", "plan", "review", "table", "terminal"),

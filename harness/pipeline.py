@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +29,18 @@ from harness.build import (
 from harness.build_log import new_warnings
 from harness.errors import SpecError
 from harness.fragment import fragments_of
-from harness.image import GuestKeys, Image, Initrd, build_image, guest_keys, payload_archive
+from harness.image import (
+    GuestKeys,
+    Image,
+    Initrd,
+    build_image,
+    fetch_packages,
+    guest_keys,
+    payload_archive,
+)
 from harness.kconfig import KernelConfig, configure, explain
 from harness.machine import Memory
+from harness.meanwhile import meanwhile
 from harness.module import KMOD_PATH
 from harness.series import Series, read_series
 from harness.source import SourceTree, git, open_source
@@ -39,6 +49,7 @@ from harness.spec import (
     DEFAULT_SERIES,
     IMAGES_DIR,
     KMOD_DIR,
+    ImageSpec,
     MachineSpec,
     ProfileSpec,
     Target,
@@ -50,10 +61,16 @@ from harness.template import Templates
 from harness.vm import KERNEL_PATH, SELFTESTS_PATH, Saved, VirtualMachine
 from harness.worktree import object_tree, work_tree
 
+log = logging.getLogger(__name__)
+
 Progress = Callable[[str], None]
 
 SUPPORT = DEFAULT_SERIES / "support"
 """Commits under every position, whatever the series: the test module needs them."""
+
+
+def _recipe() -> ImageSpec:
+    return load_image(IMAGES_DIR / "initramfs.yaml")
 
 
 class Pipeline:
@@ -224,20 +241,33 @@ class Pipeline:
             found = cached_build(self.store, key)
             if found is not None:
                 return found
-            return build_kernel(
-                worktree=tree,
-                objdir=self._objects(tree),
-                commit=at.commit,
-                tree=at.tree,
-                arch=self.arch,
-                profile=self.profile,
-                localversion=localversion,
-                kmod_source=KMOD_DIR,
-                toolchain=self.toolchain,
-                store=self.store,
-                progress=self._progress,
-                jobs=self.target.jobs,
-            )
+            with meanwhile(*self._ahead_of_machines()) as others:
+                build = build_kernel(
+                    worktree=tree,
+                    objdir=self._objects(tree),
+                    commit=at.commit,
+                    tree=at.tree,
+                    arch=self.arch,
+                    profile=self.profile,
+                    localversion=localversion,
+                    kmod_source=KMOD_DIR,
+                    toolchain=self.toolchain,
+                    store=self.store,
+                    progress=self._progress,
+                    jobs=self.target.jobs,
+                )
+                if others.is_alive():
+                    self._progress("image: fetching packages")
+            return build
+
+    def _ahead_of_machines(self) -> tuple[Callable[[], object], ...]:
+        """Return what machines will need besides a kernel; it goes without words of its own."""
+        store, arch, request = Store(self.store.root), self.arch, self.target.accel
+        return (
+            lambda: guest_keys(store),
+            lambda: fetch_packages(_recipe(), arch=arch, store=store, progress=log.info),
+            lambda: choose_accel(request, arch, store),
+        )
 
     def new_warnings(self) -> tuple[str, ...] | None:
         """Return the compiler warnings that the patches bring.
@@ -302,7 +332,7 @@ class Pipeline:
         """Return the guest's root file system for *build*."""
         if build.key not in self._images:
             self._images[build.key] = build_image(
-                load_image(IMAGES_DIR / "initramfs.yaml"),
+                _recipe(),
                 arch=self.arch,
                 uapi=build.uapi,
                 compiler=(self.target.cc, self.toolchain.compiler),

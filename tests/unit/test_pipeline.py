@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness.apply import AppliedSeries, Position
-from harness.errors import HarnessError, SpecError
+from harness.errors import BuildError, DownloadError, HarnessError, SpecError
 from harness.pipeline import Pipeline
 from harness.series import read_series
 from harness.settings import target_from_settings
@@ -88,3 +90,43 @@ def test_has_patch_that_the_tree_has_already(tmp_path: Path) -> None:
 def test_has_patch_of_an_unknown_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no patch 99"):
         pipeline_at(tmp_path, 0, []).has_patch(99)
+
+
+# -- what is done while a kernel builds -------------------------------------------------------
+
+
+def test_image_and_keys_are_seen_to_while_the_kernel_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pipeline_at(tmp_path, 0, [])
+    fetched = threading.Event()
+    monkeypatch.setattr("harness.pipeline.fetch_packages", lambda *_, **__: fetched.set())
+
+    def build(**_: object) -> None:
+        assert fetched.wait(20)
+        assert (made.store.root / "keys" / "client").exists()
+        raise BuildError("it does not compile")
+
+    monkeypatch.setattr("harness.pipeline.build_kernel", build)
+    with pytest.raises(BuildError, match="it does not compile"):
+        made.build()
+
+
+def test_packages_that_cannot_be_had_are_an_error_where_they_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pipeline_at(tmp_path, 0, [])
+    tried: list[int] = []
+
+    def fetch(*_: object, **__: object) -> None:
+        tried.append(1)
+        raise DownloadError("cannot fetch the package x")
+
+    monkeypatch.setattr("harness.pipeline.fetch_packages", fetch)
+    monkeypatch.setattr("harness.image.fetch_packages", fetch)
+    kernel = SimpleNamespace(key="k", uapi=tmp_path)
+    monkeypatch.setattr("harness.pipeline.build_kernel", lambda **_: kernel)
+    build = made.build()
+    assert tried
+    with pytest.raises(DownloadError, match="cannot fetch the package x"):
+        made.image(build)
