@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.pace import WHOLE_BUILD_STEPS, BuildProgress, StepCounter, about, whole_build_steps
+from harness.pace import (
+    WHOLE_BUILD_STEPS,
+    BuildProgress,
+    Pace,
+    StepCounter,
+    about,
+    whole_build_steps,
+)
 from harness.store import Store
 
 WHAT = "building 49d5bb642de1 (default-p11)"
@@ -152,3 +159,11 @@ def test_steps_are_known_although_an_entry_is_damaged(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         path.write_text(text)
     assert whole_build_steps(store, "default") == 1294
+
+
+def test_what_a_whole_build_took_is_not_expected_of_a_rebuild(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    add_build(store, "whole", 1, profile="default", seconds=1182.0, steps=1758)
+    assert Pace(store).seconds("building c0ffee (default-p11)") is None
+    add_build(store, "rebuilt", 2, profile="default", seconds=43.0, steps=None)
+    assert Pace(store).seconds("building c0ffee (default-p11)") == 43.0
