@@ -147,7 +147,7 @@ static int daemon_run(void)
 
 /* the client */
 
-static int unreachable(void)
+static int no_answer(void)
 {
 	json_error(&json, "agent", errno);
 	puts(json.text);
@@ -167,18 +167,18 @@ static int request(int argc, char **argv)
 
 		if (len + word > sizeof(packet)) {
 			errno = E2BIG;
-			return unreachable();
+			return no_answer();
 		}
 		memcpy(packet + len, argv[i], word);
 		len += word;
 	}
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return unreachable();
+		return no_answer();
 	deadline(fd, CLIENT_SECONDS);
 	if (connect(fd, (void *)&a, sizeof(a)) || send(fd, packet, len, MSG_NOSIGNAL) < 0) {
 		close(fd);
-		return unreachable();
+		return no_answer();
 	}
 	n = recv(fd, packet, sizeof(packet) - 1, 0);
 	/*
@@ -190,7 +190,7 @@ static int request(int argc, char **argv)
 	close(fd);
 	if (n <= 0) {
 		errno = n ? errno : ECONNRESET;
-		return unreachable();
+		return no_answer();
 	}
 	packet[n] = '\0';
 	puts(packet);
