@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from qemu.qmp import QMPError
+from qemu.qmp import ExecuteError, QMPError
 
 from harness import command
 from harness.arch import architecture
@@ -184,7 +184,7 @@ class Machine:
                     self._restore(state)
             except (QMPError, OSError, EOFError, TimeoutError) as error:
                 self._process.wait(1.0)
-                raise self._died_error("QEMU did not start") from error
+                raise self._died_error(f"QEMU did not start ({error})") from error
             self._stack = stack.pop_all()
 
     def _open_console(self, path: Path, starting: contextlib.ExitStack) -> Console:
@@ -251,7 +251,11 @@ class Machine:
                 return
 
     def _restore(self, state: int) -> None:
-        self._migrate("migrate-incoming", f"fd:{state}")
+        try:
+            self._migrate("migrate-incoming", f"file:/proc/self/fd/{state}")
+        except ExecuteError:
+            # QEMU has "file:" since 8.2, and takes files by "fd:" no longer since 11.
+            self._migrate("migrate-incoming", f"fd:{state}")
         self._execute("cont")
 
     def _migrate(self, command: str, uri: str) -> None:
