@@ -97,7 +97,7 @@ def qemu_argv(
         words = [*arch.cmdline, *(arch.cmdline_tcg if spec.accel == "tcg" else ()), *spec.cmdline]
         argv += ["-append", " ".join([f"console={arch.console}", *words])]
     argv += ["-chardev", f"pipe,id=console,path={console}", "-serial", "chardev:console"]
-    argv += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
+    argv += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-qmp", "chardev:qmp"]
     # Port 0 lets the host choose; QEMU says which it was.
     argv += ["-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22"]
     # A clone is where its template was: the guest has nothing to announce.
