@@ -219,7 +219,8 @@ def environment(home: Path, cache: Path) -> dict[str, str]:
         **os.environ,
         **pytest_environment(),
         "CC": "",
-        "PYTEST_ADDOPTS": "",
+        # Or the tests of examples, selected by an example, would run it again, and so on.
+        "PYTEST_ADDOPTS": "--ignore-glob=*/test_examples.py",
         "HOME": str(home),
         "HARNESS_CACHE": str(cache),
         "HARNESS_HISTORY": str(home / "history.sqlite"),
