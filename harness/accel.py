@@ -62,25 +62,26 @@ class Accel:
         return 1.0 if self.name == "kvm" else TCG_SCALE
 
 
-def choose_accel(request: str, arch: Architecture, store: Store) -> Accel:
+def choose_accel(request: str, arch: Architecture, store: Store, qemu: str) -> Accel:
     """Choose an accelerator by running a guest under it.
 
     ``/dev/kvm`` may open, create VMs and still be unable to run one, or interpret every
     instruction, which is far slower than TCG.  So the firmware boots a boot sector under KVM,
     which counts down for a fraction of a second and must then end QEMU with a certain status.
-    The answer is kept per boot of the host and QEMU version.
+    The answer is kept per boot of the host and build of QEMU.
 
     :param request: ``"auto"``, ``"kvm"`` (insists) or ``"tcg"``.
+    :param qemu: the program.
     :raises MachineError: when KVM was insisted on and does not work, or there is no QEMU.
     """
-    if command.which(arch.qemu) is None:
+    if command.which(qemu) is None:
         raise MachineError(
-            f"there is no {arch.qemu} on this host",
+            f"there is no {qemu} on this host",
             hint=f"install Debian's package {arch.qemu_package}; 'harness doctor' checks the rest",
         )
     if request == "tcg":
         return Accel(name="tcg", reason="asked for")
-    trouble = _kvm_trouble(arch, store)
+    trouble = _kvm_trouble(arch, qemu, store)
     if trouble is None:
         return Accel(name="kvm", reason="a guest ran under it")
     if request == "kvm":
@@ -91,7 +92,7 @@ def choose_accel(request: str, arch: Architecture, store: Store) -> Accel:
     return Accel(name="tcg", reason=f"KVM does not work here: {trouble}")
 
 
-def _kvm_trouble(arch: Architecture, store: Store) -> str | None:
+def _kvm_trouble(arch: Architecture, qemu: str, store: Store) -> str | None:
     if not DEVICE.exists():
         return "there is no /dev/kvm"
     if not os.access(DEVICE, os.R_OK | os.W_OK):
@@ -99,11 +100,11 @@ def _kvm_trouble(arch: Architecture, store: Store) -> str | None:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     stat = DEVICE.stat()
     device_facts = (stat.st_rdev, stat.st_ino, stat.st_mode)
-    key = digest("kvm", _BOOT_SECTOR.hex(), boot_id, qemu_version(arch), *device_facts)
+    key = digest("kvm", _BOOT_SECTOR.hex(), boot_id, arch.machine, qemu_build(qemu), *device_facts)
     with store.lock(f"accel-{key}", waiting="it probes KVM"):
         entry = store.get("accel", key)
         if entry is None:
-            trouble = _probe_kvm(arch)
+            trouble = _probe_kvm(arch, qemu)
             with store.produce("accel", key) as directory:
                 (directory / "kvm.json").write_text(json.dumps({"trouble": trouble}))
             return trouble
@@ -111,12 +112,12 @@ def _kvm_trouble(arch: Architecture, store: Store) -> str | None:
     return str(found) if found is not None else None
 
 
-def _probe_kvm(arch: Architecture) -> str | None:
+def _probe_kvm(arch: Architecture, qemu: str) -> str | None:
     log.info("probing KVM with a boot sector")
     with tempfile.TemporaryDirectory(prefix="harness-kvm-") as name:
         disk = Path(name) / "sector"
         disk.write_bytes(_BOOT_SECTOR.ljust(1 << 20, b"\0"))
-        argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         argv += ["-machine", arch.machine, "-accel", "kvm", "-cpu", "host", "-m", "64M"]
         argv += ["-drive", f"file={disk},format=raw,if=ide"]
         argv += ["-device", f"isa-debug-exit,iobase={_EXIT_PORT:#x},iosize=4"]
@@ -135,11 +136,23 @@ def _probe_kvm(arch: Architecture) -> str | None:
     return f"QEMU {how}" + (f": {said}" if said else "")
 
 
-def qemu_version(arch: Architecture) -> str:
-    """Return QEMU's version, such as ``7.2.22``.
+def qemu_build(qemu: str) -> str:
+    """Return what the program *qemu* says it is: its version, and whose build it is.
 
-    :raises CommandError: when it is not installed.
+    :raises CommandError: when it is not there, or says nothing.
     """
-    text = command.run([arch.qemu, "--version"], timeout_s=30).stdout
-    match = re.search(r"version (\S+)", text)
-    return match.group(1) if match else text.splitlines()[0]
+    argv = (qemu, "--version")
+    lines = command.run(argv, timeout_s=30).stdout.splitlines()
+    if not lines:
+        raise CommandError(f"{qemu} does not say which version it is", argv=argv)
+    return lines[0]
+
+
+def qemu_version(qemu: str) -> str:
+    """Return the version of the program *qemu*, such as ``7.2.22``.
+
+    :raises CommandError: when it is not there, or says nothing.
+    """
+    said = qemu_build(qemu)
+    match = re.search(r"version (\S+)", said)
+    return match.group(1) if match else said

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness import command
-from harness.arch import architecture
 from harness.errors import InfrastructureError, InputError
 from harness.gauge import Gauge, Values, timed
 from harness.liveupdate import LiveUpdate, Memfd
@@ -64,7 +63,7 @@ def drop_from_page_cache(machine: VirtualMachine) -> None:
     The kernel keeps what is dirty, or mapped by a running program (``posix_fadvise(2)``).
     """
     spec = machine.spec
-    for path in (spec.kernel, *spec.initrds, command.which(architecture(spec.arch).qemu)):
+    for path in (spec.kernel, *spec.initrds, command.which(spec.qemu)):
         if path is not None:
             with path.open("rb") as file:
                 os.fsync(file.fileno())

@@ -21,7 +21,7 @@ from harness.spec import DEFAULT_CC, GUEST_TESTS_DIR, PROJECT_ROOT, Target
 from harness.store import digest
 
 _SETTINGS = (
-    *("kernel", "base", "series", "position", "extra", "profile", "accel", "jobs"),
+    *("kernel", "base", "series", "position", "extra", "profile", "accel", "jobs", "qemu"),
     *("cc", "cmdline", "judge", "results"),
 )
 
@@ -169,7 +169,13 @@ def reproduce(cell: Cell) -> str:
 def inputs_of(results: RunResults) -> str:
     """Return a key of what a run was about: runs with the same one should come to the same."""
     builds = [part for pair in sorted(results.builds.items()) for part in pair]
-    return digest(*builds, GUEST_TESTS_DIR, results.accel, results.machine["cmdline"])
+    return digest(
+        *builds,
+        GUEST_TESTS_DIR,
+        results.accel,
+        results.machine["qemu"],
+        *results.machine["cmdline"],
+    )
 
 
 def function_of(test_id: str) -> str:

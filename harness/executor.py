@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import command
-from harness.accel import qemu_version
+from harness.accel import qemu_build
 from harness.cell import (
     Cell,
     CellBuild,
@@ -263,7 +263,7 @@ class _Run:
             *(_KIND, _RECIPE, pipeline.build_key(), pipeline.position().commit),
             pipeline.image(pipeline.build()).key,
             *(profile.cmdline, profile.memory_mib, profile.cpus, profile.timeout_scale),
-            *(pipeline.accel.name, qemu_version(pipeline.arch)),
+            *(pipeline.accel.name, qemu_build(pipeline.qemu)),
             *(cell.judge, cell.cmdline, cell.tests, cell.pytest_args),
             *(GUEST_TESTS_DIR, KNOWN_ISSUES_FILE, *own_paths(cell.pytest_args), *judging),
         )

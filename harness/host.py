@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.accel import choose_accel
+from harness.accel import choose_accel, qemu_build
 from harness.arch import Architecture
 from harness.command import which
-from harness.errors import SpecError
+from harness.errors import CommandError, SpecError
 from harness.spec import PROJECT_ROOT
 from harness.store import Store
 
@@ -74,16 +74,24 @@ def describe_host() -> dict[str, Any]:
     }
 
 
-def check_host(store: Store, arch: Architecture, packages: Path = PACKAGES) -> HostReport:
+def check_host(
+    store: Store, arch: Architecture, qemu: str, packages: Path = PACKAGES
+) -> HostReport:
     """Look for everything the harness needs.
 
+    :param qemu: the program that is used as the architecture's QEMU.
     :raises SpecError: when the list of packages cannot be read.
     """
-    items = [_look_for(program, package) for program, package in _read_packages(packages)]
+    items = [
+        _look_for_qemu(program, qemu, package)
+        if program == arch.qemu
+        else _look_for(program, package)
+        for program, package in _read_packages(packages)
+    ]
     missing = sorted({item.package for item in items if not item.ok and item.package})
     items.append(_disk(store))
     if all(item.ok for item in items if item.name == arch.qemu):
-        accel = choose_accel("auto", arch, store)
+        accel = choose_accel("auto", arch, store, qemu)
         items.append(Finding(name="accelerator", ok=True, detail=f"{accel.name}: {accel.reason}"))
     sudo = "" if os.geteuid() == 0 else "sudo "
     install = f"{sudo}apt-get install --no-install-recommends {' '.join(missing)}"
@@ -110,6 +118,17 @@ def _look_for(program: str, package: str) -> Finding:
     if found is None or not found.exists():
         return Finding(name=program, ok=False, detail=f"in package {package}", package=package)
     return Finding(name=program, ok=True, detail=str(found), package=package)
+
+
+def _look_for_qemu(name: str, qemu: str, package: str) -> Finding:
+    """Look for the program *qemu*, and let it say what it is."""
+    found = _look_for(qemu, package)
+    if found.ok:
+        try:
+            found = replace(found, detail=f"{found.detail}: {qemu_build(qemu)}")
+        except CommandError as error:
+            found = replace(found, ok=False, detail=error.message)
+    return replace(found, name=name)
 
 
 def _disk(store: Store) -> Finding:

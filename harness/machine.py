@@ -80,7 +80,7 @@ def qemu_argv(
     arch = architecture(spec.arch)
     cpu = "host" if spec.accel == "kvm" else arch.cpu_tcg
     accel = "kvm" if spec.accel == "kvm" else "tcg,thread=multi"
-    argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    argv = [spec.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     backend = ",memory-backend=ram" if memory is not None else ""
     argv += ["-machine", arch.machine + backend, "-accel", accel, "-cpu", cpu + arch.cpu_features]
     # The firmware's MP table lists sockets, not cores.

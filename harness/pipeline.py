@@ -138,7 +138,12 @@ class Pipeline:
     @cached_property
     def accel(self) -> Accel:
         """The accelerator that works here."""
-        return choose_accel(self.target.accel, self.arch, self.store)
+        return choose_accel(self.target.accel, self.arch, self.store, self.qemu)
+
+    @property
+    def qemu(self) -> str:
+        """The QEMU program."""
+        return str(self.target.qemu or self.arch.qemu)
 
     @cached_property
     def keys(self) -> GuestKeys:
@@ -263,10 +268,11 @@ class Pipeline:
     def _ahead_of_machines(self) -> tuple[Callable[[], object], ...]:
         """Return what machines will need besides a kernel; it goes without words of its own."""
         store, arch, request = Store(self.store.root), self.arch, self.target.accel
+        qemu = self.qemu
         return (
             lambda: guest_keys(store),
             lambda: fetch_packages(_recipe(), arch=arch, store=store, progress=log.info),
-            lambda: choose_accel(request, arch, store),
+            lambda: choose_accel(request, arch, store, qemu),
         )
 
     def new_warnings(self) -> tuple[str, ...] | None:
@@ -406,6 +412,7 @@ class Pipeline:
     def _machine_spec(self, build: KernelBuild, cmdline: tuple[str, ...]) -> MachineSpec:
         return MachineSpec(
             arch=build.arch,
+            qemu=self.qemu,
             kernel=build.image,
             initrds=self.initrd(build).parts,
             # The initrd stays, for the next kernel: see LiveUpdate.load().

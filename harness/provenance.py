@@ -39,7 +39,7 @@ def facts_of(pipeline: Pipeline) -> dict[str, Any]:
         "accel": pipeline.accel.name,
         "machine": {
             "arch": build.arch,
-            "qemu": qemu_version(pipeline.arch),
+            "qemu": qemu_version(pipeline.qemu),
             "accel_reason": pipeline.accel.reason,
             "memory_mib": pipeline.profile.memory_mib,
             "cpus": pipeline.profile.cpus,

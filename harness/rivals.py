@@ -147,6 +147,7 @@ def vmtest_gauge(pipeline: Pipeline) -> Gauge:
                 source.repo.parent / "obj-vmtest",
                 logs,
                 qemu=pipeline.arch.qemu,
+                program=pipeline.qemu,
                 accel=pipeline.accel.name,
                 ccache=pipeline.store.ccache,
                 timeout_s=timeout_s,
@@ -179,18 +180,21 @@ def run_vmtest(
     logs: Path,
     *,
     qemu: str,
+    program: str,
     accel: str,
     ccache: Path,
     timeout_s: float,
 ) -> Values:
     """Run ``vmtest.sh`` of *tree*; the caller holds the lock on *tree* and *objdir*.
 
+    :param qemu: what it calls QEMU.
+    :param program: what it gets.
     :raises InfrastructureError: when the tree has none, or it does not pass.
     """
     if not (tree / VMTEST).exists():
         raise InfrastructureError(f"this kernel has no {VMTEST}")
     programs, noted = logs / "bin", logs / "qemu-seconds"
-    _make_stopwatch(programs, qemu, noted, accel=accel)
+    _make_stopwatch(programs / qemu, program, noted, accel=accel)
     places = [str(programs), *([str(_CCACHE)] if _CCACHE.is_dir() else [])]
     log_file = logs / "vmtest.log"
     started = time.monotonic()
@@ -234,20 +238,19 @@ done
 """A KVM that opens and does not work would end the test."""
 
 
-def _make_stopwatch(directory: Path, qemu: str, noted: Path, *, accel: str) -> None:
-    """Write a program of QEMU's name into *directory*.
+def _make_stopwatch(stopwatch: Path, qemu: str, noted: Path, *, accel: str) -> None:
+    """Write *stopwatch*, a program that runs *qemu*.
 
     :raises CommandError: when there is no QEMU.
     """
     real = command.which(qemu)
     if real is None:
         raise CommandError(f"program not found: {qemu}", argv=(qemu,))
-    directory.mkdir(parents=True)
+    stopwatch.parent.mkdir(parents=True)
     text = _STOPWATCH.format(
         kvm="" if accel == "kvm" else _WITHOUT_KVM,
         qemu=shlex.quote(str(real)),
         noted=shlex.quote(str(noted)),
     )
-    program = directory / qemu
-    program.write_text(text)
-    program.chmod(0o755)
+    stopwatch.write_text(text)
+    stopwatch.chmod(0o755)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.arch import architecture
+from harness.command import which
 from harness.errors import SpecError
 from harness.spec import DEBIAN_LINUX_7_0, DEFAULT_CC, DEFAULT_SERIES, KernelSpec, Target
 
@@ -45,7 +46,29 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
         jobs=None if jobs is None else _number(jobs, "jobs", least=1),
         extra=tuple(Path(text) for text in (setting("extra") or "").split(os.pathsep) if text),
         cc=_program(setting("cc") or os.environ.get("CC") or DEFAULT_CC),
+        qemu=qemu_from_setting(setting("qemu")),
     )
+
+
+def qemu_from_setting(text: str | None) -> Path | None:
+    """Return the path of the QEMU that is asked for: *text*, else ``HARNESS_QEMU``.
+
+    :param text: a program on ``PATH``, or its path.
+    :returns: ``None`` when none is asked for.
+    :raises SpecError: when there is no such program.
+    """
+    text = text or os.environ.get("HARNESS_QEMU")
+    if not text:
+        return None
+    found = which(str(Path(text).expanduser()) if "/" in text else text)
+    if found is None:
+        raise SpecError(
+            f"there is no program {text!r}",
+            hint="--qemu and HARNESS_QEMU name a QEMU that can be run, such as "
+            f"{architecture().qemu}",
+        )
+    # A link keeps its name: it may be a program that looks at it.
+    return found.absolute()
 
 
 def settings_of(target: Target) -> dict[str, str]:
@@ -63,6 +86,8 @@ def settings_of(target: Target) -> dict[str, str]:
         settings["base"] = target.kernel.base
     if target.jobs is not None:
         settings["jobs"] = str(target.jobs)
+    if target.qemu is not None:
+        settings["qemu"] = str(target.qemu)
     if target.extra:
         settings["extra"] = os.pathsep.join(str(path) for path in target.extra)
     return settings

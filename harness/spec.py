@@ -126,6 +126,7 @@ class MachineSpec:
     """One virtual machine, ready to be turned into a QEMU command line.
 
     :param arch: the architecture's name, see :mod:`harness.arch`.
+    :param qemu: the QEMU program.
     :param initrds: cpio archives; they are concatenated in this order.
     :param accel: ``"kvm"`` or ``"tcg"``, already chosen.
     :param timeout_scale: factor on every deadline, accelerator and profile taken together.
@@ -133,6 +134,7 @@ class MachineSpec:
     """
 
     arch: str
+    qemu: str
     kernel: Path
     initrds: tuple[Path, ...]
     cmdline: tuple[str, ...]
@@ -156,6 +158,7 @@ class Target:
     :param jobs: parallel compilers; ``None`` is one for each CPU of the host.
     :param extra: files of patches that go on top of the position, in this order.
     :param cc: the compiler of all that runs in the guest: a program's name or absolute path.
+    :param qemu: the path of the QEMU program; ``None`` is the architecture's on ``PATH``.
     """
 
     kernel: KernelSpec
@@ -167,6 +170,7 @@ class Target:
     jobs: int | None = None
     extra: tuple[Path, ...] = ()
     cc: str = DEFAULT_CC
+    qemu: Path | None = None
 
 
 # -- read from YAML ------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import command
-from harness.accel import qemu_version
+from harness.accel import qemu_build
 from harness.arch import architecture
 from harness.errors import CacheError, CommandError, MachineError, SpecError
 from harness.machine import Memory
@@ -122,7 +122,7 @@ class Templates:
         return digest(
             *(_KIND, _RECIPE, self._build, *spec.initrds, spec.kernel, spec.cmdline),
             *(spec.memory_mib, spec.cpus, spec.accel, spec.extra_args, architecture(spec.arch)),
-            *(qemu_version(architecture(spec.arch)), host if spec.accel == "kvm" else ""),
+            *(qemu_build(spec.qemu), host if spec.accel == "kvm" else ""),
         )
 
     def start(

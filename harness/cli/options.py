@@ -101,6 +101,7 @@ _group.add_argument("--results", metavar="DIR", type=Path, help="where the repor
 
 VM, _group = _options()
 _group.add_argument("--accel", choices=ACCELERATORS, help="accelerator (default: auto)")
+_group.add_argument("--qemu", metavar="PROGRAM", help="QEMU (default: the one on PATH)")
 _group.add_argument("--cmdline", metavar="WORDS", help="further kernel parameters")
 _group.add_argument(
     "--no-templates", action="store_true", help="boot every machine, clone none (slower)"

@@ -29,7 +29,7 @@ from harness.host import check_host
 from harness.pace import Pace
 from harness.pipeline import Pipeline
 from harness.provenance import describe_series, facts_of
-from harness.settings import parse_positions
+from harness.settings import parse_positions, qemu_from_setting
 from harness.store import Store
 from harness.terminal import Ui
 from harness.timing import boot_stages, stage_table, update_stages
@@ -38,6 +38,7 @@ _DOCTOR_EXAMPLES = """\
 examples:
   harness doctor
   harness doctor --accel kvm                exit code 3 unless a guest really runs under KVM
+  harness doctor --qemu /usr/bin/qemu-system-x86_64
 """
 _FETCH_EXAMPLES = """\
 examples:
@@ -75,6 +76,7 @@ def add_commands(commands: Commands) -> None:
     doctor.add_argument(
         "--accel", choices=ACCELERATORS, default="auto", help="insist on an accelerator"
     )
+    doctor.add_argument("--qemu", metavar="PROGRAM", help="QEMU (default: the one on PATH)")
     parents = (TREE, TARGET, OUTPUT)
     text = "get the kernel source and apply the series"
     commands.add("fetch", _fetch, text, _FETCH_EXAMPLES, *parents)
@@ -95,7 +97,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _doctor(args: argparse.Namespace, ui: Ui) -> int:
-    report = check_host(Store(), architecture())
+    qemu = str(qemu_from_setting(args.qemu) or architecture().qemu)
+    report = check_host(Store(), architecture(), qemu)
     table = Table(box=None, pad_edge=False, show_header=False)
     for item in report.items:
         table.add_row(
@@ -107,7 +110,7 @@ def _doctor(args: argparse.Namespace, ui: Ui) -> int:
     if report.install is not None:
         ui.out.print(f"install what is missing:\n  {report.install}", markup=False, soft_wrap=True)
     write_json(args, report.to_json())
-    choose_accel(args.accel, architecture(), Store())
+    choose_accel(args.accel, architecture(), Store(), qemu)
     return int(ExitCode.PASSED if report.ok else ExitCode.INFRASTRUCTURE)
 
 

@@ -97,7 +97,7 @@ def _bench(args: argparse.Namespace, ui: Ui) -> int:
             profile=profile,
         )
     if args.table is not None:
-        qemu, cpus = qemu_version(pipeline.arch), os.cpu_count()
+        qemu, cpus = qemu_version(pipeline.qemu), os.cpu_count()
         title = f"Linux {release}, profile {profile}, QEMU {qemu} ({accel.name}), {cpus} CPUs."
         write_tables(args.table, figures, title)
     write_json(args, figures_json(figures))

@@ -44,6 +44,7 @@ OPTIONS = (
     Option(name="extra", metavar="FILES", help="patches on top of the position, colon-separated"),
     Option(name="profile", metavar="NAME", help="kernel profile", default="default"),
     Option(name="accel", metavar="auto|kvm|tcg", help="QEMU accelerator", default="auto"),
+    Option(name="qemu", metavar="PROGRAM", help="QEMU (default: the one on PATH)"),
     Option(name="cmdline", metavar="WORDS", help="further kernel parameters"),
     Option(name="cc", metavar="PROGRAM", help="compiler, such as gcc-14 (default: $CC, or gcc)"),
     Option(name="jobs", metavar="N", help="parallel compilers (default: one for each CPU)"),

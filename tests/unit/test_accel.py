@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from harness import accel
-from harness.accel import Accel, choose_accel, qemu_version
+from harness.accel import Accel, choose_accel, qemu_build, qemu_version
 from harness.arch import X86_64
-from harness.errors import MachineError
+from harness.errors import CommandError, MachineError
 from harness.store import Store
+
+QEMU = X86_64.qemu
 
 
 @pytest.mark.parametrize("request_", ["auto", "kvm", "tcg"])
@@ -23,26 +25,26 @@ def test_missing_qemu_is_named_with_its_package(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineError, match="there is no qemu-system-x86_64") as caught:
-        choose_accel(request_, X86_64, Store(tmp_path))
+        choose_accel(request_, X86_64, Store(tmp_path), QEMU)
     assert "qemu-system-x86" in (caught.value.hint or "")
 
 
 def test_tcg_is_taken_when_asked_for(tmp_path: Path) -> None:
-    assert choose_accel("tcg", X86_64, Store(tmp_path)).name == "tcg"
+    assert choose_accel("tcg", X86_64, Store(tmp_path), QEMU).name == "tcg"
 
 
 @pytest.mark.parametrize("request_", ["auto", "kvm"])
 def test_kvm_that_works_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: str
 ) -> None:
-    monkeypatch.setattr(accel, "_kvm_trouble", lambda _arch, _store: None)
-    chosen = choose_accel(request_, X86_64, Store(tmp_path))
+    monkeypatch.setattr(accel, "_kvm_trouble", lambda _arch, _qemu, _store: None)
+    chosen = choose_accel(request_, X86_64, Store(tmp_path), QEMU)
     assert (chosen.name, chosen.timeout_scale) == ("kvm", 1.0)
 
 
 def test_auto_falls_back_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accel, "_kvm_trouble", lambda _arch, _store: "no guest ran")
-    chosen = choose_accel("auto", X86_64, Store(tmp_path))
+    monkeypatch.setattr(accel, "_kvm_trouble", lambda _arch, _qemu, _store: "no guest ran")
+    chosen = choose_accel("auto", X86_64, Store(tmp_path), QEMU)
     assert chosen.name == "tcg"
     assert "no guest ran" in chosen.reason
     assert chosen.timeout_scale > 1.0
@@ -51,9 +53,9 @@ def test_auto_falls_back_and_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_kvm_insisted_on_fails_where_it_does_not_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accel, "_kvm_trouble", lambda _arch, _store: "no guest ran")
+    monkeypatch.setattr(accel, "_kvm_trouble", lambda _arch, _qemu, _store: "no guest ran")
     with pytest.raises(MachineError, match="no guest ran") as caught:
-        choose_accel("kvm", X86_64, Store(tmp_path))
+        choose_accel("kvm", X86_64, Store(tmp_path), QEMU)
     assert caught.value.hint
 
 
@@ -91,8 +93,27 @@ def test_boot_sector_ends_qemu_with_the_status_that_the_probe_expects(
         return run([swap.get(word, word) for word in words], **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(accel.command, "run", under_tcg)
-    assert accel._probe_kvm(X86_64) is None
+    assert accel._probe_kvm(X86_64, QEMU) is None
 
 
 def test_qemu_version_is_a_number() -> None:
-    assert qemu_version(X86_64)[0].isdigit()
+    assert qemu_version(QEMU)[0].isdigit()
+
+
+def qemu_that_says(tmp_path: Path, text: str) -> str:
+    program = tmp_path / "qemu"
+    program.write_text(f"#!/bin/sh\nprintf '{text}'\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_qemu_build_tells_two_builds_of_one_version_apart(tmp_path: Path) -> None:
+    said = "QEMU emulator version 9.1.0 (v9.1.0-7-gdeadbeef)"
+    program = qemu_that_says(tmp_path, f"{said}\\nCopyright\\n")
+    assert (qemu_build(program), qemu_version(program)) == (said, "9.1.0")
+
+
+def test_qemu_that_says_nothing_is_named(tmp_path: Path) -> None:
+    program = qemu_that_says(tmp_path, "")
+    with pytest.raises(CommandError, match=f"{program} does not say"):
+        qemu_build(program)

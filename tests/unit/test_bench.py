@@ -387,6 +387,7 @@ def vmtest(tmp_path: Path, script: str, accel: str = "tcg") -> Values:
         tmp_path / "objects",
         tmp_path / "logs",
         qemu="sleep",
+        program="sleep",
         accel=accel,
         ccache=tmp_path,
         timeout_s=60,
@@ -427,7 +428,12 @@ def test_tree_of_vmtest_is_its_own_and_follows(tmp_path: Path) -> None:
 def test_tree_without_vmtest_is_said(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match="has no tools/testing"):
         run_vmtest(
-            tmp_path, tmp_path, tmp_path, qemu="sleep", accel="tcg", ccache=tmp_path, timeout_s=1
+            *(tmp_path, tmp_path, tmp_path),
+            qemu="sleep",
+            program="sleep",
+            accel="tcg",
+            ccache=tmp_path,
+            timeout_s=1,
         )
 
 

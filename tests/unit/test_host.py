@@ -14,10 +14,10 @@ from harness.host import Finding, HostReport, check_host, describe_host
 from harness.store import Store
 
 
-def check(tmp_path: Path, text: str) -> HostReport:
+def check(tmp_path: Path, text: str, qemu: str = "qemu-system-x86_64") -> HostReport:
     packages = tmp_path / "packages.txt"
     packages.write_text(text)
-    return check_host(Store(tmp_path / "cache"), X86_64, packages)
+    return check_host(Store(tmp_path / "cache"), X86_64, qemu, packages)
 
 
 def finding(report: HostReport, name: str) -> Finding:
@@ -52,6 +52,29 @@ def test_nothing_missing_needs_no_command(tmp_path: Path) -> None:
     assert finding(report, "sh").ok
 
 
+def fake_qemu(tmp_path: Path, script: str) -> str:
+    program = tmp_path / "fake-qemu"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_qemu_is_the_one_that_is_used_and_says_what_it_is(tmp_path: Path) -> None:
+    qemu = fake_qemu(tmp_path, "echo QEMU emulator version 12.3")
+    found = finding(
+        check(tmp_path, "qemu-system-x86_64 qemu-system-x86\n", qemu), "qemu-system-x86_64"
+    )
+    assert (found.ok, found.detail) == (True, f"{qemu}: QEMU emulator version 12.3")
+
+
+def test_qemu_that_does_not_run_is_said(tmp_path: Path) -> None:
+    qemu = fake_qemu(tmp_path, "echo no libfoo.so >&2; exit 127")
+    report = check(tmp_path, "qemu-system-x86_64 qemu-system-x86\n", qemu)
+    found = finding(report, "qemu-system-x86_64")
+    assert not found.ok
+    assert "no libfoo.so" in found.detail
+
+
 def test_path_is_a_file_that_must_exist(tmp_path: Path) -> None:
     (tmp_path / "there.h").touch()
     report = check(tmp_path, f"{tmp_path}/there.h one-dev\n{tmp_path}/absent.h two-dev\n")
@@ -67,7 +90,7 @@ def test_bad_line_of_the_list_is_named(tmp_path: Path, line: str) -> None:
 
 def test_absent_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"cannot read .*absent\.txt"):
-        check_host(Store(tmp_path / "cache"), X86_64, tmp_path / "absent.txt")
+        check_host(Store(tmp_path / "cache"), X86_64, "qemu", tmp_path / "absent.txt")
 
 
 def test_comments_and_empty_lines_are_skipped(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from harness import machine
-from harness.arch import X86_64
 from harness.errors import MachineError
 from harness.machine import Machine, Memory, qemu_argv
 from harness.spec import MachineSpec
@@ -37,6 +35,7 @@ def spec(tmp_path: Path) -> MachineSpec:
     (tmp_path / "two").write_bytes(b"2")
     return MachineSpec(
         arch="x86_64",
+        qemu="qemu-system-x86_64",
         kernel=tmp_path / "kernel",
         initrds=(tmp_path / "one", tmp_path / "two"),
         cmdline=("kho=on", "liveupdate=on"),
@@ -97,13 +96,10 @@ def test_argv_of_a_machine_that_goes_on_has_no_kernel(spec: MachineSpec) -> None
     assert not {"-kernel", "-initrd", "-append"} & set(words)
 
 
-def test_qemu_that_is_not_installed_is_named_with_a_hint(
-    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arch = dataclasses.replace(X86_64, qemu="qemu-system-absent")
-    monkeypatch.setattr(machine, "architecture", lambda _name: arch)
+def test_qemu_that_is_not_installed_is_named_with_a_hint(spec: MachineSpec, tmp_path: Path) -> None:
+    absent = dataclasses.replace(spec, qemu="qemu-system-absent")
     with pytest.raises(MachineError, match="qemu-system-absent") as caught:
-        Machine(spec, log_dir=tmp_path / "log").start()
+        Machine(absent, log_dir=tmp_path / "log").start()
     assert caught.value.hint
 
 

@@ -26,7 +26,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 @pytest.fixture
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """Return a pipeline that has been through its stages: two patches, and the first applied."""
-    monkeypatch.setattr("harness.provenance.qemu_version", lambda _arch: "7.2.22")
+    monkeypatch.setattr("harness.provenance.qemu_version", lambda _qemu: "7.2.22")
     repo = tmp_path / "linux"
     git(tmp_path, "init", "-q", repo)
     commits = []

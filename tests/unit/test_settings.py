@@ -115,6 +115,46 @@ def test_compiler_with_ccache_before_it_is_refused() -> None:
         target(cc="ccache gcc")
 
 
+def program(path: Path) -> Path:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_no_qemu_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_QEMU", raising=False)
+    assert target().qemu is None
+
+
+@pytest.mark.parametrize("text", ["./qemu", "{}/qemu", "~/qemu", "qemu"])
+def test_qemu_is_a_path_or_a_program_on_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program(tmp_path / "qemu")
+    made = target(qemu=text.format(tmp_path))
+    assert made.qemu == tmp_path / "qemu"
+    assert target(**settings_of(made)) == made
+
+
+def test_qemu_from_the_environment_unless_another_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_QEMU", str(program(tmp_path / "environment")))
+    assert target().qemu == tmp_path / "environment"
+    assert target(qemu=str(program(tmp_path / "given"))).qemu == tmp_path / "given"
+
+
+@pytest.mark.parametrize("name", ["absent", "plain-file"])
+def test_qemu_that_cannot_be_run_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "plain-file").touch()
+    with pytest.raises(SpecError, match=f"no program .*{name}") as caught:
+        target(qemu=str(tmp_path / name))
+    assert "--qemu" in (caught.value.hint or "")
+
+
 def test_extra_is_a_list_of_files() -> None:
     assert target(extra="a.patch:/b.patch").extra == (Path("a.patch"), Path("/b.patch"))
 

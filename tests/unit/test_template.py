@@ -50,7 +50,7 @@ class Bench:
     """A store, the machines that were made, and their templates."""
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(template, "qemu_version", lambda _arch: "7.2.22")
+        monkeypatch.setattr(template, "qemu_build", lambda _qemu: "QEMU emulator version 7.2.22")
         self.store = Store(tmp_path / "cache")
         self.logs = tmp_path / "logs"
         self.made: list[Stand] = []
@@ -58,6 +58,7 @@ class Bench:
             (tmp_path / name).write_text(name)
         self.spec = MachineSpec(
             arch="x86_64",
+            qemu="qemu-system-x86_64",
             kernel=tmp_path / "kernel",
             initrds=(tmp_path / "initrd",),
             cmdline=("kho=on",),
@@ -179,7 +180,7 @@ def test_other_qemu_kernel_or_initrd_has_another_template(
     keys.append(bench.templates().key())
     bench.spec.initrds[0].write_text("other")
     keys.append(bench.templates().key())
-    monkeypatch.setattr(template, "qemu_version", lambda _arch: "9.0")
+    monkeypatch.setattr(template, "qemu_build", lambda _qemu: "QEMU emulator version 7.2.22 (own)")
     keys.append(bench.templates().key())
     assert len(set(keys)) == len(keys)
 
