@@ -41,6 +41,11 @@ _IDLE_S = 0.05
 """Seconds in which a guest that is idle uses less than a third of a CPU; an instrumented kernel
 whose clock ticks uses a tenth."""
 
+# What QEMU says, 7.2 and 10.0 alike.
+_LACKING_FEATURE = re.compile(r"requested feature: \S+?(?:[:.]E[A-D]X|\))\.(\S+) \[bit")
+_LACKING_MODEL = re.compile(r"unable to find CPU model|Property '\S+-cpu\.\S+' not found")
+_LACKING_MACHINE = re.compile(r"unsupported machine type")
+
 _GONE_S = 5.0
 _POLL_S = 0.001
 
@@ -78,13 +83,19 @@ def qemu_argv(
     :param memory: ``None`` for memory that nobody else sees and that ends with QEMU.
     """
     arch = architecture(spec.arch)
-    cpu = "host" if spec.accel == "kvm" else arch.cpu_tcg
-    accel = "kvm" if spec.accel == "kvm" else "tcg,thread=multi"
+    kvm = spec.accel == "kvm"
+    cpu = arch.cpu_kvm if kvm else arch.processor.argument
+    accel = "kvm" if kvm else "tcg,thread=multi"
     argv = [spec.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     backend = ",memory-backend=ram" if memory is not None else ""
-    argv += ["-machine", arch.machine + backend, "-accel", accel, "-cpu", cpu + arch.cpu_features]
+    argv += ["-machine", arch.machine + backend, "-accel", accel, "-cpu", cpu]
     # The firmware's MP table lists sockets, not cores.
-    argv += ["-m", f"{spec.memory_mib}M", "-smp", f"{spec.cpus},sockets={spec.cpus}"]
+    argv += [
+        "-m",
+        f"{spec.memory_mib}M",
+        "-smp",
+        f"{spec.cpus},sockets={spec.cpus},cores=1,threads=1",
+    ]
     if memory is not None:
         share = "off" if memory.private else "on"
         path = str(memory.file).replace(",", ",,")
@@ -184,7 +195,8 @@ class Machine:
                     self._restore(state)
             except (QMPError, OSError, EOFError, TimeoutError) as error:
                 self._process.wait(1.0)
-                raise self._died_error(f"QEMU did not start ({error})") from error
+                died = self._died_error(f"QEMU did not start ({error})")
+                raise self._refused() or died from error
             self._stack = stack.pop_all()
 
     def _open_console(self, path: Path, starting: contextlib.ExitStack) -> Console:
@@ -320,6 +332,26 @@ class Machine:
         if reason is not None:
             return f"the guest ended it ({reason})"
         return f"exit status {status}"
+
+    def _refused(self) -> MachineError | None:
+        """Say what of the machine QEMU does not have; ``None`` when that is not why it ended."""
+        log_file = self.log_dir / "qemu.log"
+        said = log_file.read_text(errors="replace") if log_file.exists() else ""
+        arch = architecture(self.spec.arch)
+        lacks = _LACKING_FEATURE.findall(said)
+        if lacks:
+            lack = f"cannot give the guest's processor what it is to have: {', '.join(lacks)}"
+        elif _LACKING_MODEL.search(said):
+            lack = f"does not know the guest's processor {arch.processor.argument}"
+        elif _LACKING_MACHINE.search(said):
+            lack = f"has no machine {arch.machine}"
+        else:
+            return None
+        return MachineError(
+            f"{self.spec.qemu} {lack}",
+            hint=f"QEMU {arch.qemu_oldest} or a later one is needed; --qemu names another program",
+            log=log_file,
+        )
 
     def _died_error(self, what: str) -> MachineError:
         log_file = self.log_dir / "qemu.log"

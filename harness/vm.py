@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from harness.arch import architecture
 from harness.build import KernelBuild
 from harness.console import Console
 from harness.decode import decode_splat
@@ -27,6 +28,7 @@ from harness.errors import (
     HarnessError,
     InfrastructureError,
     LiveUpdateError,
+    MachineError,
     PreconditionError,
 )
 from harness.gcov import fetch_counters
@@ -152,7 +154,8 @@ class VirtualMachine:
 
         A machine that was saved goes on where it was; what is to be proven was proven then.
 
-        :raises MachineError: when QEMU does not start or dies.
+        :raises MachineError: when QEMU does not start or dies, or is another machine than was
+            asked for.
         :raises KernelCrash: when the kernel panics while it boots.
         :raises GuestError: when the guest stays silent or SSH does not answer.
         :raises PreconditionError: when the kernel runs without KHO or LUO.
@@ -164,6 +167,7 @@ class VirtualMachine:
             else:
                 self.console.expect([re.escape(READY)], timeout_s=BOOT_S * self.timeout_scale)
                 self.arrive(self._build, console_mark=0)
+                self._check_processor()
                 self._check_preconditions()
         except BaseException:
             self.close()
@@ -335,6 +339,19 @@ class VirtualMachine:
             alive=self._machine.assert_alive,
         )
         return self._guest
+
+    def _check_processor(self) -> None:
+        """Refuse to test on an emulated processor that is not the one that was asked for."""
+        if self.spec.accel != "tcg":
+            return
+        found = self.guest.read("/proc/cpuinfo")
+        why = architecture(self.spec.arch).why_other_processor(found, self.spec.cmdline)
+        if why is not None:
+            raise MachineError(
+                f"the guest's processor {why}, as {self._build.release} finds it",
+                hint="harness/arch.py lists what it has, and what kernels add to that",
+                log=self.console.log_file,
+            )
 
     def _check_preconditions(self) -> None:
         """Refuse to test a kernel in which nothing can be preserved."""

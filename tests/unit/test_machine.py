@@ -6,9 +6,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness import machine
+from harness.arch import X86_64
 from harness.errors import MachineError
 from harness.machine import Machine, Memory, qemu_argv
 from harness.spec import MachineSpec
@@ -57,9 +60,9 @@ def argv(spec: MachineSpec, gdb: Path | None = None) -> str:
 @pytest.mark.parametrize(
     "words",
     [
-        "-machine q35",
-        "-accel tcg,thread=multi -cpu max,avx=off,",
-        "-m 64M -smp 2",
+        "-machine pc-q35-7.2",
+        "-accel tcg,thread=multi -cpu qemu64-v1,enforce=on,",
+        "-m 64M -smp 2,sockets=2,cores=1,threads=1",
         "-append console=ttyS0 acpi=off tsc=reliable no_timer_check pmtmr=0x608",
         "-chardev pipe,id=console,path=tty -serial chardev:console",
         "socket,id=qmp,fd=8",
@@ -101,6 +104,41 @@ def test_qemu_that_is_not_installed_is_named_with_a_hint(spec: MachineSpec, tmp_
     with pytest.raises(MachineError, match="qemu-system-absent") as caught:
         Machine(absent, log_dir=tmp_path / "log").start()
     assert caught.value.hint
+
+
+def without(name: str) -> tuple[Any, str]:
+    """Return an architecture that has something which no QEMU has, and what is said of it."""
+    cpu = X86_64.processor
+    match name:
+        case "feature":
+            odd = dataclasses.replace(cpu, added=(*cpu.added, "pcid", "avx512f"))
+            return {"processor": odd}, r"what it is to have: (pcid, avx512f|avx512f, pcid)$"
+        case "feature that nobody knows":
+            return {"processor": dataclasses.replace(cpu, added=("warp",))}, "processor .*warp=on"
+        case "model":
+            return {"processor": dataclasses.replace(cpu, model="z80")}, "guest's processor z80"
+        case _:
+            return {"machine": "pc-q35-1.0"}, "has no machine pc-q35-1.0"
+
+
+@pytest.mark.parametrize("what", ["feature", "feature that nobody knows", "model", "machine"])
+def test_what_qemu_does_not_have_is_named_before_the_boot(
+    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    change, words = without(what)
+    arch = dataclasses.replace(X86_64, **change)
+    monkeypatch.setattr(machine, "architecture", lambda _name: arch)
+    with pytest.raises(MachineError, match=words) as caught:
+        Machine(spec, log_dir=tmp_path / "log").start()
+    assert "--qemu" in (caught.value.hint or "")
+
+
+def test_qemu_is_the_program_that_was_asked_for(spec: MachineSpec, tmp_path: Path) -> None:
+    program = tmp_path / "my-qemu"
+    program.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexec qemu-system-x86_64 "$@"\n')
+    program.chmod(0o755)
+    with Machine(dataclasses.replace(spec, qemu=str(program)), log_dir=tmp_path / "log"):
+        assert (tmp_path / "ran").exists()
 
 
 def test_qemu_that_refuses_its_arguments_is_quoted(spec: MachineSpec, tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a machine that has booted is held to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.arch import X86_64
+from harness.build import KernelBuild
+from harness.errors import ExitCode, MachineError
+from harness.guest import Guest
+from harness.image import GuestKeys
+from harness.machine import Machine
+from harness.spec import MachineSpec
+from harness.vm import VirtualMachine
+
+OWN = " ".join(X86_64.processor.flags)
+
+
+def machine(flags: str, accel: str = "tcg", cmdline: tuple[str, ...] = ()) -> VirtualMachine:
+    """Return a machine in whose kernel ``/proc/cpuinfo`` has *flags*."""
+    spec = MachineSpec(
+        arch="x86_64",
+        qemu="qemu-system-x86_64",
+        kernel=Path("kernel"),
+        initrds=(),
+        cmdline=cmdline,
+        memory_mib=64,
+        cpus=1,
+        accel=accel,
+        timeout_scale=1.0,
+    )
+    vm = VirtualMachine(
+        spec=spec,
+        build=cast(KernelBuild, SimpleNamespace(release="7.0.13-p11")),
+        keys=cast(GuestKeys, None),
+        initrds=cast(Any, None),
+        log_dir=Path("logs"),
+    )
+    files = {"/proc/cpuinfo": f"flags : {flags}\n"}
+    vm._guest = cast(Guest, SimpleNamespace(read=files.__getitem__))
+    console = SimpleNamespace(log_file=Path("console.log"))
+    vm._machine = cast(Machine, SimpleNamespace(console=console))
+    return vm
+
+
+def test_processor_that_was_asked_for_is_accepted() -> None:
+    machine(f"{OWN} nopl")._check_processor()
+
+
+def test_other_processor_is_trouble_of_the_machine() -> None:
+    with pytest.raises(MachineError, match=r"has also sha_ni, as 7\.0\.13-p11 finds") as caught:
+        machine(f"{OWN} sha_ni")._check_processor()
+    assert caught.value.exit_code is ExitCode.INFRASTRUCTURE
+
+
+def test_processor_that_the_parameters_change_is_accepted() -> None:
+    machine(OWN.replace(" rdrand", ""), cmdline=("clearcpuid=rdrand",))._check_processor()
+
+
+def test_processor_of_the_host_is_not_judged() -> None:
+    machine("avx512f", accel="kvm")._check_processor()
