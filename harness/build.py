@@ -36,7 +36,7 @@ BUILD_S = 3 * 3600.0
 
 KMOD = "luo_test"
 _KIND = "build"
-_RECIPE = 1
+_RECIPE = 2
 """Grows when the same inputs come to mean another result."""
 
 _SHOW_S = 5.0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernel configuration: fragments in, a proven ``.config`` out, and answers to "why not?".
 
-``make olddefconfig`` writes the configuration.  kconfiglib only reads: it checks fragments before
+``make allnoconfig`` writes the configuration.  kconfiglib only reads: it checks fragments before
 a build, and afterwards says which dependency of a lost symbol is unmet.
 """
 
@@ -61,7 +61,7 @@ def configure(
     log_file: Path,
     cc: str = DEFAULT_CC,
 ) -> KernelConfig:
-    """Merge *fragments* on allnoconfig, let make complete it, and prove every request.
+    """Let make write a configuration of *fragments* and nothing else, and prove every request.
 
     An unchanged configuration keeps its time, so that nothing is rebuilt for it.
 
@@ -72,7 +72,7 @@ def configure(
     requests = requested(fragments)
     objdir.mkdir(parents=True, exist_ok=True)
     target = objdir / ".config"
-    wanted = digest("allnoconfig", *fragments, *_kconfig_files(tree))
+    wanted = digest("allnoconfig with requests", *fragments, *_kconfig_files(tree))
     stamp = objdir / ".harness-config"
     if not target.exists() or not stamp.exists() or stamp.read_text() != wanted:
         check_requests(tree, arch, requests, cc=cc)
@@ -102,13 +102,12 @@ def _kconfig_files(tree: Path) -> list[Path]:
 def _make_config(
     target: Path, requests: Iterable[Request], make: Sequence[str | Path], log_file: Path
 ) -> None:
-    words = [*make, f"KCONFIG_CONFIG={target}"]
+    # In one go: of two, the first would leave all the defaults that only an expert may change.
+    asked = target.with_name(".harness-requests")
+    asked.write_text("".join(f"CONFIG_{r.symbol}={r.value}\n" for r in requests))
+    words = [*make, f"KCONFIG_CONFIG={target}", f"KCONFIG_ALLCONFIG={asked}"]
     try:
         command.run([*words, "allnoconfig"], timeout_s=CONFIG_S, log_file=log_file)
-        with target.open("a") as stream:
-            for request in requests:
-                stream.write(f"CONFIG_{request.symbol}={request.value}\n")
-        command.run([*words, "olddefconfig"], timeout_s=CONFIG_S, log_file=log_file)
     except CommandError as error:
         if error.returncode is None:
             raise

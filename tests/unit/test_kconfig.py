@@ -64,6 +64,13 @@ config NAME
 config BARE_NUMBER
 	int "Bare number"
 
+config EXPERT
+	bool "Expert"
+
+config USUAL
+	bool "Usual" if EXPERT
+	default y
+
 config RENAMED
 	bool
 	transitional
@@ -83,9 +90,9 @@ config SMALL
 endchoice
 """
 
-# Stands in for the kernel's own: the same two targets, made by plain kconfiglib.
+# Stands in for the kernel's own: the same target, made by plain kconfiglib.
 MAKEFILE = """\
-allnoconfig olddefconfig:
+allnoconfig:
 	@echo ran $@
 	@sed -E '/^\\t(modules|transitional)$$/d' Kconfig >plain.Kconfig
 	@{python} -m $@ plain.Kconfig
@@ -183,6 +190,14 @@ def test_configure_fulfils_every_request(tree: Path, tmp_path: Path) -> None:
     values = read_config(configured(tree, fragment(tmp_path, text)).path)
     found = [values[name] for name in ("BASE", "LEAF", "COUNT", "NAME", "RIVAL")]
     assert found == ["y", "y", "9", '"x"', "n"]
+
+
+@pytest.mark.parametrize(("expert", "usual"), [("y", "n"), ("n", "y")])
+def test_configure_leaves_out_every_default_that_it_may(
+    tree: Path, tmp_path: Path, expert: str, usual: str
+) -> None:
+    config = configured(tree, fragment(tmp_path, f"CONFIG_EXPERT={expert}\n"))
+    assert read_config(config.path)["USUAL"] == usual
 
 
 def test_configure_unknown_symbol_is_refused_before_make_runs(tree: Path, tmp_path: Path) -> None:
