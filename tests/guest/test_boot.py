@@ -20,6 +20,11 @@ def test_boot_configuration_is_the_one_that_was_proven(
     assert running == kernel.config.read_text()
 
 
+def test_boot_finds_every_processor(machine: VirtualMachine) -> None:
+    """Without ACPI, it is the MP table that lists them."""
+    assert int(machine.check(["nproc"])) == machine.spec.cpus
+
+
 def test_boot_offers_the_live_update_device(machine: VirtualMachine) -> None:
     assert machine.run(["test", "-c", "/dev/liveupdate"]).status == 0
 
