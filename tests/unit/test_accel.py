@@ -61,7 +61,7 @@ def test_kvm_insisted_on_fails_where_it_does_not_work(
 
 def test_device_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accel, "DEVICE", tmp_path / "kvm")
-    chosen = choose_accel("auto", X86_64, Store(tmp_path / "cache"))
+    chosen = choose_accel("auto", X86_64, Store(tmp_path / "cache"), QEMU)
     assert chosen == Accel(name="tcg", reason="KVM does not work here: there is no /dev/kvm")
 
 
@@ -72,7 +72,7 @@ def test_device_that_the_user_may_not_open_is_said(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys; from harness import accel; from harness.arch import X86_64\n"
         "accel.DEVICE = pathlib.Path(sys.argv[1])\n"
-        "print(accel._kvm_trouble(X86_64, None))"
+        "print(accel._kvm_trouble(X86_64, None, None))"
     )
     argv = [sys.executable, "-c", program, str(device)]
     if os.geteuid() == 0:  # which may open it nonetheless, by CAP_DAC_OVERRIDE
