@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.history import History
 from harness.store import Store
 
-WHOLE_BUILD_STEPS = 1400
+WHOLE_BUILD_STEPS = 1200
 """Steps of make for a whole kernel, until a build of the profile is in the cache to say better."""
 
 _STEP = re.compile(r"\s+(?:CC|AS|LD|AR|HOSTCC)\s")
