@@ -14,8 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cell import pytest_environment
 from harness.cli import main
+from harness.run.cell import pytest_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,8 +11,12 @@ from pathlib import Path
 
 from rich.text import Text
 
-from harness import command
-from harness.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment
+from harness.base import command
+from harness.base.errors import ExitCode, HarnessError, InfrastructureError
+from harness.base.settings import parse_positions
+from harness.base.spec import MUTANTS_DIR, load_profile
+from harness.base.store import Store
+from harness.base.terminal import Ui
 from harness.cli.options import (
     MATRIX_PROFILES,
     OUTPUT,
@@ -28,13 +32,24 @@ from harness.cli.options import (
     results_directory,
     write_json,
 )
-from harness.coverage import counted, merge, percent, print_coverage, read_coverage, read_reasons
-from harness.coverage import to_json as coverage_json
-from harness.errors import ExitCode, HarnessError, InfrastructureError
-from harness.executor import run_cell
-from harness.history import History
-from harness.html import write_report
-from harness.matrix import (
+from harness.kernel.worktree import work_tree
+from harness.report.page import write_report
+from harness.report.text import print_results
+from harness.results.history import History
+from harness.results.pace import Pace
+from harness.results.results import RunResults, read_results
+from harness.run.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment
+from harness.run.executor import run_cell
+from harness.search.coverage import (
+    counted,
+    merge,
+    percent,
+    print_coverage,
+    read_coverage,
+    read_reasons,
+)
+from harness.search.coverage import to_json as coverage_json
+from harness.search.matrix import (
     HEADER,
     cell_line,
     make_cells,
@@ -44,20 +59,12 @@ from harness.matrix import (
     subjects_of,
     summary,
 )
-from harness.matrix import exit_code as matrix_exit_code
-from harness.matrix import to_json as matrix_json
-from harness.mutants import Trial, print_trials, read_mutants, trial_line, try_mutant
-from harness.mutants import exit_code as mutants_exit_code
-from harness.mutants import to_json as mutants_json
-from harness.mutants import to_markdown as mutants_markdown
-from harness.pace import Pace
-from harness.report import RunResults, read_results
-from harness.settings import parse_positions
-from harness.spec import MUTANTS_DIR, load_profile
-from harness.store import Store
-from harness.table import print_results
-from harness.terminal import Ui
-from harness.worktree import work_tree
+from harness.search.matrix import exit_code as matrix_exit_code
+from harness.search.matrix import to_json as matrix_json
+from harness.search.mutants import Trial, print_trials, read_mutants, trial_line, try_mutant
+from harness.search.mutants import exit_code as mutants_exit_code
+from harness.search.mutants import to_json as mutants_json
+from harness.search.mutants import to_markdown as mutants_markdown
 
 _RUN_EXAMPLES = """\
 examples:

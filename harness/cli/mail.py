@@ -11,7 +11,11 @@ import os
 import sys
 from pathlib import Path
 
-from harness.cell import Cell, CellResult
+from harness.base.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
+from harness.base.settings import parse_positions, target_from_settings
+from harness.base.spec import Target
+from harness.base.store import Store
+from harness.base.terminal import Ui
 from harness.cli.options import (
     PLACE,
     PROFILE,
@@ -21,11 +25,12 @@ from harness.cli.options import (
     add_cell_options,
     results_directory,
 )
-from harness.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
-from harness.executor import run_cell
-from harness.matrix import complaints, make_cells, position_of, subjects_of
-from harness.pipeline import Pipeline
-from harness.review import (
+from harness.kernel.series import read_headings
+from harness.run.cell import Cell, CellResult
+from harness.run.executor import run_cell
+from harness.run.pipeline import Pipeline
+from harness.search.matrix import complaints, make_cells, position_of, subjects_of
+from harness.search.review import (
     TRACKING,
     Status,
     checks_of,
@@ -35,11 +40,6 @@ from harness.review import (
     tracked,
     worst,
 )
-from harness.series import read_headings
-from harness.settings import parse_positions, target_from_settings
-from harness.spec import Target
-from harness.store import Store
-from harness.terminal import Ui
 
 REVIEW_PROFILES = ("default",)
 """Profiles of a review when none is named."""

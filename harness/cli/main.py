@@ -10,11 +10,11 @@ import sys
 import traceback
 from typing import NoReturn
 
+from harness.base.errors import ExitCode, HarnessError
+from harness.base.terminal import Ui
 from harness.cli import judge, mail, prepare, search, unattended, upkeep
 from harness.cli.options import Commands
 from harness.cli.search import VERDICT_CODES
-from harness.errors import ExitCode, HarnessError
-from harness.terminal import Ui
 
 EXAMPLES = """\
 examples:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError
-from harness.pipeline import Pipeline
-from harness.settings import target_from_settings
-from harness.store import Store
-from harness.terminal import Ui
+from harness.base.errors import InputError
+from harness.base.settings import target_from_settings
+from harness.base.store import Store
+from harness.base.terminal import Ui
+from harness.run.pipeline import Pipeline
 
 MATRIX_PROFILES = ("default", "debug")
 """Profiles of a matrix when none is named."""

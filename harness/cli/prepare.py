@@ -11,8 +11,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from harness.accel import choose_accel
-from harness.arch import architecture
+from harness.base.arch import architecture
+from harness.base.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
+from harness.base.settings import parse_positions, qemu_from_setting
+from harness.base.store import Store
+from harness.base.terminal import Ui
+from harness.benchmarks.timing import boot_stages, stage_table, update_stages
 from harness.cli.options import (
     ACCELERATORS,
     OUTPUT,
@@ -24,15 +28,11 @@ from harness.cli.options import (
     results_directory,
     write_json,
 )
-from harness.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
-from harness.host import check_host
-from harness.pace import Pace
-from harness.pipeline import Pipeline
-from harness.provenance import describe_series, facts_of
-from harness.settings import parse_positions, qemu_from_setting
-from harness.store import Store
-from harness.terminal import Ui
-from harness.timing import boot_stages, stage_table, update_stages
+from harness.guest.accel import choose_accel
+from harness.guest.doctor import check_host
+from harness.results.pace import Pace
+from harness.run.pipeline import Pipeline
+from harness.run.provenance import describe_series, facts_of
 
 _DOCTOR_EXAMPLES = """\
 examples:

@@ -8,17 +8,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-from harness.bisect import (
-    Point,
-    Step,
-    bisect,
-    commit_points,
-    position_points,
-    print_bisection,
-    step_line,
-)
-from harness.bisect import to_json as bisect_json
-from harness.cell import Cell, CellResult, CellStatus, find_test
+from harness.base.errors import ExitCode, InfrastructureError, InputError
+from harness.base.spec import Target
+from harness.base.store import Store
+from harness.base.terminal import Ui
 from harness.cli.options import (
     OUTPUT,
     PLACE,
@@ -30,15 +23,22 @@ from harness.cli.options import (
     results_directory,
     write_json,
 )
-from harness.errors import ExitCode, InfrastructureError, InputError
-from harness.executor import run_cell
-from harness.html import write_report
-from harness.judgement import BAD_ON, Judgement, Verdict, cell_for, run_tries
-from harness.pace import Pace
-from harness.pipeline import Pipeline
-from harness.spec import Target
-from harness.store import Store
-from harness.terminal import Ui
+from harness.report.page import write_report
+from harness.results.pace import Pace
+from harness.run.cell import Cell, CellResult, CellStatus, find_test
+from harness.run.executor import run_cell
+from harness.run.judgement import BAD_ON, Judgement, Verdict, cell_for, run_tries
+from harness.run.pipeline import Pipeline
+from harness.search.bisect import (
+    Point,
+    Step,
+    bisect,
+    commit_points,
+    position_points,
+    print_bisection,
+    step_line,
+)
+from harness.search.bisect import to_json as bisect_json
 
 _BISECT_EXAMPLES = """\
 examples:

@@ -14,7 +14,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from harness.cell import CellResult
+from harness.base.errors import ExitCode, InputError
+from harness.base.settings import parse_positions
+from harness.base.spec import PROJECT_ROOT, load_profile
+from harness.base.store import Store
+from harness.base.terminal import Ui
 from harness.cli.options import (
     ACCELERATORS,
     MATRIX_PROFILES,
@@ -29,22 +33,18 @@ from harness.cli.options import (
     results_directory,
     write_json,
 )
-from harness.errors import ExitCode, InputError
-from harness.evidence import read_evidence
-from harness.history import History
-from harness.html import write_report
-from harness.kcidb import KINDS, ORIGIN, to_kcidb, validate
-from harness.markdown import to_markdown
-from harness.matrix import cell_line
-from harness.nightly import nightly_code, only_one, read_nightly, run_nightly
-from harness.nightly_summary import summary as nightly_summary
-from harness.nightly_summary import to_json as nightly_json
-from harness.pace import Pace
-from harness.plan import Stage, make_jobs, to_github, to_gitlab
-from harness.settings import parse_positions
-from harness.spec import PROJECT_ROOT, load_profile
-from harness.store import Store
-from harness.terminal import Ui
+from harness.report.kcidb import KINDS, ORIGIN, to_kcidb, validate
+from harness.report.markdown import to_markdown
+from harness.report.page import write_report
+from harness.results.evidence import read_evidence
+from harness.results.history import History
+from harness.results.pace import Pace
+from harness.run.cell import CellResult
+from harness.search.matrix import cell_line
+from harness.search.nightly import nightly_code, only_one, read_nightly, run_nightly
+from harness.search.nightly_summary import summary as nightly_summary
+from harness.search.nightly_summary import to_json as nightly_json
+from harness.search.plan import Stage, make_jobs, to_github, to_gitlab
 
 _PLAN_EXAMPLES = """\
 examples:

@@ -13,22 +13,22 @@ from pathlib import Path
 
 from rich.table import Table
 
-from harness.accel import qemu_version
-from harness.bench import boot_gauge, build_gauge, clone_gauges, verdict_gauges
+from harness.base.errors import ExitCode, InputError
+from harness.base.spec import Target
+from harness.base.store import Entry, Store, to_prune
+from harness.base.terminal import Ui
+from harness.benchmarks.bench import boot_gauge, build_gauge, clone_gauges, verdict_gauges
+from harness.benchmarks.figures import MEANINGS, figure_table, ratios, write_tables
+from harness.benchmarks.figures import to_json as figures_json
+from harness.benchmarks.gauge import Gauge, choose, take
+from harness.benchmarks.rivals import PROFILE as VIRTME
+from harness.benchmarks.rivals import virtme_gauges, vmtest_gauge
+from harness.benchmarks.soak import soak_gauges
 from harness.cli.options import OUTPUT, PROFILE, TREE, VM, Commands, pipeline_of, write_json
-from harness.errors import ExitCode, InputError
-from harness.figures import MEANINGS, figure_table, ratios, write_tables
-from harness.figures import to_json as figures_json
-from harness.gauge import Gauge, choose, take
-from harness.history import History
-from harness.pipeline import Pipeline
-from harness.rivals import PROFILE as VIRTME
-from harness.rivals import virtme_gauges, vmtest_gauge
-from harness.soak import soak_gauges
-from harness.spec import Target
-from harness.store import Entry, Store, to_prune
-from harness.terminal import Ui
-from harness.vm import VirtualMachine
+from harness.guest.accel import qemu_version
+from harness.guest.machine import VirtualMachine
+from harness.results.history import History
+from harness.run.pipeline import Pipeline
 
 _BENCH_EXAMPLES = """\
 examples:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.errors import HarnessError
+from harness.base.errors import HarnessError
 from harness.plugin.session import or_exit, session_of
 
 if TYPE_CHECKING:
-    from harness.build import KernelBuild
-    from harness.guest import Guest
-    from harness.image import Image
-    from harness.liveupdate import LiveUpdate
-    from harness.module import KernelModule
-    from harness.pipeline import Pipeline
-    from harness.vm import VirtualMachine
+    from harness.guest.connection import Guest
+    from harness.guest.image import Image
+    from harness.guest.machine import VirtualMachine
+    from harness.guest.module import KernelModule
+    from harness.kernel.build import KernelBuild
+    from harness.liveupdate.update import LiveUpdate
+    from harness.run.pipeline import Pipeline
 
 UpdatedMachine = Callable[
     [Callable[["LiveUpdate"], None]], "contextlib.AbstractContextManager[LiveUpdate]"
@@ -85,8 +85,8 @@ def updated_machine(
     gone to once; every block then has a clone of its own, ``update.vm``, in which nothing has been
     retrieved yet.
     """
-    from harness.liveupdate import LiveUpdate
-    from harness.template import Step
+    from harness.guest.template import Step
+    from harness.liveupdate.update import LiveUpdate
 
     session = session_of(request.config)
 
@@ -153,7 +153,7 @@ def module(machine: VirtualMachine) -> KernelModule:
 @pytest.fixture
 def live_update(request: pytest.FixtureRequest) -> Iterator[Callable[..., LiveUpdate]]:
     """Start a live update of a machine: ``live_update(machine)``."""
-    from harness.liveupdate import LiveUpdate
+    from harness.liveupdate.update import LiveUpdate
 
     made: list[LiveUpdate] = []
 

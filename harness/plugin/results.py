@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ExitCode
-from harness.expectation import Expected
+from harness.base.errors import ExitCode
 from harness.plugin.options import RESULTS, worker_of
 from harness.plugin.session import SESSION, Session, session_of
-from harness.report import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
+from harness.results.expectation import Expected
+from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
 
 _EVIDENCE = "harness_evidence"
 """What a worker of pytest-xdist brings back."""

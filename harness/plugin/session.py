@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from harness.errors import (
+from harness.base.errors import (
     GuestError,
     HarnessError,
     InputError,
@@ -21,14 +21,14 @@ from harness.errors import (
     SilentGuestError,
 )
 from harness.plugin.options import by_expectation, one_of, results_directory, setting, worker_of
-from harness.report import Boot, BootResult, TestResult, UpdateResult
+from harness.results.results import Boot, BootResult, TestResult, UpdateResult
 
 if TYPE_CHECKING:
-    from harness.build import KernelBuild
-    from harness.liveupdate import LiveUpdate
-    from harness.pipeline import Pipeline
-    from harness.template import Started, Step
-    from harness.vm import VirtualMachine
+    from harness.guest.machine import VirtualMachine
+    from harness.guest.template import Started, Step
+    from harness.kernel.build import KernelBuild
+    from harness.liveupdate.update import LiveUpdate
+    from harness.run.pipeline import Pipeline
 
 _T = TypeVar("_T")
 
@@ -66,9 +66,9 @@ class Session:
     def pipeline(self) -> Pipeline:
         """The pipeline, made at its first use: unit tests never pay for it."""
         if self._pipeline is None:
-            from harness.pipeline import Pipeline
-            from harness.settings import target_from_settings
-            from harness.store import Store
+            from harness.base.settings import target_from_settings
+            from harness.base.store import Store
+            from harness.run.pipeline import Pipeline
 
             # What ends a job in CI must end compilers and machines too, as Ctrl-C does.
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -86,7 +86,7 @@ class Session:
         """Return what goes into the results besides the tests; ``None`` without a kernel."""
         if self._pipeline is None or not self._pipeline.builds:
             return None
-        from harness.provenance import facts_of
+        from harness.run.provenance import facts_of
 
         try:
             facts = facts_of(self._pipeline)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError, InfrastructureError, InputError, KernelCrash
-from harness.expectation import EVERYWHERE, Expectation, Expected, resolve
+from harness.base.errors import HarnessError, InfrastructureError, InputError, KernelCrash
 from harness.plugin.session import SESSION, Session, or_exit, session_of
-from harness.report import Outcome
+from harness.results.expectation import EVERYWHERE, Expectation, Expected, resolve
+from harness.results.results import Outcome
 
 _EXPECTATION = pytest.StashKey[Expectation]()
 _MET = pytest.StashKey[set[str]]()
@@ -117,8 +117,8 @@ def _classify_error(error: BaseException, report: Any, verbosity: int) -> None:
 
 def _is_known(crash: KernelCrash) -> bool:
     """Return whether a kernel died of nothing but known issues: that is no verdict on it."""
-    from harness.kernel_log import classify, find_splats
-    from harness.spec import load_known_issues
+    from harness.results.kernel_log import classify, find_splats
+    from harness.results.known_issues import load_known_issues
 
     verdict = classify(find_splats(crash.splat or ""), load_known_issues(), ())
     return bool(verdict.known) and not verdict.unexpected
@@ -129,8 +129,8 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
     session = item.config.stash[SESSION]
     if not session.watches:
         return
-    from harness.kernel_log import classify, find_splats
-    from harness.spec import load_known_issues
+    from harness.results.kernel_log import classify, find_splats
+    from harness.results.known_issues import load_known_issues
 
     expected = tuple(str(mark.args[0]) for mark in item.iter_markers("splat"))
     met: set[str] = item.stash.setdefault(_MET, set())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from harness.vm import VirtualMachine
+from harness.guest.machine import VirtualMachine
 
 SUBTREE = "/sys/kernel/debug/kho/in/sub_fdts/LUO"
 COMPATIBLE_BYTES, NAME_BYTES = 48, 64

@@ -7,7 +7,7 @@ has a clone of the second kernel in which nothing has been retrieved yet.
 
 from __future__ import annotations
 
-from harness.liveupdate import LiveUpdate, Memfd
+from harness.liveupdate.update import LiveUpdate, Memfd
 
 KIB, MIB = 1 << 10, 1 << 20
 

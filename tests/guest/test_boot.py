@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from harness.build import KernelBuild
-from harness.vm import VirtualMachine
+from harness.guest.machine import VirtualMachine
+from harness.kernel.build import KernelBuild
 
 
 def test_boot_reaches_ssh_with_the_kernel_that_was_built(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.build import KernelBuild
-from harness.liveupdate import LiveUpdate, Memfd
-from harness.pipeline import Pipeline
-from harness.store import Store
-from harness.vm import VirtualMachine
+from harness.base.store import Store
+from harness.guest.machine import VirtualMachine
+from harness.kernel.build import KernelBuild
+from harness.liveupdate.update import LiveUpdate, Memfd
+from harness.run.pipeline import Pipeline
 
 pytestmark = [
     pytest.mark.catalogue,

@@ -15,9 +15,9 @@ import pytest
 from _pytest.mark import ParameterSet
 from examples import AT_A_TERMINAL, DEADLINE_S, ROOT, WITH_MACHINE, Run, environment, run
 
-from harness.build import KernelBuild
-from harness.pipeline import Pipeline
-from harness.spec import DEFAULT_SERIES
+from harness.base.spec import DEFAULT_SERIES
+from harness.kernel.build import KernelBuild
+from harness.run.pipeline import Pipeline
 
 pytestmark = [
     pytest.mark.catalogue,

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
-from harness.liveupdate import LiveUpdate
-from harness.module import KernelModule
+from harness.guest.machine import VirtualMachine
+from harness.guest.module import KernelModule
+from harness.liveupdate.update import LiveUpdate
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 

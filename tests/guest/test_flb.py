@@ -10,10 +10,10 @@ from __future__ import annotations
 import pytest
 from prepared import FLBS, flbs
 
-from harness.liveupdate import LiveUpdate
-from harness.module import KernelModule
+from harness.guest.machine import VirtualMachine
+from harness.guest.module import KernelModule
+from harness.liveupdate.update import LiveUpdate
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 

@@ -10,9 +10,9 @@ import handed_over
 import pytest
 from prepared import handlers, module_and_memfd
 
-from harness.module import KernelModule
+from harness.guest.machine import VirtualMachine
+from harness.guest.module import KernelModule
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 

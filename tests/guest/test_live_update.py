@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 from prepared import FLBS, device_file
 
-from harness.build import KernelBuild
-from harness.errors import UpdateRefused
-from harness.liveupdate import LiveUpdate, Memfd
-from harness.module import KernelModule
-from harness.pipeline import Pipeline
+from harness.base.errors import UpdateRefused
+from harness.guest.machine import VirtualMachine
+from harness.guest.module import KernelModule
+from harness.kernel.build import KernelBuild
+from harness.liveupdate.update import LiveUpdate, Memfd
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import VirtualMachine
+from harness.run.pipeline import Pipeline
 
 DEVICE = "/dev/luo_test"
 BUSY = "EAGAIN"

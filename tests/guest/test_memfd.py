@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from prepared import KIB, MANY, MEMFDS, MOVED, MOVED_TO, SEALED, memfds
 
-from harness.liveupdate import LiveUpdate
+from harness.liveupdate.update import LiveUpdate
 from harness.plugin.fixtures import UpdatedMachine
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.build import KernelBuild
-from harness.module import KernelModule
-from harness.vm import VirtualMachine
+from harness.guest.machine import VirtualMachine
+from harness.guest.module import KernelModule
+from harness.kernel.build import KernelBuild
 
 DEVICE = "/dev/luo_test"
 BUSY = "EAGAIN"

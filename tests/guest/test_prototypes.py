@@ -9,7 +9,7 @@ import pytest
 from elftools.dwarf.die import DIE
 from elftools.elf.elffile import ELFFile
 
-from harness.build import KernelBuild
+from harness.kernel.build import KernelBuild
 
 UNREGISTER = ("liveupdate_unregister_file_handler", "liveupdate_unregister_flb")
 REGISTER = ("liveupdate_register_file_handler", "liveupdate_register_flb")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
-from harness.module import KernelModule
+from harness.guest.machine import VirtualMachine
+from harness.guest.module import KernelModule
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.build import KernelBuild
-from harness.liveupdate import LiveUpdate, Memfd
-from harness.module import KernelModule
-from harness.vm import VirtualMachine
+from harness.guest.machine import VirtualMachine
+from harness.guest.module import KernelModule
+from harness.kernel.build import KernelBuild
+from harness.liveupdate.update import LiveUpdate, Memfd
 
 pytestmark = pytest.mark.profiles("selfcheck")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.kernel_log import parse_ktap
-from harness.liveupdate import LiveUpdate
-from harness.ssh import CommandResult
-from harness.vm import COMMAND_S, SELFTESTS_PATH, VirtualMachine
+from harness.guest.machine import COMMAND_S, SELFTESTS_PATH, VirtualMachine
+from harness.guest.ssh import CommandResult
+from harness.liveupdate.update import LiveUpdate
+from harness.results.kernel_log import parse_ktap
 
 
 def run(machine: VirtualMachine, program: str, *words: str) -> CommandResult:

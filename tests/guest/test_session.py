@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from prepared import MOST_FILES, NAME_BYTES, NAMES, sessions
 
-from harness.liveupdate import LiveUpdate
-from harness.module import KernelModule
+from harness.guest.machine import VirtualMachine
+from harness.guest.module import KernelModule
+from harness.liveupdate.update import LiveUpdate
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 
@@ -275,7 +275,7 @@ def test_dying_agent_leaves_nothing_behind(machine: VirtualMachine, module: Kern
 def test_update_that_was_aborted_can_be_done_after_all(
     machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
 ) -> None:
-    from harness.errors import UpdateRefused
+    from harness.base.errors import UpdateRefused
 
     module.load(flbs=1, handlers=2)
     update = live_update(machine)

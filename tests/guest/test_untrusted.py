@@ -12,8 +12,8 @@ import handed_over
 import pytest
 from prepared import module_and_memfd
 
+from harness.guest.machine import VirtualMachine
 from harness.plugin.fixtures import UpdatedMachine
-from harness.vm import VirtualMachine
 
 pytestmark = pytest.mark.catalogue
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from harness.cell import Cell, CellResult, CellStatus
-from harness.report import Outcome, RunResults, TestResult
-from harness.settings import target_from_settings
+from harness.base.settings import target_from_settings
+from harness.results.results import Outcome, RunResults, TestResult
+from harness.run.cell import Cell, CellResult, CellStatus
 
 TARGET = target_from_settings(lambda _name: None)
 TEST = "test_module.py::test_x"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import accel
-from harness.accel import Accel, choose_accel, qemu_build, qemu_version
-from harness.arch import X86_64
-from harness.errors import CommandError, MachineError
-from harness.store import Store
+from harness.base.arch import X86_64
+from harness.base.errors import CommandError, MachineError
+from harness.base.store import Store
+from harness.guest import accel
+from harness.guest.accel import Accel, choose_accel, qemu_build, qemu_version
 
 QEMU = X86_64.qemu
 
@@ -70,7 +70,7 @@ def test_device_that_the_user_may_not_open_is_said(tmp_path: Path) -> None:
     device = tmp_path / "kvm"
     device.touch(mode=0o000)
     program = (
-        "import pathlib, sys; from harness import accel; from harness.arch import X86_64\n"
+        "import pathlib, sys; from harness import accel; from harness.base.arch import X86_64\n"
         "accel.DEVICE = pathlib.Path(sys.argv[1])\n"
         "print(accel._kvm_trouble(X86_64, None, None))"
     )

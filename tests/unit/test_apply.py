@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from patches import QUOTED, diff, encoded, git, mail, mbox, tiny_tree
 
-from harness.apply import AppliedSeries, Position, apply_extra, apply_series
-from harness.errors import SeriesError, SpecError
-from harness.series import Series, read_series
-from harness.source import SourceTree
-from harness.store import Store
+from harness.base.errors import SeriesError, SpecError
+from harness.base.store import Store
+from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
+from harness.kernel.series import Series, read_series
+from harness.kernel.source import SourceTree
 
 
 @pytest.fixture

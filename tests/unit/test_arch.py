@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.arch import X86_64
+from harness.base.arch import X86_64
 
 OWN = " ".join(X86_64.processor.flags)
 

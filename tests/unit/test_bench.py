@@ -19,9 +19,11 @@ from unittest import mock
 import pytest
 from rich.console import Console as Terminal
 
-from harness.bench import boot_gauge, change_a_line, one_line_verdict, run_matrix
-from harness.errors import InfrastructureError, InputError
-from harness.figures import (
+from harness.base.errors import InfrastructureError, InputError
+from harness.base.settings import target_from_settings
+from harness.base.spec import DEFAULT_SERIES, load_profile
+from harness.benchmarks.bench import boot_gauge, change_a_line, one_line_verdict, run_matrix
+from harness.benchmarks.figures import (
     BEGIN,
     END,
     MEANINGS,
@@ -33,8 +35,8 @@ from harness.figures import (
     to_markdown,
     write_tables,
 )
-from harness.gauge import GROUPS, Gauge, Values, choose, take
-from harness.rivals import (
+from harness.benchmarks.gauge import GROUPS, Gauge, Values, choose, take
+from harness.benchmarks.rivals import (
     VMTEST,
     find_vng,
     own_tree,
@@ -42,12 +44,10 @@ from harness.rivals import (
     seconds_to_first_command,
     vng_argv,
 )
-from harness.settings import target_from_settings
-from harness.soak import Watch, private_temporary, soak_clones
-from harness.source import git
-from harness.spec import DEFAULT_SERIES, load_profile
-from harness.timing import Stage, boot_stages, stage_table
-from harness.vm import VirtualMachine
+from harness.benchmarks.soak import Watch, private_temporary, soak_clones
+from harness.benchmarks.timing import Stage, boot_stages, stage_table
+from harness.guest.machine import VirtualMachine
+from harness.kernel.source import git
 
 
 class Printed:
@@ -83,7 +83,7 @@ def shown(table: object) -> list[list[str]]:
 
 def test_boot_is_split_by_what_the_kernel_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 103.0])
-    monkeypatch.setattr("harness.timing.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("harness.benchmarks.timing.time.monotonic", lambda: next(clock))
     console = Printed(Linux=101.0, Run=102.0, ready=102.5)
     stages = boot_stages(cast(VirtualMachine, Timed(console)))
     assert [stage.seconds for stage in stages] == [1.0, 1.0, 0.5, 0.5]
@@ -92,7 +92,7 @@ def test_boot_is_split_by_what_the_kernel_printed(monkeypatch: pytest.MonkeyPatc
 
 def test_stage_whose_line_is_missing_falls_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 103.0])
-    monkeypatch.setattr("harness.timing.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("harness.benchmarks.timing.time.monotonic", lambda: next(clock))
     stages = boot_stages(cast(VirtualMachine, Timed(Printed(Linux=101.0, ready=102.5))))
     assert [stage.seconds for stage in stages] == [1.0, 1.5, 0.5]
 
@@ -372,7 +372,7 @@ def test_tool_that_runs_no_command_is_an_error(tmp_path: Path) -> None:
 
 def test_missing_tool_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr("harness.rivals.command.which", lambda _name: None)
+    monkeypatch.setattr("harness.benchmarks.rivals.command.which", lambda _name: None)
     with pytest.raises(InfrastructureError, match="virtme-ng is not installed"):
         find_vng()
 
@@ -449,7 +449,7 @@ def watch(tmp_path: Path) -> Watch:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.soak.SETTLE_S", 0.2)
+    monkeypatch.setattr("harness.benchmarks.soak.SETTLE_S", 0.2)
 
 
 def test_nothing_is_left_where_nothing_was_done(watch: Watch) -> None:

@@ -14,8 +14,14 @@ import pytest
 from cells import TARGET, TEST, result
 from rich.console import Console
 
-from harness.apply import AppliedSeries, Position
-from harness.bisect import (
+from harness.base.errors import InfrastructureError, InputError, SeriesError, SpecError
+from harness.base.spec import DEFAULT_SERIES
+from harness.kernel.apply import AppliedSeries, Position
+from harness.kernel.series import read_series
+from harness.kernel.source import SourceTree, git
+from harness.run.cell import CellStatus
+from harness.run.judgement import Judgement, Verdict, judge
+from harness.search.bisect import (
     Bisection,
     Point,
     Step,
@@ -27,12 +33,6 @@ from harness.bisect import (
     step_line,
     to_json,
 )
-from harness.cell import CellStatus
-from harness.errors import InfrastructureError, InputError, SeriesError, SpecError
-from harness.judgement import Judgement, Verdict, judge
-from harness.series import read_series
-from harness.source import SourceTree, git
-from harness.spec import DEFAULT_SERIES
 
 PASSES, FAILS, NONE = Verdict.PASSES, Verdict.FAILS, Verdict.NONE
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from harness import build
-from harness.arch import X86_64
-from harness.build import Toolchain, build_key, cached_build, make_argv, probe_toolchain
-from harness.build_log import BuildWarning
-from harness.errors import BuildError, SpecError
-from harness.pace import WHOLE_BUILD_STEPS, StepCounter
-from harness.spec import ProfileSpec
-from harness.store import Store
+from harness.base.arch import X86_64
+from harness.base.errors import BuildError, SpecError
+from harness.base.spec import ProfileSpec
+from harness.base.store import Store
+from harness.kernel import build
+from harness.kernel.build import Toolchain, build_key, cached_build, make_argv, probe_toolchain
+from harness.kernel.build_log import BuildWarning
+from harness.results.pace import WHOLE_BUILD_STEPS, StepCounter
 
 
 def warning() -> BuildWarning:

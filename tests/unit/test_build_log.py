@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.build_log import (
+from harness.kernel.build_log import (
     BuildWarning,
     WarningLedger,
     first_error,

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.cell import Cell, find_test, function_of, pytest_argv, pytest_environment, reproduce
-from harness.errors import InputError
+from harness.base.errors import InputError
+from harness.base.settings import target_from_settings
+from harness.base.spec import GUEST_TESTS_DIR, Target
 from harness.plugin.options import OPTIONS
-from harness.settings import target_from_settings
-from harness.spec import GUEST_TESTS_DIR, Target
+from harness.run.cell import (
+    Cell,
+    find_test,
+    function_of,
+    pytest_argv,
+    pytest_environment,
+    reproduce,
+)
 
 TEST = "test_module.py::test_idle_module_can_be_unloaded[0]"
 

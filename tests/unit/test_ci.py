@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.plan import make_jobs, to_gitlab
+from harness.search.plan import make_jobs, to_gitlab
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.store import Store
+from harness.base.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "clean")

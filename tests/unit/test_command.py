@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import command
-from harness.errors import CommandError
+from harness.base import command
+from harness.base.errors import CommandError
 
 
 def alive(pid: int) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.console import Console
-from harness.errors import KernelCrash, MachineError, SilentGuestError
+from harness.base.errors import KernelCrash, MachineError, SilentGuestError
+from harness.guest.console import Console
 
 SOON = 5.0
 RECORDED = Path(__file__).resolve().parents[1] / "data" / "console"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.coverage import (
+from harness.base.errors import InfrastructureError, SpecError
+from harness.search.coverage import (
     FileCoverage,
     Gap,
     Reason,
@@ -19,7 +20,6 @@ from harness.coverage import (
     read_reasons,
     to_json,
 )
-from harness.errors import InfrastructureError, SpecError
 
 CODE = """\
 #include <stdlib.h>

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.decode import _below_tree, decode_splat
-from harness.kernel_log import Splat
+from harness.guest.decode import _below_tree, decode_splat
+from harness.results.kernel_log import Splat
 
 SOURCE = """\
 #include <stdio.h>

@@ -21,12 +21,12 @@ from examples import (
     run,
 )
 
-from harness.cell import find_test
+from harness.base.spec import DEFAULT_SERIES
+from harness.base.store import Store
 from harness.cli import main
-from harness.history import History
-from harness.report import Outcome, RunResults, TestResult
-from harness.spec import DEFAULT_SERIES
-from harness.store import Store
+from harness.results.history import History
+from harness.results.results import Outcome, RunResults, TestResult
+from harness.run.cell import find_test
 
 TABLES = (WITHOUT_MACHINE, WITH_MACHINE, AT_A_TERMINAL, NOT_RUN)
 RUN = WITHOUT_MACHINE | WITH_MACHINE | AT_A_TERMINAL

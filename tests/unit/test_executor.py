@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.cell import Cell, CellStatus
-from harness.errors import SeriesError
-from harness.executor import run_cell
-from harness.settings import target_from_settings
-from harness.source import git
-from harness.spec import Target
-from harness.store import Store
+from harness.base.errors import SeriesError
+from harness.base.settings import target_from_settings
+from harness.base.spec import Target
+from harness.base.store import Store
+from harness.kernel.source import git
+from harness.run.cell import Cell, CellStatus
+from harness.run.executor import run_cell
 
 TEST = "test_module.py::test_idle_module_can_be_unloaded[0]"
 

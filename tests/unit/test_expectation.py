@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.errors import SpecError
-from harness.expectation import EVERYWHERE, Expected, resolve
+from harness.base.errors import SpecError
+from harness.results.expectation import EVERYWHERE, Expected, resolve
 
 pytest_plugins = ["pytester"]
 
@@ -101,7 +101,7 @@ def judged(
     """Run the tests at a position; return what pytest counts, and the exit code."""
     pytester.makepyfile(test_it=TESTS.format(position=position, fixed=fixed))
     pytester.makeconftest(
-        f"from harness.pipeline import Pipeline\n"
+        f"from harness.run.pipeline import Pipeline\n"
         f"Pipeline.has_patch = lambda self, number: number <= {position}\n"
     )
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--harness-judge={judge}")

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.arch import X86_64
-from harness.errors import KconfigError
-from harness.fragment import fragments_of, lost_requests, read_config, read_fragment, requested
-from harness.spec import ProfileSpec
+from harness.base.arch import X86_64
+from harness.base.errors import KconfigError
+from harness.base.spec import ProfileSpec
+from harness.kernel.fragment import (
+    fragments_of,
+    lost_requests,
+    read_config,
+    read_fragment,
+    requested,
+)
 
 
 def fragment(tmp_path: Path, text: str, name: str = "one.config") -> Path:

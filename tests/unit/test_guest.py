@@ -17,8 +17,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from harness.errors import CommandFailed, GuestClosed, GuestTimeout, GuestUnreachable, MachineError
-from harness.guest import AGENT_PORT, Guest
+from harness.base.errors import (
+    CommandFailed,
+    GuestClosed,
+    GuestTimeout,
+    GuestUnreachable,
+    MachineError,
+)
+from harness.guest.connection import AGENT_PORT, Guest
 
 SOON = 10.0
 
@@ -361,7 +367,7 @@ def test_agent_answer_is_read(guest: Guest) -> None:
 def test_agent_that_nobody_started_is_an_error(
     guest: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.guest.AGENT_PORT", 1)
+    monkeypatch.setattr("harness.guest.connection.AGENT_PORT", 1)
     with pytest.raises(CommandFailed, match="nobody listens on port 1"):
         guest.agent("ping", timeout_s=SOON)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import SpecError
-from harness.history import History, history_file
-from harness.report import Outcome, RunResults, TestResult
+from harness.base.errors import SpecError
+from harness.results.history import History, history_file
+from harness.results.results import Outcome, RunResults, TestResult
 
 PASSED, FAILED, ERROR = Outcome.PASSED, Outcome.FAILED, Outcome.ERROR
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import host
-from harness.arch import X86_64
-from harness.errors import SpecError
-from harness.host import Finding, HostReport, check_host, describe_host
-from harness.store import Store
+from harness.base.arch import X86_64
+from harness.base.errors import SpecError
+from harness.base.store import Store
+from harness.guest import doctor as host
+from harness.guest.doctor import Finding, HostReport, check_host, describe_host
 
 
 def check(tmp_path: Path, text: str, qemu: str = "qemu-system-x86_64") -> HostReport:

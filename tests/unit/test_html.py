@@ -20,10 +20,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-import harness.html
-from harness.errors import SpecError
-from harness.html import render, write_report
-from harness.report import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
+import harness.report.page
+from harness.base.errors import SpecError
+from harness.report.page import render, write_report
+from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
 
 HOSTILE = "</pre></script><script>document.title='owned'</script><img src=x onerror=alert(1)>&\"'"
 SUBJECTS = ["base", "first: change one thing", f"second: {HOSTILE}"]
@@ -623,7 +623,7 @@ PICTURES = tuple(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_and_pictures_have_enough_contrast(scheme: str) -> None:
     """WCAG 2.1 AA: 4.5 for text (1.4.3), 3 for pictures (1.4.11)."""
-    style = (Path(harness.html.__file__).parent / "report.css").read_text()
+    style = (Path(harness.report.page.__file__).parent / "page.css").read_text()
     light, _, dark = style.partition("@media (prefers-color-scheme: dark)")
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light if scheme == "light" else dark))
     wrong = {

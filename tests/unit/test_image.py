@@ -14,10 +14,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from harness import image
-from harness.arch import X86_64
-from harness.errors import BuildError, DownloadError, SpecError
-from harness.image import (
+from harness.base.arch import X86_64
+from harness.base.errors import BuildError, DownloadError, SpecError
+from harness.base.spec import ImageSpec
+from harness.base.store import Store, file_sha256
+from harness.guest import image
+from harness.guest.image import (
     archive_of,
     fetch_packages,
     guest_keys,
@@ -25,8 +27,6 @@ from harness.image import (
     payload_archive,
     write_archive,
 )
-from harness.spec import ImageSpec
-from harness.store import Store, file_sha256
 
 UAPI = Path(__file__).resolve().parents[1] / "data" / "uapi"
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from cells import TARGET, TEST, result
 
-from harness.cell import Cell, CellResult, CellStatus
-from harness.judgement import Verdict, cell_for, judge, run_tries
+from harness.run.cell import Cell, CellResult, CellStatus
+from harness.run.judgement import Verdict, cell_for, judge, run_tries
 
 PASSES, FAILS, NONE = Verdict.PASSES, Verdict.FAILS, Verdict.NONE
 

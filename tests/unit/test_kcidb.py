@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import InputError, SpecError
-from harness.evidence import read_evidence
-from harness.kcidb import path_of, status_of, to_kcidb, validate
-from harness.markdown import MAX_WRONG, to_markdown
-from harness.report import Boot, BootResult, Outcome, RunResults, TestResult
+from harness.base.errors import InputError, SpecError
+from harness.report.kcidb import path_of, status_of, to_kcidb, validate
+from harness.report.markdown import MAX_WRONG, to_markdown
+from harness.results.evidence import read_evidence
+from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 
 BASE = "a" * 40
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.arch import X86_64
-from harness.errors import KconfigError
-from harness.fragment import read_config, read_fragment
-from harness.kconfig import KernelConfig, check_requests, configure, explain, load_kconfig
+from harness.base.arch import X86_64
+from harness.base.errors import KconfigError
+from harness.kernel.fragment import read_config, read_fragment
+from harness.kernel.kconfig import KernelConfig, check_requests, configure, explain, load_kconfig
 
 KCONFIG = """\
 mainmenu "Tiny"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel_log import (
+from harness.results.kernel_log import (
     KnownIssue,
     classify,
     find_splats,

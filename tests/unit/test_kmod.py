@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import BuildError
-from harness.kmod import build_kmod
+from harness.base.errors import BuildError
+from harness.kernel.kmod import build_kmod
 
 
 def build(tmp_path: Path, script: str) -> Path:

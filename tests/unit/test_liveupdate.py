@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness.console import Console
-from harness.errors import InfrastructureError, KernelCrash, LiveUpdateError, UpdateRefused
-from harness.liveupdate import LiveUpdate, Memfd
-from harness.vm import READY, Epoch
+from harness.base.errors import InfrastructureError, KernelCrash, LiveUpdateError, UpdateRefused
+from harness.guest.console import Console
+from harness.guest.machine import READY, Epoch
+from harness.liveupdate.update import LiveUpdate, Memfd
 
 SOON = 10.0
 STARTING = "[   30.1] kexec_core: Starting new kernel\n"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness import machine
-from harness.arch import X86_64
-from harness.errors import MachineError
-from harness.machine import Machine, Memory, qemu_argv
-from harness.spec import MachineSpec
+from harness.base.arch import X86_64
+from harness.base.errors import MachineError
+from harness.base.spec import MachineSpec
+from harness.guest import qemu as machine
+from harness.guest.qemu import Machine, Memory, qemu_argv
 
 
 def idle_kernel() -> bytes:
@@ -189,7 +189,7 @@ def test_machine_is_saved_when_it_has_become_idle(
     spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = iter([0.0, 0.1, 0.2, 0.2001, 9.9])
-    monkeypatch.setattr("harness.machine._cpu_seconds", lambda _pid: next(used))
+    monkeypatch.setattr("harness.guest.qemu._cpu_seconds", lambda _pid: next(used))
     memory = Memory(file=tmp_path / "memory")
     with Machine(spec, log_dir=tmp_path, memory=memory) as machine:
         machine.save(tmp_path / "devices")

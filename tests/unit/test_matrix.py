@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.apply import AppliedSeries, Position
-from harness.cell import Cell, CellBuild, CellResult, CellStatus
-from harness.errors import ExitCode, SeriesError
-from harness.matrix import (
+from harness.base.errors import ExitCode, SeriesError
+from harness.base.settings import target_from_settings
+from harness.kernel.apply import AppliedSeries, Position
+from harness.kernel.source import SourceTree
+from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
+from harness.run.cell import Cell, CellBuild, CellResult, CellStatus
+from harness.search.matrix import (
     HEADER,
     cell_line,
     complaints,
@@ -28,9 +31,6 @@ from harness.matrix import (
     to_json,
     transitions,
 )
-from harness.report import Boot, BootResult, Outcome, RunResults, TestResult
-from harness.settings import target_from_settings
-from harness.source import SourceTree
 
 SUBJECTS = {0: "base", **{number: f"mm: {number}" for number in range(1, 6)}}
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -134,8 +134,8 @@ def test_cells_run_side_by_side() -> None:
 
 def test_interrupt_of_side_by_side_cells_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     told = threading.Event()
-    monkeypatch.setattr("harness.command.interrupt", told.set)
-    monkeypatch.setattr("harness.matrix.interrupted", told)
+    monkeypatch.setattr("harness.base.command.interrupt", told.set)
+    monkeypatch.setattr("harness.search.matrix.interrupted", told)
 
     def run(made: Cell) -> CellResult:
         position = made.target.position

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import command
-from harness.errors import DownloadError
-from harness.meanwhile import meanwhile
+from harness.base import command
+from harness.base.errors import DownloadError
+from harness.run.meanwhile import meanwhile
 
 
 def wait_for(path: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from cells import results_of
 
-from harness.cell import Cell, CellResult, CellStatus
-from harness.errors import ExitCode, SpecError
-from harness.mutants import (
+from harness.base.errors import ExitCode, SpecError
+from harness.base.spec import KernelSpec, Target
+from harness.results.results import Outcome, TestResult
+from harness.run.cell import Cell, CellResult, CellStatus
+from harness.search.mutants import (
     Fate,
     Mutant,
     Trial,
@@ -21,8 +23,6 @@ from harness.mutants import (
     to_markdown,
     try_mutant,
 )
-from harness.report import Outcome, TestResult
-from harness.spec import KernelSpec, Target
 
 TARGET = Target(
     kernel=KernelSpec(path=Path("/linux")),
@@ -154,7 +154,7 @@ def test_unknown_name_and_empty_directory_are_refused(tmp_path: Path) -> None:
 
 
 def test_shipped_mutants_cover_every_patch() -> None:
-    from harness.spec import MUTANTS_DIR
+    from harness.base.spec import MUTANTS_DIR
 
     found = read_mutants(MUTANTS_DIR)
     assert len(found) >= 24

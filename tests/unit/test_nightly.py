@@ -10,14 +10,21 @@ from typing import Any
 import pytest
 from cells import results_of
 
-from harness.cell import Cell, CellResult, CellStatus
-from harness.errors import ExitCode, InfrastructureError, SpecError
-from harness.html import render
-from harness.nightly import NightlyKernel, Part, _fetched, nightly_code, only_one, read_nightly
-from harness.nightly_summary import WIDTH, summary, to_json
-from harness.report import Outcome, TestResult
-from harness.settings import target_from_settings
-from harness.store import Store
+from harness.base.errors import ExitCode, InfrastructureError, SpecError
+from harness.base.settings import target_from_settings
+from harness.base.store import Store
+from harness.report.page import render
+from harness.results.results import Outcome, TestResult
+from harness.run.cell import Cell, CellResult, CellStatus
+from harness.search.nightly import (
+    NightlyKernel,
+    Part,
+    _fetched,
+    nightly_code,
+    only_one,
+    read_nightly,
+)
+from harness.search.nightly_summary import WIDTH, summary, to_json
 
 
 def written(tmp_path: Path, text: str) -> Path:

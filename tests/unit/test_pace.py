@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.pace import (
+from harness.base.store import Store
+from harness.results.pace import (
     WHOLE_BUILD_STEPS,
     BuildProgress,
     Pace,
@@ -18,7 +19,6 @@ from harness.pace import (
     about,
     whole_build_steps,
 )
-from harness.store import Store
 
 WHAT = "building 49d5bb642de1 (default-p11)"
 

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.apply import AppliedSeries, Position
-from harness.errors import BuildError, DownloadError, HarnessError, SpecError
-from harness.pipeline import Pipeline
-from harness.series import read_series
-from harness.settings import target_from_settings
-from harness.source import SourceTree, git
-from harness.spec import DEFAULT_SERIES, Target
-from harness.store import Store
+from harness.base.errors import BuildError, DownloadError, HarnessError, SpecError
+from harness.base.settings import target_from_settings
+from harness.base.spec import DEFAULT_SERIES, Target
+from harness.base.store import Store
+from harness.kernel.apply import AppliedSeries, Position
+from harness.kernel.series import read_series
+from harness.kernel.source import SourceTree, git
+from harness.run.pipeline import Pipeline
 
 
 def target(**settings: str) -> Target:
@@ -100,14 +100,14 @@ def test_image_and_keys_are_seen_to_while_the_kernel_builds(
 ) -> None:
     made = pipeline_at(tmp_path, 0, [])
     fetched = threading.Event()
-    monkeypatch.setattr("harness.pipeline.fetch_packages", lambda *_, **__: fetched.set())
+    monkeypatch.setattr("harness.run.pipeline.fetch_packages", lambda *_, **__: fetched.set())
 
     def build(**_: object) -> None:
         assert fetched.wait(20)
         assert (made.store.root / "keys" / "client").exists()
         raise BuildError("it does not compile")
 
-    monkeypatch.setattr("harness.pipeline.build_kernel", build)
+    monkeypatch.setattr("harness.run.pipeline.build_kernel", build)
     with pytest.raises(BuildError, match="it does not compile"):
         made.build()
 
@@ -122,10 +122,10 @@ def test_packages_that_cannot_be_had_are_an_error_where_they_are_needed(
         tried.append(1)
         raise DownloadError("cannot fetch the package x")
 
-    monkeypatch.setattr("harness.pipeline.fetch_packages", fetch)
-    monkeypatch.setattr("harness.image.fetch_packages", fetch)
+    monkeypatch.setattr("harness.run.pipeline.fetch_packages", fetch)
+    monkeypatch.setattr("harness.guest.image.fetch_packages", fetch)
     kernel = SimpleNamespace(key="k", uapi=tmp_path)
-    monkeypatch.setattr("harness.pipeline.build_kernel", lambda **_: kernel)
+    monkeypatch.setattr("harness.run.pipeline.build_kernel", lambda **_: kernel)
     build = made.build()
     assert tried
     with pytest.raises(DownloadError, match="cannot fetch the package x"):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.errors import SpecError
-from harness.plan import Stage, make_jobs, to_github, to_gitlab
+from harness.base.errors import SpecError
+from harness.search.plan import Stage, make_jobs, to_github, to_gitlab
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -90,7 +90,7 @@ def test_every_option_has_help(pytester: pytest.Pytester) -> None:
 # -- outcomes --------------------------------------------------------------------------------
 
 RAISE = """\
-from harness.errors import *
+from harness.base.errors import *
 
 def test_it():
     raise {error}
@@ -152,7 +152,7 @@ def test_error_in_a_fixture_is_an_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from harness.errors import MachineError
+        from harness.base.errors import MachineError
 
         @pytest.fixture
         def broken():

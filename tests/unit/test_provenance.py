@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.accel import Accel
-from harness.apply import AppliedSeries, Position, SupportPatch
-from harness.build import KernelBuild, Toolchain
-from harness.image import Image
-from harness.pipeline import Pipeline
-from harness.provenance import describe_series, facts_of
-from harness.report import RunResults, read_results
-from harness.settings import target_from_settings
-from harness.source import SourceTree, git
-from harness.store import Store
+from harness.base.settings import target_from_settings
+from harness.base.store import Store
+from harness.guest.accel import Accel
+from harness.guest.image import Image
+from harness.kernel.apply import AppliedSeries, Position, SupportPatch
+from harness.kernel.build import KernelBuild, Toolchain
+from harness.kernel.source import SourceTree, git
+from harness.results.results import RunResults, read_results
+from harness.run.pipeline import Pipeline
+from harness.run.provenance import describe_series, facts_of
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
@@ -26,7 +26,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 @pytest.fixture
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """Return a pipeline that has been through its stages: two patches, and the first applied."""
-    monkeypatch.setattr("harness.provenance.qemu_version", lambda _qemu: "7.2.22")
+    monkeypatch.setattr("harness.run.provenance.qemu_version", lambda _qemu: "7.2.22")
     repo = tmp_path / "linux"
     git(tmp_path, "init", "-q", repo)
     commits = []

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.errors import SpecError
-from harness.report import (
+from harness.base.errors import SpecError
+from harness.report.text import print_results
+from harness.results.results import (
     SCHEMA,
     Boot,
     BootResult,
@@ -24,7 +25,6 @@ from harness.report import (
     UpdateResult,
     read_results,
 )
-from harness.table import print_results
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from cells import results_of
 
-from harness.cell import Cell, CellBuild, CellResult, CellStatus
-from harness.errors import InputError, SeriesError
-from harness.report import Boot, BootResult, Outcome, TestResult
-from harness.review import (
+from harness.base.errors import InputError, SeriesError
+from harness.base.settings import target_from_settings
+from harness.base.spec import DEFAULT_SERIES
+from harness.kernel.series import read_headings, read_series
+from harness.kernel.source import git
+from harness.results.results import Boot, BootResult, Outcome, TestResult
+from harness.run.cell import Cell, CellBuild, CellResult, CellStatus
+from harness.search.review import (
     Status,
     checks_of,
     place_patch,
@@ -22,10 +26,6 @@ from harness.review import (
     tracked,
     worst,
 )
-from harness.series import read_headings, read_series
-from harness.settings import target_from_settings
-from harness.source import git
-from harness.spec import DEFAULT_SERIES
 
 TARGET = target_from_settings(lambda _name: None)
 SHIPPED = read_series(str(DEFAULT_SERIES))

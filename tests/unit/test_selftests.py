@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import BuildError
-from harness.selftests import SELFTESTS, build_selftests, install_headers
+from harness.base.errors import BuildError
+from harness.kernel.selftests import SELFTESTS, build_selftests, install_headers
 
 SOURCES = Path("tree/tools/testing/selftests/liveupdate")
 

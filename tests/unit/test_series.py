@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from patches import FROM_LINE, QUOTED, diff, encoded, git, mail, mbox, tiny_tree
 
-from harness.errors import SeriesError
-from harness.series import Series, read_series, touched_files
+from harness.base.errors import SeriesError
+from harness.kernel.series import Series, read_series, touched_files
 
 
 @pytest.fixture

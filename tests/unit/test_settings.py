@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import SpecError
-from harness.settings import parse_positions, positions_text, settings_of, target_from_settings
-from harness.spec import DEBIAN_LINUX_7_0, DEFAULT_SERIES, KernelSpec, Target
+from harness.base.errors import SpecError
+from harness.base.settings import parse_positions, positions_text, settings_of, target_from_settings
+from harness.base.spec import DEBIAN_LINUX_7_0, DEFAULT_SERIES, KernelSpec, Target
 
 
 def target(**settings: str) -> Target:

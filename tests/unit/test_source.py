@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import CacheError, DownloadError, SourceError, SpecError
-from harness.source import SourceTree, open_source
-from harness.spec import KernelSpec, PackageSpec
-from harness.store import Store, interrupted
-from harness.worktree import check_out, object_tree, tree_count, work_tree
+from harness.base.errors import CacheError, DownloadError, SourceError, SpecError
+from harness.base.spec import KernelSpec, PackageSpec
+from harness.base.store import Store, interrupted
+from harness.kernel.source import SourceTree, open_source
+from harness.kernel.worktree import check_out, object_tree, tree_count, work_tree
 
 MAKEFILE = "VERSION = 7\nPATCHLEVEL = 1\nSUBLEVEL = 3\nEXTRAVERSION = -rc2\nNAME = Tiny\n"
 FILES = {"Makefile": MAKEFILE, "Kconfig": "\n", "kernel/a.c": "a\n", ".gitignore": "*.o\n"}

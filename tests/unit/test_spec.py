@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import SpecError
-from harness.spec import KernelSpec, load_image, load_profile, load_profiles
+from harness.base.errors import SpecError
+from harness.base.spec import KernelSpec, load_image, load_profile, load_profiles
 
 GOOD = """\
 tiny:

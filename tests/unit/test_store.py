@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import harness.store
-from harness.errors import CacheError
-from harness.store import Entry, Store, digest, to_prune
+import harness.base.store
+from harness.base.errors import CacheError
+from harness.base.store import Entry, Store, digest, to_prune
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_lock_is_held_by_one_process_at_a_time(store: Store, tmp_path: Path) -> 
 
 
 def test_interrupt_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.store.interrupted", threading.Event())
+    monkeypatch.setattr("harness.base.store.interrupted", threading.Event())
     said: list[str] = []
     store.announce = said.append
     ended: list[str] = []
@@ -157,7 +157,7 @@ def test_interrupt_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.Mo
         thread.start()
         time.sleep(0.3)
         assert ended == []
-        harness.store.interrupted.set()
+        harness.base.store.interrupted.set()
         thread.join(10)
     assert ended == ["interrupted while waiting: it builds"]
 

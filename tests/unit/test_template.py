@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from harness import template
-from harness.errors import GuestError, MachineError, SpecError
-from harness.machine import Memory
-from harness.spec import MachineSpec
-from harness.store import Store
-from harness.template import LIMIT_GIB, Step, Templates, _limit_gib
-from harness.vm import Saved, VirtualMachine
+from harness.base.errors import GuestError, MachineError, SpecError
+from harness.base.spec import MachineSpec
+from harness.base.store import Store
+from harness.guest import template
+from harness.guest.machine import Saved, VirtualMachine
+from harness.guest.qemu import Memory
+from harness.guest.template import LIMIT_GIB, Step, Templates, _limit_gib
 
 
 class Stand:

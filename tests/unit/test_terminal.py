@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.history import History
-from harness.pace import Pace
-from harness.report import Outcome, RunResults, TestResult
-from harness.store import Store
-from harness.terminal import Progress, clock
+from harness.base.store import Store
+from harness.base.terminal import Progress, clock
+from harness.results.history import History
+from harness.results.pace import Pace
+from harness.results.results import Outcome, RunResults, TestResult
 
 LAST = {"testing 7.0.13-p05": 61.0}
 
@@ -59,7 +59,7 @@ def test_time_is_short_to_read(seconds: float, said: str) -> None:
 SHOW = """
     import sys, time
     from rich.text import Text
-    from harness.terminal import Ui
+    from harness.base.terminal import Ui
 
     ui = Ui(verbose=0)
     with ui.progress({"testing r5": 61.0}.get, total=3) as progress:

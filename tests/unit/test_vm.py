@@ -9,14 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from harness.arch import X86_64
-from harness.build import KernelBuild
-from harness.errors import ExitCode, MachineError
-from harness.guest import Guest
-from harness.image import GuestKeys
-from harness.machine import Machine
-from harness.spec import MachineSpec
-from harness.vm import VirtualMachine
+from harness.base.arch import X86_64
+from harness.base.errors import ExitCode, MachineError
+from harness.base.spec import MachineSpec
+from harness.guest.connection import Guest
+from harness.guest.image import GuestKeys
+from harness.guest.machine import VirtualMachine
+from harness.guest.qemu import Machine
+from harness.kernel.build import KernelBuild
 
 OWN = " ".join(X86_64.processor.flags)
 

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Everything that differs by architecture, as plain data."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.base.errors import SpecError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processor:
+    """An emulated processor that is the same with every QEMU.
+
+    :param model: QEMU's model that it begins with; one with a version never changes.
+    :param added: QEMU's names of the features that it has besides.
+    :param removed: those of the model's that it does not have.
+    :param flags: all it has, as ``/proc/cpuinfo`` calls them.
+    """
+
+    model: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    flags: tuple[str, ...]
+
+    @property
+    def argument(self) -> str:
+        """The value of ``-cpu``; QEMU refuses what it cannot give."""
+        features = (*(f"{name}=on" for name in self.added), *(f"{n}=off" for n in self.removed))
+        return ",".join((self.model, "enforce=on", *features))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """One architecture of guests.
+
+    :param name: as ``uname -m`` says it.
+    :param kernel: the value of ``ARCH=`` (kernel ``Makefile``).
+    :param image: the kernel image, relative to the object tree.
+    :param image_target: the make target of the image.
+    :param fragment: the configuration fragment in ``kernel-configs/``.
+    :param qemu: the QEMU binary.
+    :param qemu_package: the Debian package that holds it.
+    :param machine: the QEMU machine type, of one version of QEMU.
+    :param qemu_oldest: the oldest QEMU that has it.
+    :param processor: the guest's processor under TCG.
+    :param cpu_kvm: the ``-cpu`` model under KVM.
+    :param kernel_flags: what kernels call a feature that they add to the processor's own.
+    :param console: the serial console's name in the guest.
+    :param debian: Debian's name of the architecture.
+    :param virtio_net: the QEMU network device.
+    :param cmdline: kernel parameters that every guest of this architecture gets.
+    :param cmdline_tcg: further ones under TCG.
+    """
+
+    name: str
+    kernel: str
+    image: str
+    image_target: str
+    fragment: str
+    qemu: str
+    qemu_package: str
+    machine: str
+    qemu_oldest: str
+    processor: Processor
+    cpu_kvm: str
+    kernel_flags: tuple[str, ...]
+    console: str
+    debian: str
+    virtio_net: str
+    cmdline: tuple[str, ...] = ()
+    cmdline_tcg: tuple[str, ...] = ()
+
+    def why_other_processor(self, cpuinfo: str, cmdline: Sequence[str]) -> str | None:
+        """Say how what a kernel found under TCG differs from :attr:`processor`.
+
+        :param cpuinfo: its ``/proc/cpuinfo``.
+        :param cmdline: its parameters: they may take features away (``clearcpuid=``, ``nosmap``).
+        :returns: ``None`` when it does not.
+        """
+        wanted = set(self.processor.flags)
+        due = wanted - {word.removeprefix("no") for word in cmdline}
+        if any(word.startswith("clearcpuid=") for word in cmdline):
+            due.clear()
+        lines = (line.partition(":") for line in cpuinfo.splitlines())
+        each = [set(value.split()) for name, _, value in lines if name.strip() == "flags"]
+        lacks = sorted({flag for found in each for flag in due - found})
+        extra = sorted({flag for found in each for flag in found - wanted} - {*self.kernel_flags})
+        said = (("lacks", lacks), ("has also", extra), ("tells no", () if each else ("flags",)))
+        return " and ".join(f"{verb} {' '.join(flags)}" for verb, flags in said if flags) or None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# Emulated vector instructions are slower than what they replace: hashing for kexec takes half the
+# time without them.  So there are none but those of x86-64 itself, and nothing that takes others
+# for granted either: code for SHA-NI uses SSSE3 without asking.
+_X86_64_TCG = Processor(
+    model="qemu64-v1",
+    added=("rdrand",),
+    removed=("svm",),
+    flags=_names(
+        "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr "
+        "sse sse2 syscall nx lm pni cx16 hypervisor lahf_lm rdrand"
+    ),
+)
+
+# What Linux finds out itself (``arch/x86/include/asm/cpufeatures.h``), and what it takes for
+# granted with this model (``init_amd()``); some comes and goes with version and configuration.
+_X86_64_KERNEL_FLAGS = _names(
+    "constant_tsc up art rep_good nopl xtopology tsc_reliable nonstop_tsc cpuid extd_apicid "
+    "nonstop_tsc_s3 tsc_known_freq pti vmmcall 3dnowprefetch"
+)
+
+X86_64 = Architecture(
+    name="x86_64",
+    kernel="x86",
+    image="arch/x86/boot/bzImage",
+    image_target="bzImage",
+    fragment="x86_64.config",
+    qemu="qemu-system-x86_64",
+    qemu_package="qemu-system-x86",
+    # QEMU drops a machine type six years after its release.
+    machine="pc-q35-7.2",
+    qemu_oldest="7.2",
+    processor=_X86_64_TCG,
+    # With five page table levels, ``identify_cpu()`` clears the feature bit for a moment with
+    # interrupts on, and all that an interrupt touches then looks wild to KASAN.
+    cpu_kvm="host,la57=off",
+    kernel_flags=_X86_64_KERNEL_FLAGS,
+    console="ttyS0",
+    debian="amd64",
+    virtio_net="virtio-net-pci",
+    # A virtual machine's clocks and interrupts need no proof, and interpreting its ACPI tables
+    # is a third of what an instrumented kernel needs to boot; the MP table has all that is needed.
+    cmdline=("acpi=off", "tsc=reliable", "no_timer_check"),
+    # KVM tells its guests how fast their clocks are.  Under TCG every kernel measures them.  Of
+    # the 0.2 s for the local timer half is for its proof, which needs the ACPI timer where SeaBIOS
+    # puts it on q35, or as long again; the delay loop of a second CPU takes 0.1 s: 5 GHz are said
+    # (at HZ=250), so udelay() may take longer than it has to, never less.
+    cmdline_tcg=("pmtmr=0x608", "lpj=20000000"),
+)
+
+ARCHITECTURES = {X86_64.name: X86_64}
+
+
+def architecture(name: str | None = None) -> Architecture:
+    """Return the architecture called *name*, the host's for ``None``.
+
+    :raises SpecError: when the harness has no guests of that architecture.
+    """
+    wanted = name or platform.machine()
+    try:
+        return ARCHITECTURES[wanted]
+    except KeyError:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise SpecError(
+            f"architecture {wanted!r} is not supported", hint=f"supported: {known}"
+        ) from None

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the user asks for, as frozen values: kernels, profiles, images, machines."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.base.errors import SpecError
+from harness.base.strict_yaml import Section, read_yaml
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+"""The checkout that holds ``kernel-configs/``, ``images/``, ``series/`` and ``tests/``."""
+
+PROFILES_FILE = PROJECT_ROOT / "kernel-configs" / "profiles.yaml"
+IMAGES_DIR = PROJECT_ROOT / "images"
+KMOD_DIR = PROJECT_ROOT / "tests" / "kmod"
+GUEST_TESTS_DIR = PROJECT_ROOT / "tests" / "guest"
+MUTANTS_DIR = PROJECT_ROOT / "tests" / "mutants"
+DEFAULT_SERIES = PROJECT_ROOT / "series" / "liveupdate-module-unload"
+DEFAULT_CC = "gcc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageSpec:
+    """A file of a distribution's package, pinned by content.
+
+    :param name: the binary package.
+    :param version: its exact version.
+    :param filename: the name it is downloaded under.
+    :param sha256: its SHA-256 in hex.
+    :param size_bytes: its size.
+    :param pool: its path below a mirror's root.
+    """
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    size_bytes: int
+    pool: str
+
+
+DEBIAN_LINUX_7_0 = PackageSpec(
+    name="linux-source-7.0",
+    version="7.0.13-1~bpo13+1",
+    filename="linux-source-7.0_7.0.13-1~bpo13+1_all.deb",
+    sha256="9de21058e4237f2533f044ec67af0b5edc3d879db2f3c8f2a396a33467154274",
+    size_bytes=161425472,
+    pool="pool/main/l/linux/linux-source-7.0_7.0.13-1~bpo13+1_all.deb",
+)
+"""The default kernel: the last release line without the series."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelSpec:
+    """Which kernel tree to test.
+
+    Exactly one of *path* and *package* is set.
+
+    :param path: a git work tree or repository, a tarball, or a source package (``.deb``).
+    :param base: the revision to start from when *path* is a git tree; ``None`` is its ``HEAD``.
+    :param package: a pinned package to look for in the download directories and at the mirrors.
+    """
+
+    path: Path | None = None
+    base: str | None = None
+    package: PackageSpec | None = None
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.package is None):
+            raise SpecError("a kernel is either a path or a package")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileSpec:
+    """One way to configure and run the kernel.
+
+    :param fragments: configuration fragments, applied in this order.
+    :param cmdline: kernel parameters.
+    :param memory_mib: the guest's memory.
+    :param cpus: virtual CPUs.
+    :param timeout_scale: factor on every deadline; 1.0 is a small kernel under KVM.
+    :param make: variables for make, such as ``GCOV_PROFILE_luo_core.o=y``.
+    """
+
+    name: str
+    description: str
+    fragments: tuple[Path, ...]
+    cmdline: tuple[str, ...]
+    memory_mib: int
+    cpus: int
+    timeout_scale: float
+    make: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """What goes into the guest's root file system.
+
+    :param path: the recipe that this was read from.
+    :param packages: Debian packages to unpack.
+    :param files: destination in the guest -> path inside the unpacked packages.
+    :param links: destination in the guest -> target of the symbolic link.
+    :param directories: directories to make.
+    :param overlay: a directory of files to lay over everything, or ``None``.
+    """
+
+    name: str
+    path: Path
+    packages: tuple[str, ...]
+    files: Mapping[str, str]
+    links: Mapping[str, str]
+    directories: tuple[str, ...]
+    overlay: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpec:
+    """One virtual machine, ready to be turned into a QEMU command line.
+
+    :param arch: the architecture's name, see :mod:`harness.base.arch`.
+    :param qemu: the QEMU program.
+    :param initrds: cpio archives; they are concatenated in this order.
+    :param accel: ``"kvm"`` or ``"tcg"``, already chosen.
+    :param timeout_scale: factor on every deadline, accelerator and profile taken together.
+    :param extra_args: further QEMU arguments, last on the line.
+    """
+
+    arch: str
+    qemu: str
+    kernel: Path
+    initrds: tuple[Path, ...]
+    cmdline: tuple[str, ...]
+    memory_mib: int
+    cpus: int
+    accel: str
+    timeout_scale: float
+    extra_args: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One unit of work: what is under test and how it is run.
+
+    :param series: where the patches come from (see :func:`harness.kernel.series.read_series`);
+        ``None`` tests the tree as it is.
+    :param position: how many patches are applied; ``None`` is all of them.
+    :param profile: the profile's name.
+    :param accel: ``"auto"``, ``"kvm"`` or ``"tcg"``.
+    :param arch: the guest's architecture, as ``uname -m`` says it.
+    :param jobs: parallel compilers; ``None`` is one for each CPU of the host.
+    :param extra: files of patches that go on top of the position, in this order.
+    :param cc: the compiler of all that runs in the guest: a program's name or absolute path.
+    :param qemu: the path of the QEMU program; ``None`` is the architecture's on ``PATH``.
+    """
+
+    kernel: KernelSpec
+    series: str | None
+    position: int | None
+    profile: str
+    accel: str
+    arch: str
+    jobs: int | None = None
+    extra: tuple[Path, ...] = ()
+    cc: str = DEFAULT_CC
+    qemu: Path | None = None
+
+
+# -- read from YAML ------------------------------------------------------------------------
+
+
+def load_profiles(file: Path = PROFILES_FILE) -> dict[str, ProfileSpec]:
+    """Read all profiles; fragments are looked for beside the file.
+
+    :raises SpecError: on anything that is not a profile, or a fragment that does not exist.
+    """
+    profiles: dict[str, ProfileSpec] = {}
+    with read_yaml(file, "profiles") as top:
+        for name in top.keys():  # noqa: SIM118 - a Section is no dict
+            with top.section(name) as item:
+                profiles[name] = _profile(name, item, file.parent)
+    return profiles
+
+
+def load_profile(name: str, file: Path = PROFILES_FILE) -> ProfileSpec:
+    """Return the profile called *name*.
+
+    :raises SpecError: when there is none.
+    """
+    profiles = load_profiles(file)
+    try:
+        return profiles[name]
+    except KeyError:
+        raise SpecError(
+            f"no profile {name!r} in {file}", hint=f"known profiles: {', '.join(profiles)}"
+        ) from None
+
+
+def _profile(name: str, item: Section, directory: Path) -> ProfileSpec:
+    fragments = tuple(directory / text for text in item.texts("fragments"))
+    for fragment in fragments:
+        if not fragment.is_file():
+            raise item.error("fragments", f"no such fragment: {fragment}")
+    memory_mib = item.value("memory_mib", int)
+    cpus = item.value("cpus", int, 2)
+    scale = float(item.value("timeout_scale", (int, float), 1.0))
+    for key, number, least in (
+        ("memory_mib", memory_mib, 64),
+        ("cpus", cpus, 1),
+        ("timeout_scale", scale, 0.1),
+    ):
+        if number < least:
+            raise item.error(key, f"{key} must be at least {least}, not {number}")
+    make = item.texts("make", ())
+    for word in make:
+        if not re.fullmatch(r"[A-Za-z_][\w.]*=\S*", word):
+            raise item.error("make", f"{word!r} is no variable for make", hint="such as NAME=value")
+    return ProfileSpec(
+        name=name,
+        description=item.value("description", str),
+        fragments=fragments,
+        cmdline=item.texts("cmdline", ()),
+        memory_mib=memory_mib,
+        cpus=cpus,
+        timeout_scale=scale,
+        make=make,
+    )
+
+
+def load_image(file: Path) -> ImageSpec:
+    """Read an image recipe; its overlay is looked for beside the file.
+
+    :raises SpecError: on anything that is not a recipe, or an overlay that does not exist.
+    """
+    with read_yaml(file, "image") as top:
+        overlay_name = top.value("overlay", str, "")
+        overlay = file.parent / overlay_name if overlay_name else None
+        if overlay is not None and not overlay.is_dir():
+            raise top.error("overlay", f"no such directory: {overlay}")
+        return ImageSpec(
+            name=top.value("name", str),
+            path=file,
+            packages=top.texts("packages"),
+            files=top.mapping("files"),
+            links=top.mapping("links", {}),
+            directories=top.texts("directories", ()),
+            overlay=overlay,
+        )
+
+
+def download_directories() -> tuple[Path, ...]:
+    """Return the directories of ``HARNESS_DOWNLOADS`` (colon-separated) that exist."""
+    configured = os.environ.get("HARNESS_DOWNLOADS", "")
+    return tuple(Path(text) for text in configured.split(":") if text and Path(text).is_dir())

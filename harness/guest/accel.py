@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which accelerator works on this host, and which QEMU there is."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base import command
+from harness.base.arch import Architecture
+from harness.base.errors import CommandError, MachineError
+from harness.base.store import Store, digest
+
+log = logging.getLogger(__name__)
+
+TCG_SCALE = 4.0
+"""Factor on every deadline under TCG; a boot takes 2 to 3 times as long as under KVM, and a host
+that builds at the same time is slower still."""
+
+PROBE_S = 15.0
+"""Seconds that a boot sector may take under KVM; a working host needs less than one, and so does
+TCG."""
+
+DEVICE = Path("/dev/kvm")
+
+_EXIT_PORT = 0xF4
+_EXIT_VALUE = 0x2A
+_TURNS = 200_000_000
+_BOOT_SECTOR = (
+    b"\x66\xb9"
+    + _TURNS.to_bytes(4, "little")  # mov ecx, turns
+    + b"\x66\x49\x75\xfc"  # dec ecx; jnz back to it
+    + bytes([0xBA, _EXIT_PORT, 0x00])  # mov dx, 0xf4
+    + bytes([0xB0, _EXIT_VALUE])  # mov al, 0x2a
+    + b"\xee"  # out dx, al: isa-debug-exit ends QEMU
+    + b"\xf4\xeb\xfd"  # hlt; jmp to it
+).ljust(510, b"\0") + b"\x55\xaa"
+_EXIT_STATUS = (_EXIT_VALUE << 1) | 1
+"""What ``isa-debug-exit`` makes of the value (QEMU ``hw/misc/debugexit.c``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accel:
+    """An accelerator that works here.
+
+    :param name: ``"kvm"`` or ``"tcg"``.
+    :param reason: why it was chosen.
+    """
+
+    name: str
+    reason: str
+
+    @property
+    def timeout_scale(self) -> float:
+        """The factor on every deadline."""
+        return 1.0 if self.name == "kvm" else TCG_SCALE
+
+
+def choose_accel(request: str, arch: Architecture, store: Store, qemu: str) -> Accel:
+    """Choose an accelerator by running a guest under it.
+
+    ``/dev/kvm`` may open, create VMs and still be unable to run one, or interpret every
+    instruction, which is far slower than TCG.  So the firmware boots a boot sector under KVM,
+    which counts down for a fraction of a second and must then end QEMU with a certain status.
+    The answer is kept per boot of the host and build of QEMU.
+
+    :param request: ``"auto"``, ``"kvm"`` (insists) or ``"tcg"``.
+    :param qemu: the program.
+    :raises MachineError: when KVM was insisted on and does not work, or there is no QEMU.
+    """
+    if command.which(qemu) is None:
+        raise MachineError(
+            f"there is no {qemu} on this host",
+            hint=f"install Debian's package {arch.qemu_package}; 'harness doctor' checks the rest",
+        )
+    if request == "tcg":
+        return Accel(name="tcg", reason="asked for")
+    trouble = _kvm_trouble(arch, qemu, store)
+    if trouble is None:
+        return Accel(name="kvm", reason="a guest ran under it")
+    if request == "kvm":
+        raise MachineError(
+            f"KVM does not work here: {trouble}",
+            hint="--accel auto falls back to TCG, which is slower",
+        )
+    return Accel(name="tcg", reason=f"KVM does not work here: {trouble}")
+
+
+def _kvm_trouble(arch: Architecture, qemu: str, store: Store) -> str | None:
+    if not DEVICE.exists():
+        return "there is no /dev/kvm"
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        return "no permission for /dev/kvm (is the user in the group kvm?)"
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    stat = DEVICE.stat()
+    device_facts = (stat.st_rdev, stat.st_ino, stat.st_mode)
+    key = digest("kvm", _BOOT_SECTOR.hex(), boot_id, arch.machine, qemu_build(qemu), *device_facts)
+    with store.lock(f"accel-{key}", waiting="it probes KVM"):
+        entry = store.get("accel", key)
+        if entry is None:
+            trouble = _probe_kvm(arch, qemu)
+            with store.produce("accel", key) as directory:
+                (directory / "kvm.json").write_text(json.dumps({"trouble": trouble}))
+            return trouble
+    found = json.loads((entry / "kvm.json").read_text())["trouble"]
+    return str(found) if found is not None else None
+
+
+def _probe_kvm(arch: Architecture, qemu: str) -> str | None:
+    log.info("probing KVM with a boot sector")
+    with tempfile.TemporaryDirectory(prefix="harness-kvm-") as name:
+        disk = Path(name) / "sector"
+        disk.write_bytes(_BOOT_SECTOR.ljust(1 << 20, b"\0"))
+        argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        argv += ["-machine", arch.machine, "-accel", "kvm", "-cpu", "host", "-m", "64M"]
+        argv += ["-drive", f"file={disk},format=raw,if=ide"]
+        argv += ["-device", f"isa-debug-exit,iobase={_EXIT_PORT:#x},iosize=4"]
+        started = time.monotonic()
+        try:
+            done = command.run(argv, timeout_s=PROBE_S, check=False)
+        except CommandError as error:
+            if error.returncode is None and time.monotonic() - started >= PROBE_S:
+                return f"a boot sector did not finish within {PROBE_S:.0f} s"
+            return error.message
+    if done.returncode == _EXIT_STATUS:
+        return None
+    said = " / ".join(done.stderr.strip().splitlines()[-2:])
+    status = done.returncode
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return f"QEMU {how}" + (f": {said}" if said else "")
+
+
+def qemu_build(qemu: str) -> str:
+    """Return what the program *qemu* says it is: its version, and whose build it is.
+
+    :raises CommandError: when it is not there, or says nothing.
+    """
+    argv = (qemu, "--version")
+    lines = command.run(argv, timeout_s=30).stdout.splitlines()
+    if not lines:
+        raise CommandError(f"{qemu} does not say which version it is", argv=argv)
+    return lines[0]
+
+
+def qemu_version(qemu: str) -> str:
+    """Return the version of the program *qemu*, such as ``7.2.22``.
+
+    :raises CommandError: when it is not there, or says nothing.
+    """
+    said = qemu_build(qemu)
+    match = re.search(r"version (\S+)", said)
+    return match.group(1) if match else said

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What this host has and lacks: programs, headers, disk space, an accelerator."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.base.arch import Architecture
+from harness.base.command import which
+from harness.base.errors import CommandError, SpecError
+from harness.base.spec import PROJECT_ROOT
+from harness.base.store import Store
+from harness.guest.accel import choose_accel, qemu_build
+
+PACKAGES = PROJECT_ROOT / "scripts" / "packages.txt"
+"""``program package`` lines; ``scripts/setup`` installs from the same list."""
+
+DISK_MIB = 6 * 1024
+"""What a cold run of both profiles leaves in the cache, rounded up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked for.
+
+    :param package: the Debian package that would bring it, or ``None``.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    package: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReport:
+    """Everything that was looked for.
+
+    :param install: the one command that installs what is missing; ``None`` when nothing is.
+    """
+
+    items: tuple[Finding, ...]
+    install: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the harness can work here."""
+        return all(item.ok for item in self.items)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report for machines."""
+        return {
+            "ok": self.ok,
+            "items": [asdict(item) for item in self.items],
+            "install": self.install,
+        }
+
+
+def describe_host() -> dict[str, Any]:
+    """Return what results say of this host: its kernel, processor, CPUs and memory."""
+    system = os.uname()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "kernel": f"{system.sysname} {system.release} {system.machine}",
+        "cpu": models[0].strip() if models else system.machine,
+        "cpus": os.cpu_count() or 1,
+        "memory_mib": memory >> 20,
+    }
+
+
+def check_host(
+    store: Store, arch: Architecture, qemu: str, packages: Path = PACKAGES
+) -> HostReport:
+    """Look for everything the harness needs.
+
+    :param qemu: the program that is used as the architecture's QEMU.
+    :raises SpecError: when the list of packages cannot be read.
+    """
+    items = [
+        _look_for_qemu(program, qemu, package)
+        if program == arch.qemu
+        else _look_for(program, package)
+        for program, package in _read_packages(packages)
+    ]
+    missing = sorted({item.package for item in items if not item.ok and item.package})
+    items.append(_disk(store))
+    if all(item.ok for item in items if item.name == arch.qemu):
+        accel = choose_accel("auto", arch, store, qemu)
+        items.append(Finding(name="accelerator", ok=True, detail=f"{accel.name}: {accel.reason}"))
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    install = f"{sudo}apt-get install --no-install-recommends {' '.join(missing)}"
+    return HostReport(items=tuple(items), install=install if missing else None)
+
+
+def _read_packages(path: Path) -> list[tuple[str, str]]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}") from error
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if words and len(words) != 2:
+            raise SpecError(f"{path}:{number}: expected 'program package'")
+        if words:
+            pairs.append((words[0], words[1]))
+    return pairs
+
+
+def _look_for(program: str, package: str) -> Finding:
+    found: Path | None = Path(program) if program.startswith("/") else which(program)
+    if found is None or not found.exists():
+        return Finding(name=program, ok=False, detail=f"in package {package}", package=package)
+    return Finding(name=program, ok=True, detail=str(found), package=package)
+
+
+def _look_for_qemu(name: str, qemu: str, package: str) -> Finding:
+    """Look for the program *qemu*, and let it say what it is."""
+    found = _look_for(qemu, package)
+    if found.ok:
+        try:
+            found = replace(found, detail=f"{found.detail}: {qemu_build(qemu)}")
+        except CommandError as error:
+            found = replace(found, ok=False, detail=error.message)
+    return replace(found, name=name)
+
+
+def _disk(store: Store) -> Finding:
+    free = shutil.disk_usage(store.root).free // (1 << 20)
+    used = (store.root / "ccache").exists()
+    detail = f"{free} MiB free in {store.root}" + (
+        "" if free >= DISK_MIB else f", {DISK_MIB} needed"
+    )
+    return Finding(name="disk space", ok=used or free >= DISK_MIB, detail=detail)

@@ -1,0 +1,438 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A virtual machine together with the kernels that it runs, one after the other.
+
+A live update replaces the kernel, not the machine.  :class:`VirtualMachine` keeps both apart: the
+QEMU process and its console stay, while an :class:`Epoch` and its SSH connection are of one
+kernel.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.base.arch import architecture
+from harness.base.errors import (
+    GuestError,
+    HarnessError,
+    InfrastructureError,
+    LiveUpdateError,
+    MachineError,
+    PreconditionError,
+)
+from harness.base.spec import MachineSpec
+from harness.guest.connection import Guest
+from harness.guest.console import Console
+from harness.guest.decode import decode_splat
+from harness.guest.gcov import fetch_counters
+from harness.guest.image import GuestKeys, Initrd
+from harness.guest.module import KMOD, KernelModule
+from harness.guest.qemu import Machine, Memory
+from harness.guest.ssh import CommandResult
+from harness.kernel.build import KernelBuild
+from harness.results.kernel_log import Splat, find_splats, why_no_live_update
+
+log = logging.getLogger(__name__)
+
+COUNTERS_S = 20.0
+"""Seconds to pack gcov's counters, and as many to fetch them; scaled."""
+
+READY = "harness: guest ready"
+"""What the guest's init prints on the console when SSH answers (``images/overlay/init``)."""
+
+BOOT_S = 20.0
+"""Seconds from QEMU's start, or from a kexec, to :data:`READY`; scaled."""
+
+CONNECT_S = 10.0
+"""Seconds for an SSH connection once the guest is ready; scaled."""
+
+COMMAND_S = 10.0
+"""Seconds for one command in the guest; scaled."""
+
+KERNEL_PATH = "/lib/luo/kernel"
+"""The image of the kernel that the machine booted; later ones do without it."""
+
+SELFTESTS_PATH = "/usr/lib/selftests"
+"""The selftests of the tree under test, in the kernel that the machine booted."""
+
+_HARMLESS_TAINTS = 1 << 12
+"""``TAINT_OOT_MODULE`` (``include/linux/panic.h``): the test module is built out of tree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One kernel's life in a machine.
+
+    :param number: 0 for the kernel that QEMU booted, 1 after the first live update.
+    :param boot_id: ``/proc/sys/kernel/random/boot_id``.
+    :param console_mark: where on the console this kernel's output begins.
+    """
+
+    number: int
+    build: KernelBuild
+    boot_id: str
+    release: str
+    console_mark: int
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything but the build, as JSON can hold it."""
+        names = ("number", "boot_id", "release", "console_mark")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What has to be known of a machine that was saved, to go on from there.
+
+    :param epochs: the kernels it ran, all of one build: :attr:`Epoch.facts`.
+    :param console: what it printed.
+    :param module_loaded: whether the test module may be loaded.
+    """
+
+    epochs: tuple[dict[str, Any], ...]
+    console: str
+    module_loaded: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what makes it again."""
+        return asdict(self)
+
+
+class VirtualMachine:
+    """One machine; use as a context manager, or :meth:`start` and :meth:`close` it.
+
+    :param build: the kernel that QEMU boots; it must be the one that *spec* names.
+    :param keys: whom the guest lets in, and how it proves itself.
+    :param initrds: returns the initrd of any build.
+    :param log_dir: where console and QEMU logs go.
+    :param memory: a file to run in, for :meth:`save`.
+    :param saved: a machine of the same build and *spec* to go on from, in *memory*.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: MachineSpec,
+        build: KernelBuild,
+        keys: GuestKeys,
+        initrds: Callable[[KernelBuild], Initrd],
+        log_dir: Path,
+        gdb: bool = False,
+        memory: Memory | None = None,
+        saved: Saved | None = None,
+    ) -> None:
+        self.spec = spec
+        self.closed = False
+        self.epochs: list[Epoch] = []
+        self._build = build
+        self._keys = keys
+        self._initrds = initrds
+        self._saved = saved
+        self._machine = Machine(
+            spec,
+            log_dir=log_dir,
+            gdb=gdb,
+            memory=memory,
+            console_text=saved.console if saved is not None else "",
+        )
+        self._guest: Guest | None = None
+        self.module = KernelModule(lambda: self.guest)
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Launch QEMU, wait for the guest, and prove that KHO and LUO work in it.
+
+        A machine that was saved goes on where it was; what is to be proven was proven then.
+
+        :raises MachineError: when QEMU does not start or dies, or is another machine than was
+            asked for.
+        :raises KernelCrash: when the kernel panics while it boots.
+        :raises GuestError: when the guest stays silent or SSH does not answer.
+        :raises PreconditionError: when the kernel runs without KHO or LUO.
+        """
+        try:
+            self._machine.start()
+            if self._saved is not None:
+                self._wake(self._saved)
+            else:
+                self.console.expect([re.escape(READY)], timeout_s=BOOT_S * self.timeout_scale)
+                self.arrive(self._build, console_mark=0)
+                self._check_processor()
+                self._check_preconditions()
+        except BaseException:
+            self.close()
+            raise
+
+    def save(self, state: Path) -> Saved:
+        """Stop the guest for good and write the state of its devices; end QEMU.
+
+        The machine's memory file and *state* together are what other machines can go on from.
+
+        :raises MachineError: when QEMU cannot.
+        """
+        try:
+            if self._guest is not None:
+                self._guest.close()
+                self._guest = None
+            self._machine.save(state)
+            return Saved(
+                epochs=tuple(epoch.facts for epoch in self.epochs),
+                console=self.console.since(0),
+                module_loaded=self.module.may_be_loaded,
+            )
+        finally:
+            self.closed = True
+            self._machine.close()
+
+    def _wake(self, saved: Saved) -> None:
+        """Connect to a guest that goes on, and give it a clock and randomness of its own."""
+        self._connect()
+        now, seed = time.time_ns(), os.urandom(32).hex()
+        self.must("wake", now, seed)
+        self.epochs = [Epoch(build=self._build, **facts) for facts in saved.epochs]
+        self.module.may_be_loaded = saved.module_loaded
+
+    def __enter__(self) -> VirtualMachine:
+        if not self.epochs:
+            self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the SSH connection and QEMU; the console's text stays readable."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            with suppress(HarnessError):
+                self.collect_counters()
+            if self._guest is not None:
+                self._guest.close()
+        finally:
+            self._machine.close()
+
+    # -- parts -------------------------------------------------------------------------------
+
+    @property
+    def console(self) -> Console:
+        """The serial console, from QEMU's first byte on."""
+        return self._machine.console
+
+    @property
+    def guest(self) -> Guest:
+        """The SSH connection to the kernel that runs now."""
+        if self._guest is None:
+            raise GuestError("the machine has not booted")
+        return self._guest
+
+    @property
+    def epoch(self) -> Epoch:
+        """The kernel that runs now."""
+        return self.epochs[-1]
+
+    @property
+    def qemu_pid(self) -> int:
+        """QEMU's process id: the same before and after a live update."""
+        return self._machine.qemu_pid
+
+    @property
+    def timeout_scale(self) -> float:
+        """The factor on every deadline in this machine."""
+        return self.spec.timeout_scale
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def run(self, words: str | list[str], *, timeout_s: float = COMMAND_S) -> CommandResult:
+        """Run a command in the guest; *timeout_s* is scaled."""
+        return self.guest.run(words, timeout_s=timeout_s * self.timeout_scale)
+
+    def check(self, words: str | list[str], *, timeout_s: float = COMMAND_S) -> str:
+        """Run a command that must succeed; return its standard output.
+
+        :raises CommandFailed: when it exits with another status than 0.
+        """
+        return self.guest.check(words, timeout_s=timeout_s * self.timeout_scale).stdout
+
+    def agent(self, *words: object, timeout_s: float = COMMAND_S) -> dict[str, Any]:
+        """Run an agent command; return its JSON answer, with ``ok`` and perhaps ``error``."""
+        return self.guest.agent(
+            *(str(word) for word in words), timeout_s=timeout_s * self.timeout_scale
+        )
+
+    def must(self, *words: object, timeout_s: float = COMMAND_S) -> dict[str, Any]:
+        """Run an agent command that must succeed.
+
+        :raises AssertionError: when it does not; the kernel refused what a test relies on.
+        """
+        return _must(words, self.agent(*words, timeout_s=timeout_s))
+
+    def must_all(
+        self, commands: Sequence[Sequence[object]], *, timeout_s: float = COMMAND_S
+    ) -> list[dict[str, Any]]:
+        """Run agent commands that must all succeed, in one go; return their answers.
+
+        :param timeout_s: for all of them together.
+        :raises AssertionError: naming the first that does not.
+        """
+        answers = self.guest.agent_batch(
+            [[str(word) for word in words] for words in commands],
+            timeout_s=timeout_s * self.timeout_scale,
+        )
+        # The batch stops at the first failure, so the answers may be fewer than the commands.
+        return [_must(words, answer) for words, answer in zip(commands, answers, strict=False)]
+
+    # -- kernels, one after the other ------------------------------------------------------------
+
+    def initrd_of(self, build: KernelBuild) -> Initrd:
+        """Return the initrd of any build."""
+        return self._initrds(build)
+
+    def arrive(self, build: KernelBuild, *, console_mark: int) -> Epoch:
+        """Connect to a kernel that has just come up, and make it the current epoch.
+
+        :raises GuestError: when SSH does not answer.
+        :raises LiveUpdateError: when another kernel answers than *build*.
+        """
+        guest = self._connect()
+        release = guest.release()
+        if release != build.release:
+            raise LiveUpdateError(
+                f"the guest runs {release}, not {build.release}", log=self.console.log_file
+            )
+        epoch = Epoch(
+            number=len(self.epochs),
+            build=build,
+            boot_id=guest.boot_id(),
+            release=release,
+            console_mark=console_mark,
+        )
+        self.epochs.append(epoch)
+        self.module.forget()
+        return epoch
+
+    def _connect(self) -> Guest:
+        if self._guest is not None:
+            self._guest.close()
+        self._guest = Guest.connect(
+            self._machine.ssh_port,
+            client_key=self._keys.client,
+            host_public=self._keys.host_public,
+            timeout_s=CONNECT_S * self.timeout_scale,
+            scale=self.timeout_scale,
+            alive=self._machine.assert_alive,
+        )
+        return self._guest
+
+    def _check_processor(self) -> None:
+        """Refuse to test on an emulated processor that is not the one that was asked for."""
+        if self.spec.accel != "tcg":
+            return
+        found = self.guest.read("/proc/cpuinfo")
+        why = architecture(self.spec.arch).why_other_processor(found, self.spec.cmdline)
+        if why is not None:
+            raise MachineError(
+                f"the guest's processor {why}, as {self._build.release} finds it",
+                hint="harness/base/arch.py lists what it has, and what kernels add to that",
+                log=self.console.log_file,
+            )
+
+    def _check_preconditions(self) -> None:
+        """Refuse to test a kernel in which nothing can be preserved."""
+        if "liveupdate" in self.guest.read("/proc/misc").split():
+            return
+        why = why_no_live_update(self.guest.dmesg()) or "the kernel log does not say why"
+        raise PreconditionError(
+            f"{self._build.release} runs without /dev/liveupdate: {why}",
+            hint="it needs kho=on liveupdate=on, LIVEUPDATE=y, and room for the scratch area "
+            "(memory_mib and kho_scratch= in kernel-configs/profiles.yaml)",
+            log=self.console.log_file,
+        )
+
+    def how_to_attach(self) -> str:
+        """Say how to reach the machine from other terminals."""
+        port, known = self._machine.ssh_port, self._machine.log_dir / "known_hosts"
+        known.write_text(f"[127.0.0.1]:{port} ssh-ed25519 {self._keys.host_public}\n")
+        options = f"-i {self._keys.client} -o UserKnownHostsFile={known}"
+        lines = [
+            f"{self.epoch.release} runs; Ctrl-] ends it.  In another terminal:",
+            f"  ssh {options} -p {port} root@127.0.0.1",
+        ]
+        if self._machine.gdb_socket is not None:
+            lines += [
+                f"  gdb {self._build.vmlinux} -ex 'target remote {self._machine.gdb_socket}'",
+            ]
+        return "\n".join(lines)
+
+    def interact(self) -> None:
+        """Connect the user's terminal to the console until Ctrl-] or the machine's end."""
+        self.console.interact()
+
+    def collect_counters(self) -> None:
+        """Fetch what gcov has counted in the kernel that runs now, if it counts at all.
+
+        It goes to ``gcov/EPOCH-BUILD/`` beside the console's log, the compiler's notes with it.
+
+        :raises GuestError: when the guest does not answer.
+        """
+        if not self.epochs or not self.epoch.build.gcov.is_dir():
+            return
+        build = self.epoch.build
+        self._machine.assert_alive()
+        target = self._machine.log_dir / "gcov" / f"{self.epoch.number}-{build.key}"
+        fetch_counters(self.guest, build.gcov, target, timeout_s=COUNTERS_S * self.timeout_scale)
+
+    # -- between tests -------------------------------------------------------------------------
+
+    def clean_up(self) -> str | None:
+        """Undo what a test did; return why the machine cannot be used again, ``None`` if it can."""
+        try:
+            if len(self.epochs) > 1:
+                return "it was live-updated"
+            if not self.agent("reset")["ok"]:
+                return "the agent could not let go of its files"
+            if self.module.loaded and self.module.unload() is not None:
+                # Before the series, what is registered pins the module.
+                self.module.control("unregister all")
+                if self.module.unload() is not None:
+                    return "the test module cannot be unloaded"
+            taint = self.guest.taint() & ~_HARMLESS_TAINTS
+            if taint:
+                return f"the kernel is tainted ({taint})"
+            if find_splats(self.console.since(0)):
+                return "the kernel log shows a splat"
+        except (HarnessError, AssertionError, KeyError) as error:
+            return f"it does not answer: {error}"
+        return None
+
+    def decode(self, splat: Splat) -> str:
+        """Return a splat's text with source lines, as the kernel that runs now has them."""
+        build = self.epoch.build if self.epochs else self._build
+        try:
+            return decode_splat(splat, build.vmlinux, {KMOD: build.kmod_debug})
+        except InfrastructureError as error:
+            log.warning("cannot decode a splat: %s", error)
+            return splat.text
+
+
+def _must(words: Sequence[object], answer: dict[str, Any]) -> dict[str, Any]:
+    if not answer["ok"]:
+        said = " ".join(str(word) for word in words)
+        raise AssertionError(f"luo-agent {said}: {answer.get('error')}: {answer}")
+    return answer

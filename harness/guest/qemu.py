@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU: its arguments and its life.
+
+Nothing here has a fixed name or port, so any number of machines can run side by side.  The
+console is a pair of pipes in a private directory, the QMP control channel a socket pair that QEMU
+inherits: nothing can clash, and no output is lost before somebody connects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shlex
+import socket
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from qemu.qmp import ExecuteError, QMPError
+
+from harness.base import command
+from harness.base.arch import architecture
+from harness.base.errors import CommandError, MachineError
+from harness.base.spec import MachineSpec
+from harness.guest.console import Console
+from harness.guest.image import join_archives
+from harness.guest.qmp import QMP_S, Qmp
+
+log = logging.getLogger(__name__)
+
+MIGRATE_S = 60.0
+"""Seconds to write or read the devices' state; it is less than a MB."""
+
+SETTLE_S = 3.0
+"""Seconds that a guest may take to become idle before it is saved as it is."""
+
+_IDLE_S = 0.05
+"""Seconds in which a guest that is idle uses less than a third of a CPU; an instrumented kernel
+whose clock ticks uses a tenth."""
+
+# What QEMU says, 7.2 and 10.0 alike.
+_LACKING_FEATURE = re.compile(r"requested feature: \S+?(?:[:.]E[A-D]X|\))\.(\S+) \[bit")
+_LACKING_MODEL = re.compile(r"unable to find CPU model|Property '\S+-cpu\.\S+' not found")
+_LACKING_MACHINE = re.compile(r"unsupported machine type")
+
+_GONE_S = 5.0
+_POLL_S = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A file that is the guest's memory.
+
+    :param private: what the guest writes is its own, and the file stays as it is; else the file
+        is what the guest wrote.
+    :param state: the devices' state that belongs to the memory, to go on from; ``None`` boots.
+    """
+
+    file: Path
+    private: bool = False
+    state: Path | None = None
+
+
+def qemu_argv(
+    spec: MachineSpec,
+    *,
+    initrd: Path | None,
+    console: Path,
+    qmp_fd: int,
+    gdb_socket: Path | None = None,
+    memory: Memory | None = None,
+) -> tuple[str, ...]:
+    """Return QEMU's command line for *spec*; pure.
+
+    :param initrd: all of ``spec.initrds`` in one file; ``None`` for a machine that goes on, which
+        has its kernel in memory.
+    :param console: named pipes for the serial port: this with ``.in`` and ``.out`` behind it.
+    :param qmp_fd: a connected socket that QEMU inherits for QMP.
+    :param gdb_socket: where a gdb stub listens; ``None`` for none.
+    :param memory: ``None`` for memory that nobody else sees and that ends with QEMU.
+    """
+    arch = architecture(spec.arch)
+    kvm = spec.accel == "kvm"
+    cpu = arch.cpu_kvm if kvm else arch.processor.argument
+    accel = "kvm" if kvm else "tcg,thread=multi"
+    argv = [spec.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    backend = ",memory-backend=ram" if memory is not None else ""
+    argv += ["-machine", arch.machine + backend, "-accel", accel, "-cpu", cpu]
+    # The firmware's MP table lists sockets, not cores.
+    argv += [
+        "-m",
+        f"{spec.memory_mib}M",
+        "-smp",
+        f"{spec.cpus},sockets={spec.cpus},cores=1,threads=1",
+    ]
+    if memory is not None:
+        share = "off" if memory.private else "on"
+        path = str(memory.file).replace(",", ",,")
+        backing = f"size={spec.memory_mib}M,mem-path={path},share={share}"
+        argv += ["-object", f"memory-backend-file,id=ram,{backing}"]
+        if memory.state is not None:
+            argv += ["-incoming", "defer"]
+    if initrd is not None:
+        argv += ["-kernel", str(spec.kernel), "-initrd", str(initrd)]
+        words = [*arch.cmdline, *(arch.cmdline_tcg if spec.accel == "tcg" else ()), *spec.cmdline]
+        argv += ["-append", " ".join([f"console={arch.console}", *words])]
+    argv += ["-chardev", f"pipe,id=console,path={console}", "-serial", "chardev:console"]
+    argv += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-qmp", "chardev:qmp"]
+    # Port 0 lets the host choose; QEMU says which it was.
+    argv += ["-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22"]
+    # A clone is where its template was: the guest has nothing to announce.
+    argv += ["-device", f"{arch.virtio_net},netdev=net,romfile=,guest_announce=off"]
+    argv += ["-device", "virtio-rng-pci"]
+    if gdb_socket is not None:
+        argv += ["-chardev", f"socket,id=gdb,path={gdb_socket},server=on,wait=off"]
+        argv += ["-gdb", "chardev:gdb"]
+    return (*argv, *spec.extra_args)
+
+
+class Machine:
+    """One QEMU process; a context manager, or :meth:`start` and :meth:`close` it.
+
+    :param log_dir: gets ``console.log`` and ``qemu.log``; made when missing.
+    :param gdb: offer a gdb stub at :attr:`gdb_socket`.
+    :param memory: a file to run in, for :meth:`save` or to go on from what it saved.
+    :param console_text: what the guest printed before it was saved.
+    """
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        *,
+        log_dir: Path,
+        gdb: bool = False,
+        memory: Memory | None = None,
+        console_text: str = "",
+    ) -> None:
+        self.spec = spec
+        self.log_dir = log_dir
+        self.ssh_port = 0
+        self.gdb_socket: Path | None = None
+        self._gdb = gdb
+        self._memory = memory
+        self._console_text = console_text
+        self._stack = contextlib.ExitStack()
+        self._console: Console | None = None
+        self._process: command.Process | None = None
+        self._qmp: Qmp | None = None
+
+    # -- life --------------------------------------------------------------------------------
+
+    def __enter__(self) -> Machine:
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Launch QEMU.
+
+        :raises MachineError: when it cannot be started or ends at once; its own words are quoted.
+        """
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack, contextlib.ExitStack() as starting:
+            private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-")))
+            self._console = self._open_console(private / "console", starting)
+            stack.callback(self._console.close)
+            our_qmp, their_qmp = socket.socketpair()
+            stack.callback(our_qmp.close)
+            starting.callback(their_qmp.close)
+            if self._gdb:
+                self.gdb_socket = private / "gdb"
+            state = self._open_state(starting)
+            argv = qemu_argv(
+                self.spec,
+                initrd=_join(self.spec.initrds, private / "initrd") if state is None else None,
+                console=private / "console",
+                qmp_fd=their_qmp.fileno(),
+                gdb_socket=self.gdb_socket,
+                memory=self._memory,
+            )
+            inherited = [their_qmp.fileno(), *([state] if state is not None else [])]
+            self._process = self._spawn(argv, inherited, stack)
+            their_qmp.close()
+            self._qmp = Qmp(our_qmp)
+            stack.callback(self._qmp.close)
+            try:
+                self._qmp.connect()
+                self.ssh_port = self._forwarded_port()
+                if state is not None:
+                    self._restore(state)
+            except (QMPError, OSError, EOFError, TimeoutError) as error:
+                self._process.wait(1.0)
+                died = self._died_error(f"QEMU did not start ({error})")
+                raise self._refused() or died from error
+            self._stack = stack.pop_all()
+
+    def _open_console(self, path: Path, starting: contextlib.ExitStack) -> Console:
+        """Make the pipes; *starting* lasts until QEMU has opened them."""
+        ends = [path.with_suffix(suffix) for suffix in (".in", ".out")]
+        for end in ends:
+            os.mkfifo(end, 0o600)
+        writer = os.open(ends[0], os.O_RDWR)
+        reader = os.open(ends[1], os.O_RDONLY | os.O_NONBLOCK)
+        # Without a writer the reader would see the end before the beginning.
+        starting.callback(os.close, os.open(ends[1], os.O_WRONLY))
+        log_file = self.log_dir / "console.log"
+        return Console(reader, writer, log_file, begin=self._console_text)
+
+    def _open_state(self, starting: contextlib.ExitStack) -> int | None:
+        """Open what the machine goes on from, for as long as it starts; ``None`` when it boots."""
+        if self._memory is None or self._memory.state is None:
+            return None
+        descriptor = os.open(self._memory.state, os.O_RDONLY)
+        starting.callback(os.close, descriptor)
+        return descriptor
+
+    def _spawn(
+        self, argv: tuple[str, ...], inherited: list[int], stack: contextlib.ExitStack
+    ) -> command.Process:
+        log_file = self.log_dir / "qemu.log"
+        try:
+            return stack.enter_context(
+                command.spawn(argv, log_file=log_file, pass_fds=tuple(inherited))
+            )
+        except CommandError as error:
+            raise MachineError(error.message, hint=error.hint) from error
+
+    def close(self) -> None:
+        """End QEMU: ask it over QMP, then TERM, then KILL; close the console."""
+        if self._qmp is not None and self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
+                self._qmp.execute("quit", timeout_s=1.0)
+            self._process.wait(_GONE_S)
+        self._stack.close()
+
+    # -- templates ---------------------------------------------------------------------------
+
+    def save(self, state: Path) -> None:
+        """Stop the guest and write the state of its devices; its memory is in its file.
+
+        :raises MachineError: when QEMU cannot.
+        """
+        self._wait_until_idle()
+        try:
+            self._execute("stop")
+            self._migrate("migrate", f"exec:cat >{shlex.quote(str(state))}")
+        except (QMPError, OSError, EOFError, TimeoutError) as error:
+            raise self._died_error(f"QEMU did not save the machine ({error})") from error
+
+    def _wait_until_idle(self) -> None:
+        """Let the guest end what it is doing, or every clone would do it again, and first."""
+        deadline = time.monotonic() + SETTLE_S
+        used = _cpu_seconds(self.qemu_pid)
+        while time.monotonic() < deadline:
+            time.sleep(_IDLE_S)
+            before, used = used, _cpu_seconds(self.qemu_pid)
+            if used - before < _IDLE_S / 3:
+                return
+
+    def _restore(self, state: int) -> None:
+        try:
+            self._migrate("migrate-incoming", f"file:/proc/self/fd/{state}")
+        except ExecuteError:
+            # QEMU has "file:" since 8.2, and takes files by "fd:" no longer since 11.
+            self._migrate("migrate-incoming", f"fd:{state}")
+        self._execute("cont")
+
+    def _migrate(self, command: str, uri: str) -> None:
+        """Let QEMU write or read the devices' state; memory that is a file stays out of it."""
+        # Experimental by name since QEMU 4.0 (docs/devel/migration); nothing else leaves it out.
+        capability = {"capability": "x-ignore-shared", "state": True}
+        self._execute("migrate-set-capabilities", {"capabilities": [capability]})
+        self._execute(command, {"uri": uri})
+        deadline = time.monotonic() + MIGRATE_S
+        while time.monotonic() < deadline:
+            answer = self._execute("query-migrate")
+            status = answer.get("status") if isinstance(answer, dict) else None
+            if status == "completed":
+                return
+            if status in ("failed", "cancelled"):
+                why = answer.get("error-desc", "no reason") if isinstance(answer, dict) else ""
+                raise MachineError(f"QEMU: {command} failed: {why}")
+            time.sleep(_POLL_S)
+        raise MachineError(f"QEMU: {command} did not end within {MIGRATE_S:.0f} s")
+
+    def _execute(self, name: str, arguments: dict[str, object] | None = None) -> object:
+        assert self._qmp is not None  # noqa: S101 - the machine was started
+        return self._qmp.execute(name, arguments, timeout_s=QMP_S)
+
+    # -- state -------------------------------------------------------------------------------
+
+    @property
+    def console(self) -> Console:
+        """The serial console."""
+        if self._console is None:
+            raise MachineError("the machine has not been started")
+        return self._console
+
+    @property
+    def qemu_pid(self) -> int:
+        """QEMU's process id (``setpriv`` has become QEMU by ``execve``)."""
+        if self._process is None:
+            raise MachineError("the machine has not been started")
+        return self._process.pid
+
+    def assert_alive(self) -> None:
+        """Raise when QEMU has ended, or the kernel in it has.
+
+        :raises KernelCrash: when the kernel panicked; QEMU may have ended because of it.
+        :raises MachineError: with how and why QEMU ended.
+        """
+        ended = self._process is not None and self._process.poll() is not None
+        if ended:
+            self.console.wait_for_end(_GONE_S)
+        self.console.raise_if_panicked()
+        if ended:
+            raise self._died_error("QEMU ended")
+
+    def why_ended(self) -> str:
+        """Say how QEMU ended: the guest's doing, a signal, or a status of its own."""
+        status = self._process.poll() if self._process is not None else None
+        if status is None:
+            return "it is running"
+        if status < 0:
+            return f"killed by signal {-status}"
+        reason = self._qmp.shutdown_reason if self._qmp is not None else None
+        if reason is not None:
+            return f"the guest ended it ({reason})"
+        return f"exit status {status}"
+
+    def _refused(self) -> MachineError | None:
+        """Say what of the machine QEMU does not have; ``None`` when that is not why it ended."""
+        log_file = self.log_dir / "qemu.log"
+        said = log_file.read_text(errors="replace") if log_file.exists() else ""
+        arch = architecture(self.spec.arch)
+        lacks = _LACKING_FEATURE.findall(said)
+        if lacks:
+            lack = f"cannot give the guest's processor what it is to have: {', '.join(lacks)}"
+        elif _LACKING_MODEL.search(said):
+            lack = f"does not know the guest's processor {arch.processor.argument}"
+        elif _LACKING_MACHINE.search(said):
+            lack = f"has no machine {arch.machine}"
+        else:
+            return None
+        return MachineError(
+            f"{self.spec.qemu} {lack}",
+            hint=f"QEMU {arch.qemu_oldest} or a later one is needed; --qemu names another program",
+            log=log_file,
+        )
+
+    def _died_error(self, what: str) -> MachineError:
+        log_file = self.log_dir / "qemu.log"
+        said = (
+            log_file.read_text(errors="replace").strip().splitlines() if log_file.exists() else []
+        )
+        words = f": {' / '.join(said[-3:])}" if said else ""
+        return MachineError(
+            f"{what}: {self.why_ended()}{words}",
+            hint="the console log shows what the guest did last" if not said else None,
+            log=self.console.log_file if not said else log_file,
+        )
+
+    def _forwarded_port(self) -> int:
+        text = self._execute("human-monitor-command", {"command-line": "info usernet"})
+        match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", str(text))
+        if match is None:
+            raise MachineError(f"QEMU does not say which port it forwards: {text!r}")
+        return int(match.group(1))
+
+
+def _join(parts: tuple[Path, ...], target: Path) -> Path:
+    """Return one initrd for QEMU."""
+    if len(parts) == 1:
+        return parts[0]
+    target.write_bytes(join_archives(parts))
+    return target
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process so far, by its clock (``clock_getcpuclockid(3)``)."""
+    # As the kernel makes the clock's number of a process (include/linux/posix-timers_types.h).
+    return time.clock_gettime((~pid << 3) | 2)

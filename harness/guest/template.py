@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Machines that were booted once, and their clones.
+
+A template is a machine's memory in a file and the state of its devices.  A clone maps the file
+privately: it is there in a fraction of a second, sees nothing of other clones, and costs the
+memory that it writes.  Further templates are made from a clone: what a *step* does to a machine
+is done once, and every test that wants a machine in that state gets one of its own.
+
+QEMU leaves memory that is a file out of what it writes (``x-ignore-shared``), so a template is
+saved and restored in some hundredths of a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.base import command
+from harness.base.arch import architecture
+from harness.base.errors import CacheError, CommandError, MachineError, SpecError
+from harness.base.spec import MachineSpec
+from harness.base.store import Store, digest, to_prune
+from harness.guest.accel import qemu_build
+from harness.guest.machine import Saved, VirtualMachine
+from harness.guest.qemu import Memory
+
+log = logging.getLogger(__name__)
+
+_KIND = "template"
+_RECIPE = 2
+_MEMORY, _DEVICES, _FACTS = "memory", "devices", "saved.json"
+
+COPY_S = 300.0
+"""Seconds to copy a machine's memory, some hundred MB."""
+
+LIMIT_GIB = 32.0
+"""Most room for templates in the cache, where there is three times as much: a matrix of 12
+positions makes 15 GiB of them.  ``HARNESS_TEMPLATES_GIB`` sets another limit."""
+
+
+class MakeMachine(Protocol):
+    """Makes a machine of one kernel, not started."""
+
+    def __call__(
+        self, log_dir: Path, *, memory: Memory | None = None, saved: Saved | None = None
+    ) -> VirtualMachine:
+        """Return the machine; its logs go to *log_dir*."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What brings a machine into the state that a template keeps.
+
+    :param reach: does it; what it returns (JSON can hold it) is kept with the template.
+    :param source: the file that holds *reach*: when it changes, the template is made anew.
+    """
+
+    reach: Callable[[VirtualMachine], Any]
+    source: Path
+    name: str
+
+    @classmethod
+    def of(cls, reach: Callable[..., Any]) -> Step:
+        """Return the step that a function is."""
+        source = inspect.getsourcefile(reach)
+        assert source is not None  # noqa: S101 - functions of tests come from files
+        return cls(reach, Path(source), reach.__qualname__)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A machine that runs.
+
+    :param facts: what the step returned; ``None`` without one.
+    :param cloned: whether it was cloned; else it was booted.
+    """
+
+    machine: VirtualMachine
+    facts: Any
+    cloned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    machine: VirtualMachine
+    entry: Path
+
+
+class Templates:
+    """The templates of one kernel on one kind of machine.
+
+    :param make: makes its machines.
+    :param spec: what they are made of.
+    :param build: the cache key of the kernel they run.
+    """
+
+    def __init__(self, store: Store, make: MakeMachine, spec: MachineSpec, build: str) -> None:
+        self._store = store
+        self._make = make
+        self._spec = spec
+        self._build = build
+
+    def key(self, step: Step | None = None) -> str:
+        """Return what names a template: everything that it depends on."""
+        return digest(self._machine_key, *((step.source, step.name) if step is not None else ()))
+
+    @functools.cached_property
+    def _machine_key(self) -> str:
+        spec = self._spec
+        # A clone under KVM goes on with the processor that the template saw.
+        processor = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        host = [line for line in processor if line.startswith(("model name", "flags", "CPU"))]
+        return digest(
+            *(_KIND, _RECIPE, self._build, *spec.initrds, spec.kernel, spec.cmdline),
+            *(spec.memory_mib, spec.cpus, spec.accel, spec.extra_args, architecture(spec.arch)),
+            *(qemu_build(spec.qemu), host if spec.accel == "kvm" else ""),
+        )
+
+    def start(
+        self,
+        log_dir: Path,
+        step: Step | None = None,
+        *,
+        booting: Callable[[VirtualMachine], None] = lambda _machine: None,
+    ) -> Started:
+        """Return a running machine in the state that *step* leaves it in.
+
+        It is a clone; when there is no template yet, or one that cannot be used, it is made.
+
+        :param booting: told of each machine that is booted before it starts.
+        :raises HarnessError: what booting the machine, or the step, raises.
+        """
+        clone = self._on(step, log_dir, booting, lambda entry: self._clone(entry, log_dir))
+        kept = json.loads((clone.entry / _FACTS).read_text())
+        return Started(clone.machine, kept["facts"], cloned=True)
+
+    def boot(
+        self,
+        log_dir: Path,
+        step: Step | None = None,
+        *,
+        booting: Callable[[VirtualMachine], None] = lambda _machine: None,
+    ) -> Started:
+        """Do as :meth:`start` does, without any template."""
+        machine = self._make(log_dir)
+        booting(machine)
+        machine.start()
+        try:
+            facts = step.reach(machine) if step is not None else None
+        except BaseException:
+            machine.close()
+            raise
+        return Started(machine, _as_kept(facts), cloned=False)
+
+    def _on(
+        self,
+        step: Step | None,
+        log_dir: Path,
+        booting: Callable[[VirtualMachine], None],
+        start: Callable[[Path], VirtualMachine],
+    ) -> _Running:
+        """Start a machine on a template, which is made when it is missing or does not work."""
+        for _ in range(2):
+            entry = self._entry(step, log_dir, booting)
+            try:
+                return _Running(start(entry), entry)
+            except (MachineError, CommandError, OSError) as error:
+                # Another process that makes room may have dropped it under our hands.
+                failure = str(error)
+                log.warning("a machine template cannot be used, and is made anew: %s", error)
+                self._store.remove(_KIND, self.key(step))
+        raise MachineError(
+            f"a template that was just made cannot be used: {failure}",
+            hint="--no-templates boots every machine",
+            log=log_dir / "qemu.log",
+        )
+
+    def _entry(
+        self, step: Step | None, log_dir: Path, booting: Callable[[VirtualMachine], None]
+    ) -> Path:
+        """Return a template's directory; make it when there is none, or a damaged one."""
+        key = self.key(step)
+        found = self._found(key)
+        if found is None:
+            with self._store.lock(f"{_KIND}-{key}", waiting="it makes the same template"):
+                found = self._found(key)
+                if found is None:
+                    self._produce(key, log_dir, step, booting)
+                    found = self._found(key)
+        assert found is not None  # noqa: S101 - just made
+        return found
+
+    def _found(self, key: str) -> Path | None:
+        try:
+            return self._store.get(_KIND, key)
+        except CacheError as error:
+            log.warning("a machine template is made anew: %s", error)
+            self._store.remove(_KIND, key)
+            return None
+
+    def _clone(self, entry: Path, log_dir: Path) -> VirtualMachine:
+        return self._resumed(entry, log_dir, Memory(file=entry / _MEMORY, private=True))
+
+    def _resumed(self, entry: Path, log_dir: Path, memory: Memory) -> VirtualMachine:
+        """Start a machine that goes on from what *entry* holds, in *memory*."""
+        kept = json.loads((entry / _FACTS).read_text())
+        memory = dataclasses.replace(memory, state=entry / _DEVICES)
+        machine = self._make(log_dir, memory=memory, saved=Saved(**kept["saved"]))
+        machine.start()
+        return machine
+
+    def _produce(
+        self,
+        key: str,
+        log_dir: Path,
+        step: Step | None,
+        booting: Callable[[VirtualMachine], None],
+    ) -> None:
+        with self._store.produce(_KIND, key, unhashed=(_MEMORY,)) as entry:
+            machine = (
+                self._booted(entry, log_dir, booting)
+                if step is None
+                else self._stepping(entry, log_dir, booting)
+            )
+            try:
+                facts = step.reach(machine) if step is not None else None
+                saved = machine.save(entry / _DEVICES)
+            finally:
+                machine.close()
+            kept = {"saved": saved.as_json(), "facts": facts}
+            (entry / _FACTS).write_text(json.dumps(kept, indent=1) + "\n")
+        self._make_room(key)
+
+    def _booted(
+        self, entry: Path, log_dir: Path, booting: Callable[[VirtualMachine], None]
+    ) -> VirtualMachine:
+        machine = self._make(log_dir / "template", memory=Memory(file=entry / _MEMORY))
+        booting(machine)
+        machine.start()
+        return machine
+
+    def _stepping(
+        self, entry: Path, log_dir: Path, booting: Callable[[VirtualMachine], None]
+    ) -> VirtualMachine:
+        """Return a clone of the booted machine whose memory is a file that can be saved."""
+
+        def start(base: Path) -> VirtualMachine:
+            command.run(
+                ["cp", "--sparse=always", "--reflink=auto", base / _MEMORY, entry / _MEMORY],
+                timeout_s=COPY_S,
+            )
+            return self._resumed(base, log_dir / "template", Memory(file=entry / _MEMORY))
+
+        return self._on(None, log_dir / "template", booting, start).machine
+
+    def _make_room(self, newest: str) -> None:
+        """Drop the templates that were not used for longest, until the rest is within the limit."""
+        entries = list(self._store.entries(_KIND))
+        free = shutil.disk_usage(self._store.root).free
+        limit = _limit_gib(free + sum(entry.size_bytes for entry in entries))
+        # The newest was used last: only a limit of nothing would drop it.
+        for entry in to_prune(entries, max_gib=limit):
+            if entry.key != newest:
+                self._store.remove(_KIND, entry.key)
+
+
+def _limit_gib(available_bytes: int) -> float:
+    """Return the room for templates, of what they could have on the file system.
+
+    :raises SpecError: when ``HARNESS_TEMPLATES_GIB`` is no number.
+    """
+    given = os.environ.get("HARNESS_TEMPLATES_GIB")
+    if not given:
+        return min(LIMIT_GIB, available_bytes / 3 / 2**30)
+    try:
+        return float(given)
+    except ValueError:
+        raise SpecError(f"HARNESS_TEMPLATES_GIB must be a number, not {given!r}") from None
+
+
+def _as_kept(facts: Any) -> Any:
+    """Return facts as they come out of a template, so that both ways are alike."""
+    return json.loads(json.dumps(facts))

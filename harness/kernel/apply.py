@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Put a patch series on a tree: one commit a patch, on top of the support commits.
+
+*Position* N of a series is the base, the support commits, and its first N patches.  Positions are
+commits of our own repository, found again by the content of everything below them: when patch 7
+changes, positions 0 to 6 are as they were.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base.errors import SeriesError
+from harness.base.store import Store, digest
+from harness.base.strict_yaml import Section, read_yaml_list
+from harness.kernel.series import Patch, Series, mail_text, read_patch, touched_files
+from harness.kernel.source import SourceTree, git
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupportPatch:
+    """A commit under every position.
+
+    :param applied: whether it was needed.
+    :param why_left_out: empty when it was applied.
+    """
+
+    subject: str
+    reason: str
+    applied: bool
+    why_left_out: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """The first *number* patches, as a commit.
+
+    :param subject: of the patch that makes the difference to the position before.
+    :param tree: the git tree of *commit*.
+    :param already: whether the tree had the patch before, so that *commit* is that of the position
+        before.
+    """
+
+    number: int
+    subject: str
+    commit: str
+    tree: str
+    already: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedSeries:
+    """A series on a tree.
+
+    :param series: ``None`` when the tree is tested as it is.
+    :param positions: index is position; those that could be had.
+    :param broken: why there are no more, ``None`` when every patch applies.
+    """
+
+    source: SourceTree
+    series: Series | None
+    support: tuple[SupportPatch, ...]
+    positions: tuple[Position, ...]
+    broken: SeriesError | None = None
+
+    @property
+    def last(self) -> int:
+        """The position with every patch, whether it can be had or not."""
+        return len(self.series.patches) if self.series is not None else len(self.positions) - 1
+
+    @property
+    def worth(self) -> tuple[int, ...]:
+        """The positions that differ from each other: without those of patches the tree had.
+
+        When it had all of them, the last one stands for all.
+        """
+        already = {position.number for position in self.positions if position.already}
+        kept = tuple(number for number in range(self.last + 1) if number not in already)
+        return kept if len(kept) > 1 else (self.last,)
+
+    def position(self, number: int | None) -> Position:
+        """Return a position, the last one for ``None``.
+
+        :raises SeriesError: when there is none of that number, or a patch below it does not apply.
+        """
+        wanted = self.last if number is None else number
+        if not 0 <= wanted <= self.last:
+            raise SeriesError(
+                f"there is no position {wanted}",
+                hint=f"positions run from 0 (no patch) to {self.last} (all)",
+            )
+        if self.broken is not None and wanted >= len(self.positions):
+            raise self.broken
+        return self.positions[wanted]
+
+
+def apply_series(
+    source: SourceTree,
+    series: Series | None,
+    store: Store,
+    *,
+    support: Path | None,
+    progress: Callable[[str], None],
+) -> AppliedSeries:
+    """Turn base, support commits and patches into one commit each, up to one that does not apply.
+
+    Patches that the tree has already are passed over, and their positions say so.
+
+    :param support: directory with ``support.yaml``; ``None`` for no support commits.
+    :raises SeriesError: naming the support commit that does not apply, with file and hunk.
+    """
+    broken = None
+    with store.lock(f"{source.lock}-am", waiting="it applies a series"):
+        chain = _Chain(source, store, progress)
+        supports = tuple(_apply_support(chain, support)) if support is not None else ()
+        positions = [Position(number=0, subject="base", commit=chain.commit, tree=chain.tree())]
+        already: frozenset[int] | None = None
+        for patch in series.patches if series is not None else ():
+            if already is None or patch.number not in already:
+                try:
+                    chain.apply(patch.mail, f"patch {patch.name}")
+                except SeriesError as error:
+                    if already is None and series is not None:
+                        already = chain.already(series.patches[len(positions) - 1 :])
+                    if already is None or patch.number not in already:
+                        broken = error
+                        break
+            positions.append(
+                Position(
+                    number=patch.number,
+                    subject=patch.subject,
+                    commit=chain.commit,
+                    tree=chain.tree(),
+                    already=already is not None and patch.number in already,
+                )
+            )
+        chain.close()
+    if series is not None and series.base_commit is not None:
+        same = git(source.repo, "rev-parse", "-q", "--verify", series.base_commit, check=False)
+        if same.stdout.strip() != source.base:
+            log.info("the series was made on %s", series.base_commit[:12])
+    return AppliedSeries(
+        source=source,
+        series=series,
+        support=supports,
+        positions=tuple(positions),
+        broken=broken,
+    )
+
+
+def apply_extra(
+    source: SourceTree,
+    at: Position,
+    extra: Sequence[Series],
+    store: Store,
+    *,
+    progress: Callable[[str], None],
+) -> Position:
+    """Return the position *at* with further patches on top; it keeps its number.
+
+    :raises SeriesError: naming the patch that does not apply, and the file it is from.
+    """
+    with store.lock(f"{source.lock}-am", waiting="it applies a series"):
+        chain = _Chain(source, store, progress, on=at)
+        subject = at.subject
+        for series in extra:
+            for patch in series.patches:
+                chain.apply(patch.mail, f'extra patch "{patch.subject}" ({series.origin})')
+                subject = patch.subject
+        tree = chain.tree()
+        chain.close()
+    return Position(number=at.number, subject=subject, commit=chain.commit, tree=tree)
+
+
+def _apply_support(chain: _Chain, directory: Path) -> Iterator[SupportPatch]:
+    for item in read_yaml_list(directory / "support.yaml", "support"):
+        with item:
+            file = directory / item.value("patch", str)
+            reason = item.value("reason", str).strip()
+            with item.section("already") as already:
+                why = _already(chain, already)
+        if not file.is_file():
+            raise item.error("patch", f"no such patch: {file}")
+        patch = read_patch(file)
+        if patch is None:
+            raise item.error("patch", f"not a patch: {file}")
+        if not why:
+            chain.apply(patch.mail, f'support commit "{patch.subject}"')
+        yield SupportPatch(subject=patch.subject, reason=reason, applied=not why, why_left_out=why)
+
+
+def _already(chain: _Chain, rule: Section) -> str:
+    """Return how the tree shows that it needs a support commit no more; empty if it does."""
+    pattern = rule.value("file", str)
+    contains = rule.value("contains", str, "")
+    fixed = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0]
+    names = git(
+        chain.repo,
+        "ls-tree",
+        "-r",
+        "--name-only",
+        chain.commit,
+        "--",
+        f"{fixed}/" if fixed else ".",
+    ).stdout.splitlines()
+    for name in fnmatch.filter(names, pattern):
+        if not contains:
+            return f"the tree has {name}"
+        text = git(chain.repo, "show", f"{chain.commit}:{name}").stdout
+        if re.search(contains, text):
+            return f"{name} of this tree does it"
+    return ""
+
+
+class _Chain:
+    """Commits on top of each other, each found again by the content of all below it.
+
+    :param on: the position to start from; ``None`` is the tree itself.
+    """
+
+    def __init__(
+        self,
+        source: SourceTree,
+        store: Store,
+        progress: Callable[[str], None],
+        on: Position | None = None,
+    ) -> None:
+        self.repo = source.repo
+        self.commit = source.base if on is None else on.commit
+        self._key = digest("chain", source.tree if on is None else on.commit)
+        self._progress = progress
+        self._directory = store.work(source.lock) / "am"
+        self._at: str | None = None
+
+    def tree(self) -> str:
+        return git(self.repo, "rev-parse", f"{self.commit}^{{tree}}").stdout.strip()
+
+    def apply(self, mail: bytes, what: str) -> None:
+        """Add one commit."""
+        key = digest("chain", self._key, mail.decode("latin-1"))
+        ref = f"refs/harness/chain/{key}"
+        known = git(self.repo, "rev-parse", "-q", "--verify", ref, check=False)
+        if known.returncode == 0:
+            self.commit, self._key = known.stdout.strip(), key
+            return
+        self._progress(f"applying {what}")
+        self._prepare(mail)
+        done = git(
+            self._directory,
+            *("am", "--quiet", "--committer-date-is-author-date", "--keep-non-patch"),
+            *("--quoted-cr=strip", "--no-gpg-sign"),
+            input=mail_for_am(mail),
+            check=False,
+        )
+        if done.returncode != 0:
+            git(self._directory, "am", "--abort", check=False)
+            raise self._failed(mail, what, done.stderr + done.stdout)
+        self.commit = self._at = git(self._directory, "rev-parse", "HEAD").stdout.strip()
+        self._key = key
+        git(self.repo, "update-ref", ref, self.commit)
+
+    def already(self, patches: Sequence[Patch]) -> frozenset[int]:
+        """Return the numbers of the patches that the tree has already.
+
+        They are taken back from the last one on, since later patches may change what earlier ones
+        brought; one that cannot be taken back is not there, or not like this.
+        """
+        found = set()
+        for patch in reversed(patches):
+            self._prepare(patch.mail)
+            back = git(
+                self._directory, "apply", "--reverse", "--index",
+                input=mail_text(patch.mail).encode(), check=False,
+            )  # fmt: skip
+            if back.returncode == 0:
+                found.add(patch.number)
+        git(self._directory, "reset", "--quiet", "--hard", self.commit, check=False)
+        return frozenset(found)
+
+    def close(self) -> None:
+        """Remove the scratch work tree."""
+        if self._at is not None:
+            self._remove()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+        git(self.repo, "worktree", "prune")
+
+    def _prepare(self, mail: bytes) -> None:
+        """Have a work tree at our commit that holds just the files the patch is about."""
+        if self._at != self.commit:
+            self._remove()
+            git(
+                self.repo, "worktree", "add", "--quiet", "--no-checkout", "--detach",
+                self._directory, self.commit,
+            )  # fmt: skip
+            git(self._directory, "sparse-checkout", "set", "--no-cone", "/Makefile")
+            git(self._directory, "checkout", "--quiet", "--detach", self.commit)
+            self._at = self.commit
+        files = touched_files(mail)
+        if files:
+            paths = "".join(f"/{name}\n" for name in files)
+            git(self._directory, "sparse-checkout", "add", "--stdin", input=paths.encode())
+
+    def _failed(self, mail: bytes, what: str, said: str) -> SeriesError:
+        failed = re.search(r"error: patch failed: (\S+?):(\d+)", said)
+        missing = re.search(r"error: (\S+): does not exist in index", said)
+        again = git(
+            self._directory, "apply", "--check", "--reverse", "--index",
+            input=mail_text(mail).encode(), check=False,
+        )  # fmt: skip
+        if again.returncode == 0:
+            return SeriesError(f"{what} is already in the tree", patch=what)
+        if failed is not None:
+            where = f"{failed.group(1)}, the hunk at line {failed.group(2)}"
+        elif missing is not None:
+            where = f"{missing.group(1)} is not in the tree"
+        else:
+            lines = [line for line in said.splitlines() if line.strip()]
+            where = lines[0].removeprefix("error: ") if lines else "git says nothing"
+        hint = "is this the tree that the series was made for? --base names another revision"
+        if "corrupt patch" in said:
+            hint = "the patch is damaged: was it edited by hand, or wrapped by a mailer?"
+        return SeriesError(f"{what} does not apply: {where}", patch=what, hint=hint)
+
+
+def mail_for_am(mail: bytes) -> bytes:
+    """Return a mail as an mbox of one, which is what ``git am`` reads."""
+    return b"From " + b"0" * 40 + b" Mon Sep 17 00:00:00 2001\n" + mail

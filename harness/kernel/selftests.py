@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Build a kernel tree's own selftests of live update, against the headers of that tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.base import command
+from harness.base.errors import BuildError, CommandError
+from harness.kernel.build_log import first_error
+
+STEP_S = 3 * 3600.0
+"""Seconds for the headers or for one selftest: they take a few, so it only ends what hangs."""
+
+SELFTESTS = ("liveupdate", "luo_kexec_simple", "luo_multi_session")
+
+
+def install_headers(make: Sequence[str | Path], objdir: Path, log_file: Path) -> Path:
+    """Install the headers of the kernel's interfaces; return the directory to include from.
+
+    :param make: the make command line of the kernel.
+    :raises BuildError: when make fails.
+    """
+    target = objdir / "harness-headers"
+    words = [*make, "-s", "headers_install", f"INSTALL_HDR_PATH={target}"]
+    _compile(words, "headers_install", log_file)
+    return target / "include"
+
+
+def build_selftests(
+    worktree: Path, objdir: Path, headers: Path, log_file: Path, *, cc: str
+) -> Path:
+    """Build the tree's liveupdate selftests statically; a tree without them has none.
+
+    :param cc: the compiler.
+    :param headers: what :func:`install_headers` returned.
+    :returns: the directory they are in.
+    :raises BuildError: naming the first error's file and line.
+    """
+    source = worktree / "tools/testing/selftests/liveupdate"
+    output = objdir / "harness-selftests"
+    output.mkdir(exist_ok=True)
+    if not source.is_dir():
+        return output
+    # Objects of these tests land beside their sources unless built like this; see its Makefile.
+    common = source / "luo_test_utils.c"
+    flags: list[str | Path] = ["-static", "-O2", "-s", "-Wno-unused-function", "-D_GNU_SOURCE="]
+    flags += [f"-I{headers}", f"-I{worktree / 'tools/testing/selftests'}"]
+    flags += [f"-ffile-prefix-map={worktree}=.", "-Wl,--build-id=none"]
+    for name in SELFTESTS:
+        parts = [source / f"{name}.c", *([common] if common.exists() else [])]
+        with log_file.open("a") as stream:
+            stream.write(f"  HOSTCC  {output.name}/{name}\n")
+        _compile([cc, *flags, "-o", output / name, *parts], f"selftest {name}", log_file)
+    return output
+
+
+def _compile(words: list[str | Path], what: str, log_file: Path) -> None:
+    try:
+        command.run(words, timeout_s=STEP_S, log_file=log_file)
+    except CommandError as error:
+        if error.returncode is None or error.returncode < 0:
+            raise
+        text = log_file.read_text(errors="replace")
+        raise BuildError(f"{what}: {first_error(text)}", log=log_file) from error

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A kernel tree at its base commit: from a git tree, a tarball or a source package.
+
+Whatever it comes from, it ends as a git repository of ours in the cache.  A user's tree is only
+read: our repository borrows its objects (``git clone --shared``) and adds its own elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base import command
+from harness.base.errors import CommandError, DownloadError, SourceError
+from harness.base.spec import KernelSpec, PackageSpec, download_directories
+from harness.base.store import Store, digest, file_sha256
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+
+GIT_S = 1800.0
+"""Seconds for one git command; importing a whole kernel takes under a minute."""
+
+DOWNLOAD_S = 60.0
+"""Seconds of silence after which a download is given up."""
+
+_IDENTITY = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_AUTHOR_NAME": "Harness",
+    "GIT_AUTHOR_EMAIL": "harness@localhost",
+    "GIT_AUTHOR_DATE": "@0 +0000",
+    "GIT_COMMITTER_NAME": "Harness",
+    "GIT_COMMITTER_EMAIL": "harness@localhost",
+    "GIT_COMMITTER_DATE": "@0 +0000",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+"""Commit ids depend on nothing of the user's: no configuration, no name, no date."""
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTree:
+    """A kernel at its base commit.
+
+    :param repo: a repository in the cache; what is checked out is
+        :mod:`harness.kernel.worktree`'s.
+    :param base: the commit.
+    :param tree: its git tree, which is the source's identity.
+    :param version: such as ``7.0.13``, from the tree's Makefile.
+    :param label: what it was made from, for people.
+    :param lock: the name of the lock on the repository's work tree.
+    """
+
+    repo: Path
+    base: str
+    tree: str
+    version: str
+    label: str
+    lock: str
+
+
+def git(
+    repo: Path,
+    *words: str | Path,
+    check: bool = True,
+    input: bytes | None = None,  # noqa: A002 - the name subprocess gives it
+    timeout_s: float = GIT_S,
+    env: dict[str, str] | None = None,
+) -> command.Completed:
+    """Run git in *repo*, free of the user's configuration.
+
+    :raises CommandError: when it fails, unless *check* is off.
+    """
+    return command.run(
+        ["git", "-c", "safe.directory=*", "-c", "gc.auto=0", "-C", repo, *words],
+        timeout_s=timeout_s,
+        env=_IDENTITY | (env or {}),
+        input=input,
+        check=check,
+    )
+
+
+def open_source(spec: KernelSpec, store: Store, *, progress: Progress) -> SourceTree:
+    """Return the tree that *spec* asks for, importing it when the cache has none.
+
+    :raises SourceError: when there is no kernel tree, or no such revision.
+    :raises DownloadError: when the package cannot be fetched, or is not the pinned one.
+    """
+    if spec.package is not None:
+        archive = _fetch_package(spec.package, store, progress)
+        label = f"{spec.package.name} {spec.package.version}"
+        return _open_archive(archive, spec.package.sha256, label, store, progress)
+    path = spec.path
+    assert path is not None  # noqa: S101 - KernelSpec has one of the two
+    if path.is_dir():
+        return _open_git(path, spec.base, store, progress)
+    if not path.exists():
+        raise SourceError(f"there is no {path}", hint="--kernel takes a git tree or an archive")
+    if spec.base is not None:
+        raise SourceError(f"{path} is an archive: it has no revisions", hint="leave --base out")
+    progress(f"checking {path.name}")
+    return _open_archive(path, file_sha256(path), path.name, store, progress)
+
+
+# -- git trees -------------------------------------------------------------------------------
+
+
+def _open_git(path: Path, base: str | None, store: Store, progress: Progress) -> SourceTree:
+    top = git(path, "rev-parse", "--absolute-git-dir", check=False)
+    if top.returncode != 0:
+        raise SourceError(
+            f"{path} is no git tree",
+            hint="--kernel takes a git work tree, a tarball or a source package",
+        )
+    inside = git(path, "rev-parse", "--show-prefix", check=False).stdout.strip()
+    if inside:
+        raise SourceError(
+            f"{path} is not the top of a git tree", hint=f"give the directory above {inside}"
+        )
+    revision = base or "HEAD"
+    found = git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
+    if found.returncode != 0:
+        raise SourceError(
+            f"{path} has no revision {revision!r}", hint=f"git -C {path} log --oneline shows some"
+        )
+    commit = found.stdout.strip()
+    if git(path, "status", "--porcelain", "-uno", check=False).stdout.strip():
+        log.warning("%s has uncommitted changes; they are not part of what is tested", path)
+    name = f"git-{digest('git', path.resolve().as_posix())}"
+    with store.lock(name, waiting=f"it reads {path}"):
+        work = store.work(name)
+        repo = work / "src"
+        if not (repo / ".git" / "harness-ready").exists():
+            progress(f"borrowing the objects of {path}")
+            shutil.rmtree(repo, ignore_errors=True)
+            git(work, "clone", "--quiet", "--shared", "--no-checkout", path.resolve(), repo)
+            (repo / ".git" / "harness-ready").touch()
+        if git(repo, "cat-file", "-e", commit, check=False).returncode != 0:
+            git(repo, "fetch", "--quiet", "--no-tags", path.resolve(), commit)
+        return _describe(repo, commit, f"{path} at {revision} ({commit[:12]})", name)
+
+
+# -- archives --------------------------------------------------------------------------------
+
+
+def _open_archive(
+    archive: Path, sha256: str, label: str, store: Store, progress: Progress
+) -> SourceTree:
+    name = f"archive-{sha256[:32]}"
+    repo = store.root / "work" / name / "src"
+    if (repo / ".git" / "harness-ready").exists():
+        # Imported for good: whoever builds in it need not be waited for.
+        base = git(repo, "rev-parse", "refs/harness/base").stdout.strip()
+        return _describe(repo, base, label, name)
+    with store.lock(name, waiting=f"it imports {archive.name}"):
+        work = store.work(name)
+        if not (repo / ".git" / "harness-ready").exists():
+            shutil.rmtree(work)
+            work.mkdir()
+            try:
+                _import(archive, repo, progress)
+            except BaseException as error:
+                shutil.rmtree(repo, ignore_errors=True)
+                if isinstance(error, CommandError) and "No space left" in error.message:
+                    raise SourceError(
+                        f"the disk is full: {store.root}", hint="a kernel tree needs 2 GB there"
+                    ) from error
+                raise
+        base = git(repo, "rev-parse", "refs/harness/base").stdout.strip()
+        return _describe(repo, base, label, name)
+
+
+def _import(archive: Path, repo: Path, progress: Progress) -> None:
+    """Unpack *archive* into *repo* and commit it."""
+    started = time.monotonic()
+    repo.mkdir()
+    with _inner_tarball(archive, repo.parent, progress) as tarball:
+        progress(f"unpacking {archive.name}")
+        try:
+            command.run(
+                ["tar", "-x", "--strip-components=1", "--no-same-owner", "-f", tarball],
+                cwd=repo,
+                timeout_s=GIT_S,
+            )
+        except CommandError as error:
+            if "No space left" in error.message:
+                raise
+            raise SourceError(
+                f"{archive} cannot be unpacked: {error.message}", hint="is it cut short?"
+            ) from error
+    _assert_kernel(repo, archive)
+    progress(f"importing {archive.name} into git")
+    git(repo, "init", "--quiet")
+    for option in ("core.compression=0", "core.looseCompression=0", "core.fsync=none"):
+        git(repo, "config", *option.split("="))
+    git(repo, "add", "--all", "--force")
+    git(repo, "commit", "--quiet", "--no-verify", "-m", f"Import {archive.name}")
+    git(repo, "update-ref", "refs/harness/base", "HEAD")
+    (repo / ".git" / "harness-ready").touch()
+    progress(f"imported {archive.name} in {time.monotonic() - started:.0f} s")
+
+
+@contextlib.contextmanager
+def _inner_tarball(archive: Path, directory: Path, progress: Progress) -> Iterator[Path]:
+    """Yield the tarball: the archive itself, or the one that a source package carries."""
+    if archive.suffix != ".deb":
+        yield archive
+        return
+    progress(f"opening {archive.name}")
+    unpacked = directory / "package"
+    try:
+        try:
+            command.run(["dpkg-deb", "-x", archive, unpacked], timeout_s=GIT_S)
+        except CommandError as error:
+            if "No space left" in error.message:
+                raise
+            raise SourceError(
+                f"{archive} is not a whole Debian package: {error.message}",
+                hint="fetch it again",
+            ) from error
+        found = sorted(unpacked.glob("usr/src/linux-source-*.tar.*"))
+        if not found:
+            raise SourceError(f"{archive} holds no usr/src/linux-source-*.tar.*")
+        yield found[0]
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+# -- both ------------------------------------------------------------------------------------
+
+
+def _describe(repo: Path, commit: str, label: str, lock: str) -> SourceTree:
+    makefile = git(repo, "show", f"{commit}:Makefile", check=False)
+    kconfig = git(repo, "cat-file", "-e", f"{commit}:Kconfig", check=False)
+    version = _version(makefile.stdout)
+    if makefile.returncode != 0 or kconfig.returncode != 0 or version is None:
+        raise SourceError(
+            f"{label} is no kernel tree: its top has no Makefile with a VERSION, or no Kconfig",
+            hint="--kernel takes the top of a Linux tree",
+        )
+    tree = git(repo, "rev-parse", f"{commit}^{{tree}}").stdout.strip()
+    return SourceTree(repo=repo, base=commit, tree=tree, version=version, label=label, lock=lock)
+
+
+def _assert_kernel(directory: Path, archive: Path) -> None:
+    makefile = directory / "Makefile"
+    text = makefile.read_text(errors="replace") if makefile.is_file() else ""
+    if _version(text) is None or not (directory / "Kconfig").is_file():
+        raise SourceError(
+            f"{archive} holds no kernel tree: its top has no Makefile with a VERSION, "
+            "or no Kconfig",
+            hint="--kernel takes an archive of a whole Linux tree",
+        )
+
+
+def _version(makefile: str) -> str | None:
+    """Return ``VERSION.PATCHLEVEL.SUBLEVEL`` and ``EXTRAVERSION`` of a kernel's top Makefile."""
+    values = dict(
+        re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)", makefile, re.M)
+    )
+    if not values.get("VERSION") or not values.get("PATCHLEVEL"):
+        return None
+    numbers = [values["VERSION"], values["PATCHLEVEL"], values.get("SUBLEVEL") or "0"]
+    return f"{'.'.join(numbers)}{values.get('EXTRAVERSION', '')}"
+
+
+# -- downloads -------------------------------------------------------------------------------
+
+
+def _fetch_package(package: PackageSpec, store: Store, progress: Progress) -> Path:
+    """Return the pinned file, from the download directories or else from apt's mirrors."""
+    for directory in (*download_directories(), store.root / "downloads"):
+        path = directory / package.filename
+        if path.is_file():
+            _verify(path, package, store, progress)
+            return path
+    with store.lock("downloads", waiting=f"it downloads {package.filename}"):
+        directory = store.root / "downloads"
+        directory.mkdir(exist_ok=True)
+        target = directory / package.filename
+        if not target.is_file():
+            _download(package, target, progress)
+        return target
+
+
+def _verify(path: Path, package: PackageSpec, store: Store, progress: Progress) -> None:
+    """Compare size and hash; a file that was verified once is known by size and time."""
+    stat = path.stat()
+    key = digest("verified", path.resolve().as_posix(), stat.st_size, stat.st_mtime_ns)
+    if stat.st_size == package.size_bytes and store.get("verified", key) is not None:
+        return
+    progress(f"checking {path.name}")
+    if stat.st_size != package.size_bytes:
+        raise DownloadError(
+            f"{path} has {stat.st_size} bytes, {package.name} {package.version} has "
+            f"{package.size_bytes}",
+            hint="the download was cut short? remove the file and run again",
+        )
+    found = file_sha256(path)
+    if found != package.sha256:
+        raise DownloadError(
+            f"{path} has SHA-256 {found}, not {package.sha256}",
+            hint="it is not the pinned file; remove it and run again",
+        )
+    with store.produce("verified", key) as directory:
+        (directory / "path").write_text(f"{path}\n")
+
+
+def _download(package: PackageSpec, target: Path, progress: Progress) -> None:
+    mirrors = _mirrors()
+    said = "apt has no mirror configured"
+    part = target.with_name(f".{target.name}.part")
+    try:
+        for mirror in mirrors:
+            url = f"{mirror.rstrip('/')}/{package.pool}"
+            try:
+                _copy_url(url, part, package, progress)
+                break
+            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+                said = f"{url}: {error}"
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise SourceError(f"the disk is full: {target.parent}") from error
+                said = f"{url}: {error}"
+        else:
+            raise DownloadError(
+                f"cannot download {package.filename}: {said}",
+                hint="put the file into a directory and name that in HARNESS_DOWNLOADS",
+            )
+        found = file_sha256(part)
+        if found != package.sha256:
+            raise DownloadError(f"what came for {package.filename} has SHA-256 {found}")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _copy_url(url: str, part: Path, package: PackageSpec, progress: Progress) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise urllib.error.URLError(f"not a web mirror: {url}")
+    done, last = 0, 0.0
+    with urllib.request.urlopen(url, timeout=DOWNLOAD_S) as stream, part.open("wb") as out:  # noqa: S310
+        while chunk := stream.read(_CHUNK):
+            out.write(chunk)
+            done += len(chunk)
+            if time.monotonic() - last > 2.0:
+                last = time.monotonic()
+                progress(
+                    f"downloading {package.filename}: "
+                    f"{done >> 20} of {package.size_bytes >> 20} MiB"
+                )
+    if done != package.size_bytes:
+        raise urllib.error.ContentTooShortError(f"{done} of {package.size_bytes} bytes", ("", None))  # type: ignore[arg-type]
+
+
+def _mirrors() -> list[str]:
+    """Ask apt where it gets packages from; pools are shared by all releases of an archive."""
+    try:
+        text = command.run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI)"], timeout_s=60
+        ).stdout
+    except CommandError as error:
+        raise DownloadError(
+            f"cannot ask apt for its mirrors: {error.message}",
+            hint="put the package into a directory and name that in HARNESS_DOWNLOADS",
+        ) from error
+    return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Work trees of a repository, each with its object trees beside it; a build has one to itself.
+
+One is enough for few CPUs: it is walked through the positions of a series, and make rebuilds what
+the checkout changed.  With more CPUs there are more, since the end of every build, where it
+links, is the work of one.  They have the same layout, so that the compiler cache serves all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.base.errors import CommandError, SourceError, SpecError
+from harness.base.spec import DEFAULT_CC
+from harness.base.store import Store
+from harness.kernel.source import SourceTree, git
+
+_CPUS = 4
+"""CPUs for one work tree: with that many a small build is linking for half of its time."""
+
+
+def tree_count() -> int:
+    """Return how many work trees a repository may have: ``HARNESS_TREES``, or by the CPUs.
+
+    :raises SpecError: when the variable is no number from 1 on.
+    """
+    given = os.environ.get("HARNESS_TREES")
+    if not given:
+        return max(1, (os.cpu_count() or 1) // _CPUS)
+    if not given.isdecimal() or int(given) < 1:
+        raise SpecError(f"HARNESS_TREES must be a whole number from 1 on, not {given!r}")
+    return int(given)
+
+
+def object_tree(tree: Path, profile: str, cc: str = DEFAULT_CC) -> Path:
+    """Return the directory of a profile's objects that belongs to a work tree.
+
+    :param cc: the compiler; each has its own, since another one compiles all anew.
+    """
+    compiler = "" if cc == DEFAULT_CC else f"-{Path(cc).name}"
+    return tree.parent / f"obj-{profile}{compiler}"
+
+
+@contextlib.contextmanager
+def work_tree(
+    source: SourceTree, commit: str, store: Store, *, profile: str, cc: str = DEFAULT_CC
+) -> Iterator[Path]:
+    """Have *commit* checked out in a work tree that nobody else uses, in the block.
+
+    :param profile: what is to be built, with *cc*.  Until the first work tree has built it once
+        there is no other for it: many whole builds at once would take longer than one after the
+        other.
+    :raises SourceError: when git cannot.
+    """
+    objects = object_tree(source.repo, profile, cc)
+    count = tree_count() if (objects / "vmlinux").exists() else 1
+    names = {source.lock: source.repo}
+    for number in range(2, count + 1):
+        name = f"tree-{number}"
+        names[f"{source.lock}-{name}"] = source.repo.parent / name / "src"
+    with store.lock_one(*names, waiting="it builds in the same tree") as name:
+        tree = names[name]
+        if not (tree / ".git").exists():
+            # Twice forced: git may still know it from before it was deleted.
+            words = ("worktree", "add", "--quiet", "-f", "-f", "--no-checkout", "--detach")
+            git(source.repo, *words, tree, commit)
+        check_out(tree, commit)
+        yield tree
+
+
+def check_out(tree: Path, commit: str) -> None:
+    """Bring a work tree to *commit*, touching only files that differ; call it under its lock.
+
+    :raises SourceError: when git cannot.
+    """
+    try:
+        lock = git(tree, "rev-parse", "--path-format=absolute", "--git-path", "index.lock")
+        # Its work tree is ours, so whoever left this one is dead.
+        Path(lock.stdout.strip()).unlink(missing_ok=True)
+        git(tree, "checkout", "--quiet", "--force", "--detach", commit)
+        git(tree, "clean", "-ffdxq")
+    except CommandError as error:
+        raise SourceError(
+            f"cannot check out {commit[:12]}: {error.message}",
+            hint="'harness clean --all' drops the cached repositories",
+        ) from error

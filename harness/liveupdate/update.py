@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A live update from the outside: preserve -> load -> go -> retrieve -> verify -> finish.
+
+::
+
+    update = LiveUpdate(vm)
+    update.preserve_memfds(Memfd("data", size=1 << 20))
+    update.execute()
+    update.retrieve()
+    update.verify()
+    update.finish()
+
+:meth:`LiveUpdate.execute` proves that what happened was a live update: the boot id changed while
+the QEMU process did not, the new kernel found the handover and the orchestrator's data, and it is
+the release that was asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.base.errors import KernelCrash, LiveUpdateError, MachineError, UpdateRefused
+from harness.guest.image import join_archives
+from harness.guest.machine import BOOT_S, KERNEL_PATH, READY, Epoch, VirtualMachine
+from harness.kernel.build import KernelBuild
+from harness.results.kernel_log import kho_handover_found, live_update_number
+from harness.results.results import UpdateResult
+
+log = logging.getLogger(__name__)
+
+LOAD_S = 30.0
+"""Seconds to hand over a kernel of a few MB and load it; scaled."""
+
+PRESERVE_S = 30.0
+"""Seconds for a batch of agent commands over some hundred files; scaled."""
+
+_RETAINED = "/sys/firmware/initrd"
+"""The initrd that the kernel kept (``retain_initrd``, ``init/initramfs.c``, Linux 6.9)."""
+
+_NEXT = "/run/next"
+_REFUSED = "harness: kexec refused"
+STARTING = "kexec_core: Starting new kernel"
+"""``kernel_kexec()`` says so after everything that can still fail (``kernel/kexec_core.c``)."""
+
+_FINGERPRINT = ("size", "offset", "seals", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Memfd:
+    """A memfd to make and preserve (``images/guest/README.md`` has the shapes).
+
+    :param size: in bytes; 0 is allowed.
+    :param pattern: ``"full"``, ``"sparse"`` (one page in 64 KiB) or ``"zero"`` (holes only).
+    :param offset: the file position, in bytes.
+    :param seals: such as ``("write", "shrink")``.
+    :param session: ``None`` is the update's default session.
+    :param token: ``None`` takes the next free number.
+    """
+
+    name: str
+    size: int = 0
+    seed: int = 1
+    pattern: str = "full"
+    offset: int = 0
+    seals: tuple[str, ...] = ()
+    session: str | None = None
+    token: int | None = None
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """Options of the agent's ``memfd create`` and ``check``."""
+        shape = ("--size", self.size, "--seed", self.seed, "--pattern", self.pattern)
+        return (
+            *shape,
+            "--offset",
+            self.offset,
+            *(("--seal", ",".join(self.seals)) * bool(self.seals)),
+        )
+
+    @property
+    def command(self) -> tuple[object, ...]:
+        """The agent command that makes it."""
+        return ("memfd", "create", self.name, *self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preserved:
+    """A file that a session holds.
+
+    :param name: under which the agent keeps it.
+    :param fingerprint: size, offset, seals and SHA-256 when it was preserved.
+    """
+
+    session: str
+    token: int
+    name: str
+    fingerprint: Mapping[str, Any]
+
+
+class LiveUpdate:
+    """One live update of one machine.
+
+    :param vm: stays the caller's.
+    :param session: the session that files go to when none is named.
+    """
+
+    def __init__(self, vm: VirtualMachine, session: str = "harness") -> None:
+        self.vm = vm
+        self.default_session = session
+        self.preserved: list[Preserved] = []
+        self.stages: dict[str, float] = {}
+        self.before: Epoch | None = None
+        self.after: Epoch | None = None
+        self.number: int | None = None
+        self._sessions: list[str] = []
+        self._compared: set[str] = set()
+        self._verified: set[str] = set()
+        self._kept = False
+
+    # -- in the first kernel -----------------------------------------------------------------
+
+    def create_session(self, name: str) -> None:
+        """Create a LUO session, once."""
+        if name not in self._sessions:
+            self.vm.must("session", "create", name)
+            self._sessions.append(name)
+
+    def preserve(self, name: str, *, session: str | None = None, token: int | None = None) -> None:
+        """Preserve a file that the agent holds.
+
+        :param token: ``None`` takes the next free number.
+        :raises AssertionError: when the kernel refuses.
+        """
+        into = self.default_session if session is None else session
+        with self._stage("preserve"):
+            self.create_session(into)
+            self._preserve([(into, name, token)])
+
+    def preserve_memfds(self, *memfds: Memfd) -> None:
+        """Make memfds filled with patterns, and preserve them; one round trip for all.
+
+        :raises AssertionError: when the kernel refuses one.
+        """
+        sessions = [
+            self.default_session if memfd.session is None else memfd.session for memfd in memfds
+        ]
+        new = [name for name in dict.fromkeys(sessions) if name not in self._sessions]
+        with self._stage("preserve"):
+            self.vm.must_all(
+                [("session", "create", name) for name in new] + [memfd.command for memfd in memfds],
+                timeout_s=PRESERVE_S,
+            )
+            self._sessions += new
+            self._preserve(
+                [
+                    (into, memfd.name, memfd.token)
+                    for into, memfd in zip(sessions, memfds, strict=True)
+                ]
+            )
+
+    def _preserve(self, files: list[tuple[str, str, int | None]]) -> None:
+        """Preserve files (session, name, token), and note what each of them is."""
+        commands: list[tuple[object, ...]] = []
+        tokens = []
+        for number, (into, name, token) in enumerate(files, len(self.preserved) + 1):
+            tokens.append(number if token is None else token)
+            commands += [("verify", name), ("preserve", into, tokens[-1], name)]
+        answers = self.vm.must_all(commands, timeout_s=PRESERVE_S)
+        self.preserved += [
+            Preserved(
+                session=into,
+                token=token,
+                name=name,
+                fingerprint={key: answer.get(key) for key in _FINGERPRINT},
+            )
+            for (into, name, _), token, answer in zip(files, tokens, answers[::2], strict=True)
+        ]
+
+    # -- the update --------------------------------------------------------------------------
+
+    def execute(self, build: KernelBuild | None = None) -> None:
+        """Load the next kernel and go there.
+
+        :param build: the next kernel; ``None`` updates to the same build.
+        """
+        self.load(build)
+        self.go()
+
+    def load(self, build: KernelBuild | None = None) -> None:
+        """Hand the next kernel to the guest and load it with ``kexec_file_load(2)``.
+
+        :raises LiveUpdateError: when the kernel does not accept it.
+        """
+        self._next = build or self.vm.epoch.build
+        vm = self.vm
+        with self._stage("load"):
+            kernel, initrd, length = self._hand_over(self._next)
+            cmdline = vm.guest.read("/proc/cmdline").strip()
+            loaded = vm.agent("kexec-load", kernel, initrd, length, cmdline, timeout_s=LOAD_S)
+            if _NEXT in kernel + initrd:
+                vm.check(["rm", "-rf", _NEXT])
+        if not loaded["ok"]:
+            raise LiveUpdateError(
+                f"kexec_file_load refused {self._next.release}: {loaded['error']}",
+                hint="EADDRNOTAVAIL means that the KHO scratch area is too small (kho_scratch=)",
+                log=vm.console.log_file,
+            )
+
+    def _hand_over(self, build: KernelBuild) -> tuple[str, str, int]:
+        """Bring into the guest what it lacks of *build*.
+
+        SSH is slow on an emulated CPU: what the guest has, of its own initrd, is not sent again.
+
+        :returns: the kernel and an initrd in the guest, and how much of the initrd is to be used.
+        """
+        vm, deadline = self.vm, LOAD_S * self.vm.timeout_scale
+        old, new = vm.initrd_of(vm.epoch.build), vm.initrd_of(build)
+        kernel, initrd, length = KERNEL_PATH, _RETAINED, new.next_bytes
+        # Only the kernel that QEMU booted brought its image along.
+        send_kernel = build.key != vm.epoch.build.key or vm.epoch.number > 0
+        send_initrd = (old.shared, old.own) != (new.shared, new.own)
+        if send_kernel or send_initrd:
+            vm.check(["mkdir", "-p", _NEXT])
+        if send_kernel:
+            kernel = f"{_NEXT}/kernel"
+            vm.guest.put(build.image, kernel, timeout_s=deadline)
+        if send_initrd:
+            # Where a path comes twice in an initrd, the later one counts.
+            parts, initrd = (*new.shared, new.own), f"{_NEXT}/initrd"
+            if old.shared == new.shared:
+                parts, kept = (new.own,), old.next_bytes
+                vm.check(f"head -c {kept} {_RETAINED} >{initrd}", timeout_s=LOAD_S)
+                length = kept + parts[0].stat().st_size
+            vm.guest.put(join_archives(parts), f"{_NEXT}/sent", timeout_s=deadline)
+            vm.check(f"cat {_NEXT}/sent >>{initrd}", timeout_s=LOAD_S)
+        return kernel, initrd, length
+
+    def go(self) -> None:
+        """Reboot into the loaded kernel, wait for it, and prove that it was a live update.
+
+        :raises UpdateRefused: when the first kernel refuses, and runs on.
+        :raises KernelCrash: when the first or the second kernel panics; the message says which.
+        :raises LiveUpdateError: when something else happened than a live update.
+        """
+        vm = self.vm
+        vm.collect_counters()
+        self.before = vm.epoch
+        mark = vm.console.mark()
+        last_answer = time.monotonic()
+        vm.guest.tell("kexec")
+        self._wait(mark)
+        self.after = vm.arrive(self._next, console_mark=mark)
+        self.stages["blackout"] = time.monotonic() - last_answer
+        self._prove(mark)
+
+    def _wait(self, mark: int) -> None:
+        vm = self.vm
+        try:
+            seen = vm.console.expect(
+                [re.escape(READY), re.escape(_REFUSED) + ": (.*)\n"],
+                timeout_s=BOOT_S * vm.timeout_scale,
+                mark=mark,
+            )
+        except KernelCrash as error:
+            which = "second" if self._jumped(mark) else "first"
+            raise KernelCrash(
+                f"the {which} kernel died in the live update: {error.message}",
+                splat=error.splat,
+                log=error.log,
+            ) from error
+        except MachineError as error:
+            where = "after" if self._jumped(mark) else "before"
+            raise LiveUpdateError(
+                f"the machine ended {where} the jump to the next kernel: {error.message}",
+                hint=error.hint,
+                log=error.log,
+            ) from error
+        if seen.index == 1:
+            raise UpdateRefused(f"the kernel refused to reboot: {seen.groups[0].strip()}")
+
+    def _jumped(self, mark: int) -> bool:
+        """Return whether there was a kexec; the first kernel's last line may never be printed."""
+        text = self.vm.console.since(mark)
+        return STARTING in text or kho_handover_found(text)
+
+    def _prove(self, mark: int) -> None:
+        """Raise unless everything says that this was a live update."""
+        before, after, text = self.before, self.after, self.vm.console.since(mark)
+        assert before is not None  # noqa: S101 - set by go()
+        assert after is not None  # noqa: S101 - set by go()
+        wrong = None
+        if after.boot_id == before.boot_id:
+            wrong = "the boot id did not change: the old kernel still runs"
+        elif not self._jumped(mark):
+            wrong = "the machine was reset: there was no kexec"
+        elif not kho_handover_found(text):
+            wrong = "the next kernel found no kexec handover data"
+        number = live_update_number(text)
+        if wrong is None and number is None:
+            wrong = "the next kernel's live update orchestrator received nothing"
+        if wrong is not None:
+            raise LiveUpdateError(f"no live update: {wrong}", log=self.vm.console.log_file)
+        self.number = number
+
+    # -- in the second kernel ----------------------------------------------------------------
+
+    def retrieve(self) -> None:
+        """Retrieve every session and every file that was preserved.
+
+        :raises AssertionError: naming the first that the kernel does not give back.
+        """
+        sessions = [("session", "retrieve", name) for name in self._sessions]
+        files = [("retrieve", item.session, item.token, item.name) for item in self.preserved]
+        with self._stage("retrieve"):
+            self.vm.must_all([*sessions, *files], timeout_s=PRESERVE_S)
+
+    def verify(self, *names: str) -> None:
+        """Compare retrieved files with what was preserved.
+
+        :param names: which files; none means all of them.
+        :raises AssertionError: naming the first file that differs in size, offset, seals or
+            content, and in what.
+        """
+        items = [item for item in self.preserved if not names or item.name in names]
+        self._compared.update(item.name for item in items)
+        with self._stage("verify"):
+            answers = self.vm.must_all(
+                [("verify", item.name) for item in items], timeout_s=PRESERVE_S
+            )
+        for item, answer in zip(items, answers, strict=True):
+            for key in _FINGERPRINT:
+                was, now = item.fingerprint[key], answer.get(key)
+                if was != now:
+                    raise AssertionError(
+                        f"{item.name}: {key} was {was!r}, is {now!r} after the update"
+                    )
+            self._verified.add(item.name)
+
+    def finish(self) -> None:
+        """Finish and close every session."""
+        with self._stage("finish"):
+            self.vm.must_all(
+                [
+                    ("session", verb, name)
+                    for name in self._sessions
+                    for verb in ("finish", "close")
+                ],
+                timeout_s=PRESERVE_S,
+            )
+
+    # -- what is left of it ------------------------------------------------------------------
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What :meth:`resume` needs, as JSON can hold it; the update is in its second kernel."""
+        if self.before is None or self.after is None:
+            raise LiveUpdateError("the live update has not come to its second kernel")
+        return {
+            "session": self.default_session,
+            "sessions": self._sessions,
+            "preserved": [asdict(item) for item in self.preserved],
+            "stages": self.stages,
+            "epochs": [self.before.number, self.after.number],
+            "number": self.number,
+        }
+
+    @classmethod
+    def resume(cls, vm: VirtualMachine, facts: Mapping[str, Any], *, kept: bool) -> LiveUpdate:
+        """Return the update that *facts* are of, to go on with it in *vm*.
+
+        :param vm: the machine, or a clone of it; stays the caller's.
+        :param kept: whether it is a clone.
+        """
+        update = cls(vm, facts["session"])
+        update._sessions = list(facts["sessions"])
+        update.preserved = [Preserved(**item) for item in facts["preserved"]]
+        update.stages = dict(facts["stages"])
+        update.before, update.after = (vm.epochs[number] for number in facts["epochs"])
+        update.number = facts["number"]
+        update._kept = kept
+        return update
+
+    def result(self, *, test: str) -> UpdateResult | None:
+        """Return the update as evidence; ``None`` when it never reached the second kernel."""
+        if self.before is None or self.after is None or self.number is None:
+            return None
+        return UpdateResult(
+            test=test,
+            from_release=self.before.release,
+            to_release=self.after.release,
+            from_boot_id=self.before.boot_id,
+            to_boot_id=self.after.boot_id,
+            qemu_pid=self.vm.qemu_pid,
+            number=self.number,
+            preserved=len(self.preserved),
+            compared=len(self._compared),
+            verified=len(self._verified),
+            stages=dict(self.stages),
+            kept=self._kept,
+        )
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - started

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Results as Markdown: the summary that a CI service shows beside a job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from harness.results.evidence import TESTED, Evidence, Kernel
+from harness.results.results import Outcome
+
+MAX_WRONG = 50
+"""Things to look at that are named one by one; a job's summary may hold 1 MiB."""
+
+_WIDTH = 300
+"""Characters of a line that comes out of a kernel or a test."""
+
+
+def to_markdown(found: Sequence[Evidence]) -> str:
+    """Return what the results in *found* come to."""
+    kernels = [kernel for item in found for kernel in item.kernels]
+    wrong = sum(len(kernel.wrong) for kernel in kernels)
+    tests = sum(len(kernel.tests) for kernel in kernels)
+    said = (
+        f"{wrong} thing{'' if wrong == 1 else 's'} to look at" if wrong else "all as it should be"
+    )
+    lines = [f"## {said}", "", f"kernels: {len(kernels)}, tests: {tests}", ""]
+    for item in found:
+        if item.text is not None:
+            lines += ["```", *item.text.replace("```", "'''").rstrip().splitlines(), "```", ""]
+    if kernels:
+        lines += [*_table(kernels), ""]
+    if wrong:
+        lines += [*_list(kernels), ""]
+    return "\n".join(lines)
+
+
+def _table(kernels: Sequence[Kernel]) -> Iterator[str]:
+    yield "| position | profile | tests ran | passed | as stated | to look at | patch |"
+    yield "| ---: | --- | --- | ---: | ---: | ---: | --- |"
+    for kernel in sorted(kernels, key=lambda k: (k.profile, k.position)):
+        passed = sum(t.outcome is Outcome.PASSED and not t.unexpected for t in kernel.tests)
+        stated = max(0, len(kernel.tests) - passed - len(kernel.wrong))
+        ran = "yes" if kernel.status == TESTED else f"{kernel.status}: {kernel.message}"
+        cells = (kernel.position, kernel.profile, ran, passed, stated, len(kernel.wrong))
+        yield "| " + " | ".join(_plain(str(c)) for c in (*cells, kernel.subject)) + " |"
+
+
+def _list(kernels: Sequence[Kernel]) -> Iterator[str]:
+    yield "### To look at"
+    yield ""
+    items = [(kernel, *item) for kernel in kernels for item in kernel.wrong]
+    for kernel, said, again in items[:MAX_WRONG]:
+        yield f"- position {kernel.position}, {_plain(kernel.profile)}: {_plain(said)}"
+        if again:
+            yield f"  <br>`{again.replace('`', chr(39))}`"
+    if len(items) > MAX_WRONG:
+        yield f"- and {len(items) - MAX_WRONG} more"
+
+
+def _plain(text: str) -> str:
+    """Return *text* as one line that Markdown and HTML leave alone."""
+    line = " ".join(text.split())
+    if len(line) > _WIDTH:
+        line = f"{line[:_WIDTH]} ..."
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&@])", r"\\\1", line)

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The report that people look at: one HTML file, made from a results directory alone.
+
+The page loads nothing, from nowhere, and its content security policy says so; what comes out of
+a kernel log stays text (Jinja2 escapes everything).  It can be read without its script, which
+filters and folds rows, and shows the evidence of a mark beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from harness.base.errors import SpecError
+from harness.report.columns import (
+    Column,
+    detail_id,
+    mark_of,
+    matrix_columns,
+    plural,
+    run_column,
+)
+from harness.report.evidence import chapters_of
+from harness.report.extras import (
+    STAGES,
+    bench_of,
+    bisect_of,
+    coverage_of,
+    facts_of,
+    mutants_of,
+    scale_of,
+    timelines_of,
+)
+from harness.report.grid import groups_of, patches_of, rows_of
+from harness.results.results import Outcome, read_results
+
+REPORT = "report.html"
+
+_EXTRAS = {"bisect": "steps", "mutants": "mutants", "coverage": "files", "bench": None}
+"""What other commands leave, and the key that tells it from other files of that name."""
+
+
+def write_report(directory: Path) -> Path:
+    """Make the report of a results directory, in it; return the file.
+
+    :raises SpecError: when the directory holds no results, or damaged ones.
+    """
+    text = render(directory)
+    target = directory / REPORT
+    making = directory / f".{REPORT}.new"
+    making.write_text(text, encoding="utf-8", errors="replace")
+    making.replace(target)
+    return target
+
+
+def render(directory: Path) -> str:
+    """Return the report of a results directory.
+
+    :raises SpecError: when the directory holds no results, or damaged ones.
+    """
+    try:
+        page = _page_of(directory)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"{directory}: damaged results: {error!r}") from error
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = environment.get_template("page.js").render()
+    style = environment.get_template("page.css").render()
+    return environment.get_template("page.html.j2").render(
+        **(_EMPTY | page),
+        stages=STAGES,
+        script=script,
+        style=style,
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+    )
+
+
+def _hash(text: str) -> str:
+    """Return what a content security policy calls an inline script or style."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: not a results file: {error}") from error
+
+
+# -- pages ---------------------------------------------------------------------------------
+
+_EMPTY: dict[str, Any] = {
+    "subtitle": "",
+    "verdict": None,
+    "tiles": (),
+    "parts": (),
+    "unexpected": (),
+    "patches": (),
+    "positions": (),
+    "columns": (),
+    "groups": (),
+    "chapters": (),
+    "axis": (),
+    "timelines": (),
+    "facts": (),
+    **dict.fromkeys(_EXTRAS),
+}
+
+
+def _page_of(directory: Path) -> dict[str, Any]:
+    extras = _extras(directory)
+    if (directory / "matrix.json").exists():
+        page = _matrix_page(_load(directory / "matrix.json"), directory)
+    elif (directory / "results.json").exists():
+        page = _run_page(directory)
+    elif (directory / "nightly.json").exists():
+        page = _nightly_page(_load(directory / "nightly.json"))
+    elif extras:
+        page = _other_page(extras)
+    else:
+        raise SpecError(
+            f"{directory} holds no results",
+            hint="give a directory below results/, such as results/latest",
+        )
+    return page | extras
+
+
+def _extras(directory: Path) -> dict[str, Any]:
+    """Return what other commands left here, or in a directory right below."""
+    readers = {
+        "bisect": lambda data: bisect_of(data, directory),
+        "mutants": mutants_of,
+        "coverage": coverage_of,
+        "bench": bench_of,
+    }
+    found = {}
+    for name, key in _EXTRAS.items():
+        for path in (directory / f"{name}.json", *sorted(directory.glob(f"*/{name}.json"))):
+            # gcovr leaves a coverage.json of its own.
+            own = path.exists() and isinstance(data := _load(path), dict)
+            if own and (key is None or {"schema", key} <= data.keys()):
+                found[name] = readers[name](data)
+                break
+    return found
+
+
+def _run_page(directory: Path) -> dict[str, Any]:
+    results = read_results(directory / "results.json")
+    column = run_column(results, directory)
+    bad = sum(test.is_bad(results.judge) for test in results.tests)
+    errors = sum(test.outcome is Outcome.ERROR for test in results.tests)
+    patches = [
+        {"position": 0, "subject": "base", "already": False},
+        *(results.series.get("patches") or ()),
+    ]
+    return _tested_page([column], bad, errors) | {
+        "title": results.series.get("title") or "A kernel as it is",
+        "subtitle": f"{results.kernel['release']}, profile {results.profile}",
+        "applied": [
+            {"position": p["position"], "subject": p["subject"], "already": p.get("already")}
+            for p in patches
+            if p["position"]
+        ],
+        "position": column.position,
+        "unexpected": [
+            {
+                "position": column.position,
+                "profile": column.profile,
+                "test": test.id,
+                "outcome": test.outcome.value,
+                "expected": test.expected if results.judge == "expected" else "passed",
+                "message": test.message,
+                "link": detail_id(column.id, test.id),
+            }
+            for test in results.tests
+            if test.is_bad(results.judge) or test.outcome is Outcome.ERROR
+        ],
+    }
+
+
+def _matrix_page(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    columns = matrix_columns(dict(data), directory)
+    wrong = data["unexpected"]
+    verdicts = sum(bool(item["verdict"]) for item in wrong)
+    first = next((c.results for c in columns if c.results is not None), None)
+    title = first.series.get("title") if first is not None else data["series"]
+    rows = rows_of(columns)
+    positions = sorted({column.position for column in columns})
+    profiles = ", ".join(dict.fromkeys(column.profile for column in columns))
+    release = f"Linux {first.kernel['version']}, " if first is not None else ""
+    return _tested_page(columns, verdicts, len(wrong) - verdicts) | {
+        "title": title or "A kernel as it is",
+        "subtitle": f"{release}{plural(len(positions), 'position')}, profiles: {profiles}",
+        "patches": patches_of(columns, rows, data["transitions"]),
+        "positions": positions,
+        "unexpected": [item | {"link": _link(item, columns)} for item in wrong],
+    }
+
+
+def _link(item: Mapping[str, Any], columns: Sequence[Column]) -> str | None:
+    """Return the id of the evidence about something unexpected, if there is any."""
+    column = f"p{item['position']:02}-{item['profile']}"
+    status = {c.id: c.status for c in columns}.get(column)
+    if item["test"] is None and status == "tested":
+        return None  # a warning: the kernel was tested all the same
+    return detail_id(column, item["test"])
+
+
+def _tested_page(columns: Sequence[Column], bad: int, errors: int) -> dict[str, Any]:
+    longest, axis = scale_of(columns)
+    return {
+        "verdict": _verdict(bad, errors),
+        "tiles": list(_tiles(columns)),
+        "columns": columns,
+        "starts": [n for n, c in enumerate(columns) if n and columns[n - 1].profile != c.profile],
+        "groups": groups_of(rows_of(columns), columns),
+        "chapters": chapters_of(columns),
+        "axis": axis,
+        "timelines": timelines_of(columns, longest),
+        "facts": facts_of(c.results for c in columns if c.results is not None),
+    }
+
+
+def _verdict(bad: int, errors: int, good: str = "all as it should be") -> dict[str, str]:
+    if bad:
+        return {"kind": "bad", "symbol": "\u2717", "word": f"{bad} not as it should be"}
+    if errors:
+        return {"kind": "error", "symbol": "?", "word": f"{errors} without a verdict"}
+    return {"kind": "ok", "symbol": "\u2713", "word": good}
+
+
+def _tiles(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    """Yield figures and what they count, the most telling first."""
+    marks = Counter(
+        mark_of(test, column.judge).kind for column in columns for test in column.tests.values()
+    )
+    for kind, words in (
+        ("bad", "not as they should be"),
+        ("error", "without a verdict"),
+        ("ok", "pass"),
+        ("stated", "fail as stated"),
+        ("either", "are races"),
+        ("skip", "do not apply"),
+    ):
+        if marks[kind]:
+            yield str(marks[kind]), words
+    warnings = sum(len(column.build.get("new_warnings") or ()) for column in columns)
+    yield str(warnings), "new build warning" + ("s" if warnings != 1 else "")
+    if len(columns) > 1:
+        yield f"{sum(c.cached for c in columns)} of {len(columns)}", "kernels from the cache"
+    updates = sum(len(c.results.live_updates) for c in columns if c.results is not None)
+    if updates:
+        yield str(updates), "live updates"
+    yield duration(sum(column.seconds for column in columns)), "of building and testing"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _nightly_page(data: Mapping[str, Any]) -> dict[str, Any]:
+    parts = data["parts"]
+    bad = sum(part["kernel"] for part in parts)
+    errors = sum(part["runner"] for part in parts)
+    return {
+        "title": f"Nightly of {data['date']}",
+        "subtitle": f"{plural(len(parts), 'part')}, {duration(data['seconds'])}",
+        "verdict": _verdict(bad, errors),
+        "parts": [part | _part_verdict(part) for part in parts],
+    }
+
+
+def _part_verdict(part: Mapping[str, Any]) -> dict[str, str]:
+    kind = "bad" if part["kernel"] else "error" if part["runner"] else "ok"
+    words = {"bad": "to look at", "error": "trouble of the runner", "ok": "as it should be"}
+    return {"kind": kind, "said": words[kind]}
+
+
+def _other_page(extras: Mapping[str, Any]) -> dict[str, Any]:
+    if "bisect" in extras:
+        found = extras["bisect"]
+        names = [point["name"] for point in found["candidates"]]
+        word = f"first: {names[0]}" if len(names) == 1 else f"one of {', '.join(names)}"
+        verdict = {"kind": "ok", "symbol": "\u2713", "word": word}
+        if len(names) > 1:
+            verdict = {"kind": "error", "symbol": "?", "word": word}
+        return {"title": "Bisection", "subtitle": ", ".join(found["tests"]), "verdict": verdict}
+    if "mutants" in extras:
+        found = extras["mutants"]
+        unknown = found["total"] - found["killed"] - found["bad"]
+        good = f"{found['killed']} of {found['total']} killed"
+        verdict = _verdict(found["bad"], 0, good)
+        subtitle = "wrong patches, and the tests that notice them"
+        return {
+            "title": "Mutants",
+            "subtitle": subtitle if not unknown else f"{subtitle}; {good}",
+            "verdict": verdict,
+        }
+    return {"title": "Coverage" if "coverage" in extras else "Figures"}

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Results of one run as tables: the summary at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from harness.results.results import Outcome, RunResults
+
+_STYLE = {
+    Outcome.PASSED: "green",
+    Outcome.FAILED: "bold red",
+    Outcome.CRASHED: "bold red",
+    Outcome.ERROR: "bold magenta",
+    Outcome.SKIPPED: "yellow",
+}
+
+
+def print_results(results: RunResults, console: Console, *, directory: Path | None = None) -> None:
+    """Print the summary: what was applied, booted, tested, and the evidence.
+
+    :param directory: where logs and reports are, named in the last line; ``None`` leaves it out.
+    """
+    console.print(_facts(results))
+    if results.series.get("patches"):
+        console.print(_patches(results))
+    console.print(_tests(results))
+    if results.live_updates:
+        console.print(_updates(results))
+    for title in sorted({t for test in results.tests for t in test.known_issues}):
+        console.print(f"known issue seen: {title}", style="yellow", markup=False)
+    console.print(_verdict(results))
+    if directory is not None:
+        console.print(f"report: {directory}", markup=False, soft_wrap=True)
+
+
+def _facts(results: RunResults) -> Panel:
+    kernel, series, machine = results.kernel, results.series, results.machine
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("kernel", Text(f"Linux {kernel['version']} ({kernel['label']})"))
+    if series.get("name"):
+        grid.add_row(
+            "series",
+            Text(f"{series['title']}\n{series['position']} of {series['total']} patches applied"),
+        )
+    for item in series.get("extra", ()):
+        grid.add_row("extra", Text(item["subject"]))
+    new, count = kernel["new_warnings"], kernel["warnings"]
+    compared = "" if new is None else f", {len(new)} of them new" if count else ""
+    grid.add_row(
+        "build",
+        Text(
+            f"{kernel['release']}, profile {results.profile}, "
+            + ("from the cache" if kernel["cached"] else f"{kernel['build_seconds']:.0f} s")
+            + f", {count} warning{'' if count == 1 else 's'}{compared}"
+        ),
+    )
+    grid.add_row("compiler", Text(str(kernel["toolchain"])))
+    grid.add_row(
+        "machine",
+        Text(
+            f"QEMU {machine['qemu']}, {results.accel} ({machine['accel_reason'].partition(':')[0]})"
+        ),
+    )
+    return Panel(grid, title="under test", title_align="left")
+
+
+def _patches(results: RunResults) -> Table:
+    table = Table(title="patches", title_justify="left", box=None, pad_edge=False)
+    table.add_column("#", justify="right")
+    table.add_column("commit")
+    table.add_column("subject", overflow="fold")
+    table.add_column("")
+    for item in results.series.get("support", ()):
+        state = "support" if item["applied"] else f"left out: {item['why_left_out']}"
+        table.add_row("", "", Text(item["subject"]), state, style="dim")
+    for item in results.series["patches"]:
+        applied = item["position"] <= results.series["position"]
+        table.add_row(
+            str(item["position"]),
+            item["commit"][:12] if applied else "",
+            Text(item["subject"]),
+            "in the tree already"
+            if item.get("already")
+            else "applied"
+            if applied
+            else "not applied",
+            style="" if applied else "dim",
+        )
+    return table
+
+
+def _tests(results: RunResults) -> Table:
+    table = Table(title="tests", title_justify="left", box=None, pad_edge=False)
+    table.add_column("outcome")
+    table.add_column("test", overflow="fold")
+    table.add_column("seconds", justify="right")
+    for test in results.tests:
+        name = Text(test.id)
+        if test.message:
+            name.append(f"\n  {test.message.splitlines()[0][:160]}", style="dim")
+        said, style = test.outcome.value, _STYLE[test.outcome]
+        if results.judge == "expected" and test.unexpected:
+            said, style = f"{said}, unexpected", "bold red"
+        elif results.judge == "expected" and test.outcome is not Outcome.PASSED:
+            said, style = f"{said}, as stated", "green"
+        table.add_row(Text(said, style=style), name, f"{test.seconds:.1f}")
+    return table
+
+
+def _updates(results: RunResults) -> Table:
+    table = Table(
+        title="live updates (same QEMU process, new boot id; one kernel named: to the same build)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name, justify in (
+        ("test", "left"),
+        ("kernels", "left"),
+        ("boot id", "left"),
+        ("no.", "right"),
+        ("verified", "right"),
+        ("blackout", "right"),
+    ):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for update in results.live_updates:
+        releases = dict.fromkeys((update.from_release, update.to_release))
+        table.add_row(
+            Text(update.test.rpartition("::")[2].rpartition("/")[2]),
+            " -> ".join(releases),
+            f"{update.from_boot_id[:8]} -> {update.to_boot_id[:8]}",
+            str(update.number),
+            update.comparison,
+            f"{update.stages.get('blackout', 0.0):.2f} s",
+        )
+    return table
+
+
+def _verdict(results: RunResults) -> Text:
+    counts = results.counts
+    said = ", ".join(f"{counts[o.value]} {o.value}" for o in Outcome if counts[o.value])
+    if results.judge == "expected":
+        wrong = sum(test.unexpected for test in results.tests)
+        said += f"; {wrong or 'none'} unexpected"
+    bad = any(test.is_bad(results.judge) for test in results.tests)
+    style = "bold red" if bad else "bold magenta" if counts["error"] else "bold green"
+    return Text(f"{said or 'no tests ran'} in {results.seconds:.0f} s", style=style)

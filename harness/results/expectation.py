@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a test is expected to do at a position, stated once in its markers.
+
+A test asks for the behaviour that the whole series brings.  Its markers say with which patch of
+the shipped series that comes; what is expected of it before follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from harness.base.errors import SpecError
+
+
+class Expected(StrEnum):
+    """What a test should do at the position under test.
+
+    ``EITHER`` is for a race that cannot be shown every time; ``SKIPPED`` for what there is
+    nothing to ask about yet.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    EITHER = "either"
+    SKIPPED = "skipped"
+
+
+class Mark(Protocol):
+    """What is needed of a pytest marker."""
+
+    @property
+    def name(self) -> str:
+        """The marker's name."""
+
+    @property
+    def args(self) -> tuple[object, ...]:
+        """Its positional arguments."""
+
+    @property
+    def kwargs(self) -> object:
+        """Its keyword arguments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """An expectation for one position.
+
+    :param why: the marker in words; empty when the test passes everywhere.
+    :param splats: regular expressions for titles of splats that belong to the failure.
+    """
+
+    outcome: Expected = Expected.PASSED
+    why: str = ""
+    splats: tuple[str, ...] = ()
+
+    def explains(self, titles: Iterable[str]) -> bool:
+        """Return whether every splat belongs to the expected failure."""
+        return all(any(re.search(want, title) for want in self.splats) for title in titles)
+
+
+EVERYWHERE = Expectation()
+
+
+def fails_before(patch: int, splat: str | None = None, *, sometimes: bool = False) -> Expectation:
+    """Return the expectation for positions before *patch*.
+
+    :param splat: title of the splat that goes with the failure, a regular expression.
+    :param sometimes: the failure depends on luck: passing is as good.
+    """
+    return Expectation(
+        outcome=Expected.EITHER if sometimes else Expected.FAILED,
+        why=f"{'may fail' if sometimes else 'fails'} before patch {patch}",
+        splats=(splat,) if splat is not None else (),
+    )
+
+
+def only_from(patch: int) -> Expectation:
+    """Return the expectation for positions before *patch* of a test that begins to exist there."""
+    return Expectation(outcome=Expected.SKIPPED, why=f"only from patch {patch}")
+
+
+def resolve(marks: Sequence[Mark], has_patch: Callable[[int], bool]) -> Expectation:
+    """Return what is expected of a test with *marks*.
+
+    :param has_patch: whether the kernel under test has a patch of the shipped series.
+    :raises SpecError: when a marker is not used as it is meant to be.
+    """
+    found = []
+    for mark in marks:
+        if mark.name not in ("fails_before", "only_from"):
+            continue
+        make: Callable[..., Expectation] = (
+            fails_before if mark.name == "fails_before" else only_from
+        )
+        try:
+            expectation = make(*mark.args, **dict(mark.kwargs))  # type: ignore[call-overload]
+            number = int(str(mark.args[0]))
+        except (TypeError, ValueError, IndexError) as error:
+            raise SpecError(f"marker {mark.name}{mark.args}: {error}") from error
+        if not has_patch(number):
+            found.append(expectation)
+    # There is nothing to ask before there is anything to fail.
+    for outcome in (Expected.SKIPPED, Expected.FAILED, Expected.EITHER):
+        for expectation in found:
+            if expectation.outcome is outcome:
+                return expectation
+    return EVERYWHERE

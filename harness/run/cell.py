@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One cell: tests on one kernel, its command lines, and what became of it.
+
+Matrix, bisect, mutants and the checks of single patches are made of cells.  They are plain data;
+:mod:`harness.run.executor` runs them.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from harness.base.errors import InputError
+from harness.base.settings import settings_of, target_from_settings
+from harness.base.spec import DEFAULT_CC, GUEST_TESTS_DIR, PROJECT_ROOT, Target
+from harness.base.store import digest
+from harness.results.results import BootResult, RunResults, TestResult
+
+_SETTINGS = (
+    *("kernel", "base", "series", "position", "extra", "profile", "accel", "jobs", "qemu"),
+    *("cc", "cmdline", "judge", "results"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """Tests on one kernel.
+
+    :param target: its position is a number.
+    :param tests: ids below ``tests/guest``, or paths; empty for all tests.
+    :param pytest_args: further arguments for pytest.
+    :param judge: ``desired`` or ``expected``, see :class:`harness.results.results.RunResults`.
+    :param cmdline: further kernel parameters.
+    """
+
+    target: Target
+    tests: tuple[str, ...] = ()
+    pytest_args: tuple[str, ...] = ()
+    judge: str = "expected"
+    cmdline: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a matrix calls it, and the directory of its results: ``p07-default``."""
+        return f"p{self.target.position:02}-{self.target.profile}"
+
+
+class CellStatus(StrEnum):
+    """How far a cell came.
+
+    ``ERROR`` is trouble of the host or the machine with the cell as a whole; single tests of a
+    ``TESTED`` one may still have no verdict.
+    """
+
+    NOT_APPLIED = "does not apply"
+    NOT_BUILT = "does not build"
+    NOT_BOOTED = "does not boot"
+    ERROR = "no verdict"
+    TESTED = "tested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellBuild:
+    """A kernel as a cell got it.
+
+    :param commit: what was built.
+    :param seconds: what the build took when it was made.
+    :param cached: whether it came from the cache this time.
+    :param new_warnings: see :meth:`harness.run.pipeline.Pipeline.new_warnings`.
+    """
+
+    commit: str
+    release: str
+    seconds: float
+    cached: bool
+    new_warnings: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """What became of a cell.
+
+    :param message: why it came no farther; empty when the tests ran.
+    :param log: the file with the details of that, or ``None``.
+    :param build: ``None`` when there is no kernel.
+    :param boot: the first boot of the kernel under test that worked, else the last that did not;
+        ``None`` when no machine was asked for.
+    :param results: ``None`` when there are no tests' results.
+    :param directory: results and logs.
+    :param seconds: what it took this time.
+    :param cached: whether the results came from the cache.
+    """
+
+    cell: Cell
+    status: CellStatus
+    message: str
+    log: Path | None
+    build: CellBuild | None
+    boot: BootResult | None
+    results: RunResults | None
+    directory: Path
+    seconds: float
+    cached: bool
+
+    @property
+    def tests(self) -> tuple[TestResult, ...]:
+        """The tests' results, none when there are none."""
+        return self.results.tests if self.results is not None else ()
+
+    def test(self, test_id: str) -> TestResult | None:
+        """Return a test's result, ``None`` when it did not run."""
+        return next((test for test in self.tests if test.id == test_id), None)
+
+    @property
+    def unexpected(self) -> tuple[TestResult, ...]:
+        """The tests that did not do what they state for the position; errors are among them."""
+        return tuple(test for test in self.tests if test.unexpected)
+
+
+# -- what is run ---------------------------------------------------------------------------
+
+
+def pytest_argv(cell: Cell, directory: Path) -> list[str | Path]:
+    """Return the command line that runs a cell's tests."""
+    words: list[str | Path] = [sys.executable, "-m", "pytest", f"--rootdir={PROJECT_ROOT}"]
+    words += ["-c", PROJECT_ROOT / "pyproject.toml", "-p", "no:cacheprovider"]
+    words += [f"--junitxml={directory / 'junit.xml'}", f"--harness-results={directory}"]
+    settings = settings_of(cell.target) | {"judge": cell.judge}
+    if cell.cmdline:
+        settings["cmdline"] = cell.cmdline
+    words += [f"--harness-{name}={value}" for name, value in settings.items()]
+    further = tuple(_resolved(word) for word in cell.pytest_args)
+    words += further
+    words += [_test_path(test) for test in cell.tests]
+    if not cell.tests and not own_paths(further):
+        words.append(str(GUEST_TESTS_DIR))
+    return words
+
+
+def pytest_environment() -> dict[str, str]:
+    """Return what to add to the environment, so that no setting in it gets at the tests."""
+    return {f"HARNESS_{name.upper()}": "" for name in _SETTINGS}
+
+
+def reproduce(cell: Cell) -> str:
+    """Return the command line that runs the cell again, for people to copy."""
+    # CC may not be set where it is copied to.
+    defaults = settings_of(target_from_settings(lambda _name: None)) | {"cc": DEFAULT_CC}
+    words = ["harness", "run"]
+    for name, value in settings_of(cell.target).items():
+        if name == "series" and Path(value).exists():
+            value = str(Path(value).resolve())
+        if name in ("position", "profile") or value != defaults.get(name):
+            words += [f"--{name}", value]
+    if cell.cmdline:
+        words += ["--cmdline", cell.cmdline]
+    if cell.judge == "expected":
+        words.append("--expected")
+    tests = [f"tests/guest/{test}" if _below_guest_tests(test) else test for test in cell.tests]
+    if cell.pytest_args or tests:
+        words += ["--", *cell.pytest_args, *tests]
+    return shlex.join(words)
+
+
+def inputs_of(results: RunResults) -> str:
+    """Return a key of what a run was about: runs with the same one should come to the same."""
+    builds = [part for pair in sorted(results.builds.items()) for part in pair]
+    return digest(
+        *builds,
+        GUEST_TESTS_DIR,
+        results.accel,
+        results.machine["qemu"],
+        *results.machine["cmdline"],
+    )
+
+
+def function_of(test_id: str) -> str:
+    """Return what pytest calls a test: without the case of a kernel selftest at the end."""
+    match = re.match(r".*?\.py::[^\[:]+(?:\[[^\]]*\])?", test_id)
+    return match.group() if match else test_id
+
+
+def find_test(text: str) -> str:
+    """Return the id below ``tests/guest`` of a test that is named by id, path or function.
+
+    :raises InputError: when there is none, or more than one.
+    """
+    if "::" in text:
+        test_id = text.partition("tests/guest/")[2] or text
+        if not (GUEST_TESTS_DIR / test_id.partition("::")[0]).is_file():
+            raise InputError(f"there is no test {text!r}", hint="such as test_x.py::test_y[0]")
+        return test_id
+    name = re.escape(text.partition("[")[0])
+    files = [
+        path
+        for path in sorted(GUEST_TESTS_DIR.rglob("test_*.py"))
+        if re.search(rf"^def {name}\(", path.read_text(), re.M)
+    ]
+    if len(files) != 1:
+        several = ", ".join(path.name for path in files)
+        raise InputError(
+            f"there is no test {text!r}" if not files else f"{text!r} is in {several}",
+            hint="such as test_x.py::test_y[0]",
+        )
+    return f"{files[0].relative_to(GUEST_TESTS_DIR)}::{text}"
+
+
+def own_paths(words: tuple[str, ...]) -> list[Path]:
+    """Return the files and directories among pytest's arguments."""
+    paths = (Path(word.partition("::")[0]) for word in words)
+    return [path for path in paths if path.exists()]
+
+
+def _below_guest_tests(test: str) -> bool:
+    return (GUEST_TESTS_DIR / test.partition("::")[0]).is_file()
+
+
+def _test_path(test: str) -> str:
+    if _below_guest_tests(test):
+        return str(GUEST_TESTS_DIR / test)
+    if not Path(test.partition("::")[0]).exists():
+        raise InputError(
+            f"there is no test {test!r}", hint="an id as results.json has it: test_x.py::test_y"
+        )
+    return test
+
+
+def _resolved(word: str) -> str:
+    """Find a test that is named from the top of the checkout, wherever we are."""
+    name = word.partition("::")[0]
+    if name.endswith(".py") and not Path(name).exists():
+        for top in (PROJECT_ROOT, GUEST_TESTS_DIR):
+            if (top / name).is_file():
+                return str(top / word)
+    return word

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs cells: builds the kernel, runs pytest in a process of its own, says how far it came.
+
+A cell that came to verdicts before comes from the cache, as long as nothing changed that can change
+what its tests say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.base import command
+from harness.base.errors import (
+    BuildError,
+    ExitCode,
+    HarnessError,
+    InfrastructureError,
+    InputError,
+    KconfigError,
+    SeriesError,
+)
+from harness.base.spec import GUEST_TESTS_DIR
+from harness.base.store import Store, digest
+from harness.guest.accel import qemu_build
+from harness.results.known_issues import KNOWN_ISSUES_FILE
+from harness.results.results import Boot, BootResult, Outcome, RunResults, read_results
+from harness.run.cell import (
+    Cell,
+    CellBuild,
+    CellResult,
+    CellStatus,
+    function_of,
+    own_paths,
+    pytest_argv,
+    pytest_environment,
+)
+from harness.run.pipeline import Pipeline, Progress
+
+_KIND = "cell"
+_RECIPE = 1
+"""Grows when results of the same inputs come to be read in another way."""
+
+_AGAIN = "again"
+"""The directory of what tests came to when they were asked once more."""
+
+_SHOW_S = 10.0
+"""Seconds between two words about how far the tests are."""
+
+_JUDGING = ("results", "guest", "liveupdate", "run", "plugin")
+"""Folders of the package between a kernel and what a test says of it.  What ``base`` and
+``kernel`` do is in the keys of build and image; the others come after the tests."""
+
+
+def run_cell(
+    cell: Cell, *, store: Store, directory: Path, progress: Progress, fresh: bool = False
+) -> CellResult:
+    """Build, boot and test; a cell that came to verdicts before comes from the cache.
+
+    :param directory: where its results go, made when missing; older results in it are removed.
+    :param fresh: run it although the cache has it.
+    :raises InputError: when the cell makes no sense anywhere: no such profile, test or position.
+    :raises MachineError: when this host cannot run machines at all.
+    """
+    return _Run(cell, store, directory, progress).run(fresh=fresh)
+
+
+class _Run:
+    def __init__(self, cell: Cell, store: Store, directory: Path, progress: Progress) -> None:
+        self.cell = cell
+        self.store = store
+        self.directory = directory
+        self.progress = progress
+        self.pipeline = Pipeline(cell.target, store, progress)
+        self.started = time.monotonic()
+
+    def run(self, *, fresh: bool) -> CellResult:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "results.json").unlink(missing_ok=True)
+        for name in ("console", "machines"):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+        argv = pytest_argv(self.cell, self.directory)
+        _ = self.pipeline.profile, self.pipeline.accel
+        try:
+            self.pipeline.position()
+            build = self._build()
+            key = self._key()
+        except SeriesError as error:
+            if error.patch is None:
+                raise
+            return self._ended(CellStatus.NOT_APPLIED, error)
+        except (BuildError, KconfigError) as error:
+            return self._ended(CellStatus.NOT_BUILT, error)
+        except InfrastructureError as error:
+            return self._ended(CellStatus.ERROR, error)
+        if not fresh and self._from_cache(key):
+            results = read_results(self.directory / "results.json")
+            return self._tested(build, results, cached=True)
+        return self._test(argv, build, key)
+
+    def _build(self) -> CellBuild:
+        build = self.pipeline.build()
+        self.pipeline.image(build)
+        return CellBuild(
+            commit=build.commit,
+            release=build.release,
+            seconds=build.seconds,
+            cached=build.cached,
+            new_warnings=None,
+        )
+
+    def _compared(self, build: CellBuild) -> CellBuild:
+        """Return a build with its new warnings.
+
+        That is asked late: what they are compared with may be built by the cell beside this one.
+        """
+        return dataclasses.replace(build, new_warnings=self.pipeline.new_warnings())
+
+    def _test(self, argv: list[str | Path], build: CellBuild, key: str) -> CellResult:
+        self.progress(f"testing {build.release}")
+        log_file = self.directory / "pytest.log"
+        status = command.run_attached(
+            [*argv, "-v"],
+            env=pytest_environment(),
+            log_file=log_file,
+            on_line=self._show(build.release),
+        )
+        path = self.directory / "results.json"
+        if not path.exists():
+            error = self._no_results(status, log_file)
+            if isinstance(error, InputError):
+                raise error
+            return self._ended(CellStatus.ERROR, error, build)
+        results = self._asked_again(read_results(path), build)
+        whole = (ExitCode.PASSED, ExitCode.TESTS_FAILED, ExitCode.INFRASTRUCTURE)
+        if status not in whole:
+            error = InfrastructureError(f"pytest ended with status {status}", log=log_file)
+            return self._ended(CellStatus.ERROR, error, build)
+        result = self._tested(build, results, cached=False)
+        verdicts = all(test.outcome is not Outcome.ERROR for test in results.tests)
+        if result.status is CellStatus.TESTED and verdicts:
+            self._into_cache(key)
+        return result
+
+    def _asked_again(self, results: RunResults, build: CellBuild) -> RunResults:
+        """Ask tests without a verdict once more: what befell a machine may not befall the next."""
+        missing = [test.id for test in results.tests if test.outcome is Outcome.ERROR]
+        if len(missing) in (0, len(results.tests)) or own_paths(self.cell.pytest_args):
+            return results
+        self.progress(f"testing {build.release}: {len(missing)} without a verdict, again")
+        directory = self.directory / _AGAIN
+        tests = tuple(dict.fromkeys(function_of(test) for test in missing))
+        command.run_attached(
+            [*pytest_argv(dataclasses.replace(self.cell, tests=tests), directory), "-v"],
+            env=pytest_environment(),
+            log_file=self.directory / f"pytest-{_AGAIN}.log",
+            on_line=self._show(build.release),
+        )
+        if not (directory / "results.json").exists():
+            return results
+        found = results.with_later(read_results(directory / "results.json"), _AGAIN)
+        found.write(self.directory / "results.json")
+        return found
+
+    def _show(self, release: str) -> Callable[[str], None]:
+        """Return what tells, every few seconds, how far pytest is."""
+        last = time.monotonic()
+
+        def on_line(line: str) -> None:
+            nonlocal last
+            done = re.match(r"\S*?([^/ ]+\.py::.*\S)\s+\[ *(\d+%)\]$", line)
+            if done is not None and time.monotonic() - last > _SHOW_S:
+                last = time.monotonic()
+                self.progress(f"testing {release}: {done.group(2)}, {done.group(1)}")
+
+        return on_line
+
+    def _tested(self, build: CellBuild, results: RunResults, *, cached: bool) -> CellResult:
+        boot = _boot_of(build.release, results)
+        status, message, log = CellStatus.TESTED, "", None
+        if boot is not None and boot.outcome is not Boot.OK:
+            error = boot.outcome is Boot.ERROR
+            status = CellStatus.ERROR if error else CellStatus.NOT_BOOTED
+            message, log = boot.message, self.directory / boot.machine
+        return CellResult(
+            cell=self.cell,
+            status=status,
+            message=message,
+            log=log,
+            build=self._compared(build),
+            boot=boot,
+            results=results,
+            directory=self.directory,
+            seconds=time.monotonic() - self.started,
+            cached=cached,
+        )
+
+    def _ended(
+        self, status: CellStatus, error: HarnessError, build: CellBuild | None = None
+    ) -> CellResult:
+        log = error.log
+        if log is not None and log.is_file() and self.directory not in log.parents:
+            # The next build in the same tree writes over it.
+            log = Path(shutil.copy(log, self.directory / "build.log"))
+        return CellResult(
+            cell=self.cell,
+            status=status,
+            message=error.message,
+            log=log,
+            build=self._compared(build) if build is not None else None,
+            boot=None,
+            results=None,
+            directory=self.directory,
+            seconds=time.monotonic() - self.started,
+            cached=False,
+        )
+
+    def _no_results(self, status: int, log_file: Path) -> HarnessError:
+        said = [line for line in log_file.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line for line in said if line.startswith(("ERROR", "E  ", "!!!"))] or said
+        words = errors[-1].strip("! ") if errors else "it says nothing"
+        if status == 5:  # pytest.ExitCode.NO_TESTS_COLLECTED
+            return InputError("no test was chosen", hint="see what is behind --", log=log_file)
+        kind = InputError if status in (ExitCode.BAD_INPUT, 4) else InfrastructureError
+        return kind(f"pytest: {words} (status {status})", log=log_file)
+
+    # -- the cache -------------------------------------------------------------------------
+
+    def _key(self) -> str:
+        """Return a key of everything that can change what the tests say.
+
+        Kernels of other positions that a test boots are not in it: :meth:`_from_cache`.
+        """
+        pipeline, cell = self.pipeline, self.cell
+        profile = pipeline.profile
+        package = Path(__file__).parents[1]
+        judging = [path for folder in _JUDGING for path in sorted((package / folder).glob("*.py"))]
+        return digest(
+            *(_KIND, _RECIPE, pipeline.build_key(), pipeline.position().commit),
+            pipeline.image(pipeline.build()).key,
+            *(profile.cmdline, profile.memory_mib, profile.cpus, profile.timeout_scale),
+            *(pipeline.accel.name, qemu_build(pipeline.qemu)),
+            *(cell.judge, cell.cmdline, cell.tests, cell.pytest_args),
+            *(GUEST_TESTS_DIR, KNOWN_ISSUES_FILE, *own_paths(cell.pytest_args), *judging),
+        )
+
+    def _from_cache(self, key: str) -> bool:
+        """Copy results out of the cache, if they are of the kernels that would be used now."""
+        entry = self.store.get(_KIND, key)
+        if entry is None:
+            return False
+        builds = read_results(entry / "results.json").builds
+        try:
+            same = all(
+                self.pipeline.build_key(int(number)) == used for number, used in builds.items()
+            )
+        except SeriesError:
+            same = False
+        if same:
+            shutil.copytree(
+                entry, self.directory, dirs_exist_ok=True, ignore=lambda *_: ["manifest.json"]
+            )
+        return same
+
+    def _into_cache(self, key: str) -> None:
+        with self.store.produce(_KIND, key) as entry:
+            shutil.copytree(self.directory, entry, dirs_exist_ok=True)
+
+
+def _boot_of(release: str, results: RunResults) -> BootResult | None:
+    own = [boot for boot in results.boots if boot.release == release]
+    worked = [boot for boot in own if boot.outcome is Boot.OK]
+    return worked[0] if worked else own[-1] if own else None

@@ -1,0 +1,424 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stages from a target to a running kernel, each done once.
+
+Command line, pytest plugin and everything that walks through positions use the same stages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from harness.base.arch import Architecture, architecture
+from harness.base.errors import SpecError
+from harness.base.spec import (
+    DEFAULT_CC,
+    DEFAULT_SERIES,
+    IMAGES_DIR,
+    KMOD_DIR,
+    ImageSpec,
+    MachineSpec,
+    ProfileSpec,
+    Target,
+    load_image,
+    load_profile,
+)
+from harness.base.store import Store
+from harness.guest.accel import Accel, choose_accel
+from harness.guest.image import (
+    GuestKeys,
+    Image,
+    Initrd,
+    build_image,
+    fetch_packages,
+    guest_keys,
+    payload_archive,
+)
+from harness.guest.machine import KERNEL_PATH, SELFTESTS_PATH, Saved, VirtualMachine
+from harness.guest.module import KMOD_PATH
+from harness.guest.qemu import Memory
+from harness.guest.template import Templates
+from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
+from harness.kernel.build import (
+    KernelBuild,
+    Toolchain,
+    build_kernel,
+    build_key,
+    cached_build,
+    ccache_of,
+    make_argv,
+    probe_toolchain,
+)
+from harness.kernel.build_log import new_warnings
+from harness.kernel.fragment import fragments_of
+from harness.kernel.kconfig import KernelConfig, configure, explain
+from harness.kernel.series import Series, read_series
+from harness.kernel.source import SourceTree, git, open_source
+from harness.kernel.worktree import object_tree, work_tree
+from harness.run.meanwhile import meanwhile
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+
+SUPPORT = DEFAULT_SERIES / "support"
+"""Commits under every position, whatever the series: the test module needs them."""
+
+
+def _recipe() -> ImageSpec:
+    return load_image(IMAGES_DIR / "initramfs.yaml")
+
+
+class Pipeline:
+    """The stages for one target.
+
+    Nothing is done before it is asked for, and nothing twice.
+
+    :param progress: told what is being done.
+    """
+
+    def __init__(self, target: Target, store: Store, progress: Progress) -> None:
+        self.target = target
+        self.store = store
+        self._progress = progress
+        store.announce = progress
+        self._builds: dict[int, KernelBuild] = {}
+        self._images: dict[str, Image] = {}
+        self._templates: dict[tuple[str, tuple[str, ...], Store | None], Templates] = {}
+
+    # -- what is tested ----------------------------------------------------------------------
+
+    @cached_property
+    def arch(self) -> Architecture:
+        """The guest's architecture."""
+        return architecture(self.target.arch)
+
+    @cached_property
+    def profile(self) -> ProfileSpec:
+        """The profile."""
+        return load_profile(self.target.profile)
+
+    @cached_property
+    def source(self) -> SourceTree:
+        """The kernel tree, imported."""
+        return open_source(self.target.kernel, self.store, progress=self._progress)
+
+    @cached_property
+    def series(self) -> Series | None:
+        """The series, read; ``None`` when the tree is tested as it is."""
+        if self.target.series is None:
+            return None
+        return read_series(self.target.series, repo=self.target.kernel.path)
+
+    @cached_property
+    def extra(self) -> tuple[Series, ...]:
+        """The patches on top of the target's position, read."""
+        return tuple(read_series(str(path), whole=False) for path in self.target.extra)
+
+    @cached_property
+    def applied(self) -> AppliedSeries:
+        """The series on the tree, one commit a patch."""
+        # What is wrong with the request is said before minutes are spent on the tree.
+        series, _, _ = self.series, self.extra, self.profile
+        if self.target.cc != DEFAULT_CC:
+            _ = self.toolchain
+        return apply_series(
+            self.source, series, self.store, support=SUPPORT, progress=self._progress
+        )
+
+    @cached_property
+    def toolchain(self) -> Toolchain:
+        """What compiles."""
+        return probe_toolchain(self.target.cc)
+
+    @cached_property
+    def accel(self) -> Accel:
+        """The accelerator that works here."""
+        return choose_accel(self.target.accel, self.arch, self.store, self.qemu)
+
+    @property
+    def qemu(self) -> str:
+        """The QEMU program."""
+        return str(self.target.qemu or self.arch.qemu)
+
+    @cached_property
+    def keys(self) -> GuestKeys:
+        """The guests' SSH keys."""
+        return guest_keys(self.store)
+
+    def position(self, number: int | None = None) -> Position:
+        """Return a position; ``None`` is the target's, which has the extra patches on top.
+
+        :raises SeriesError: when the series has no such position, or a patch does not apply.
+        """
+        if number is None or number == self._own.number:
+            return self._with_extra
+        return self.applied.position(number)
+
+    @cached_property
+    def _own(self) -> Position:
+        return self.applied.position(self.target.position)
+
+    @cached_property
+    def _with_extra(self) -> Position:
+        if not self.extra:
+            return self._own
+        return apply_extra(self.source, self._own, self.extra, self.store, progress=self._progress)
+
+    def has_patch(self, number: int) -> bool:
+        """Return whether the kernel under test has a patch of the shipped series.
+
+        It is known by its subject: another re-roll may have it at another number, and a newer
+        tree may have it already.
+
+        :raises SpecError: when the shipped series has no such patch.
+        """
+        subject = self._shipped_subjects.get(number)
+        if subject is None:
+            raise SpecError(f"the shipped series has no patch {number}")
+        if any(patch.subject == subject for series in self.extra for patch in series.patches):
+            return True
+        for position in self.applied.positions[1:]:
+            if position.subject == subject:
+                return position.already or position.number <= self.position().number
+        return subject in self._base_subjects
+
+    @cached_property
+    def _shipped_subjects(self) -> dict[int, str]:
+        return {patch.number: patch.subject for patch in read_series(str(DEFAULT_SERIES)).patches}
+
+    @cached_property
+    def _base_subjects(self) -> frozenset[str]:
+        """Subjects of what the tree itself did to live updates, newest first, up to a limit."""
+        words = ("log", "-n", "1000", "--format=%s", self.source.base, "--")
+        paths = ("kernel/liveupdate", "include/linux/liveupdate.h")
+        return frozenset(git(self.source.repo, *words, *paths).stdout.splitlines())
+
+    # -- building ----------------------------------------------------------------------------
+
+    def build(self, position: int | None = None) -> KernelBuild:
+        """Return the kernel at a position (``None`` is the target's), from the cache if it can.
+
+        :raises BuildError: when it does not compile.
+        :raises KconfigError: when it cannot be configured as the profile asks.
+        """
+        at = self.position(position)
+        if at.number not in self._builds:
+            self._builds[at.number] = self._build(at)
+        return self._builds[at.number]
+
+    @property
+    def builds(self) -> Mapping[int, KernelBuild]:
+        """The kernels that were built or taken from the cache so far, by position."""
+        return self._builds
+
+    def _localversion(self, at: Position) -> str:
+        suffix = "" if self.profile.name == "default" else f"-{self.profile.name}"
+        # A kernel with extra patches does not pass for the position that it is made from.
+        extra = "" if at.commit == self.applied.positions[at.number].commit else "x"
+        return f"-p{at.number:02}{extra}{suffix}"
+
+    def build_key(self, position: int | None = None) -> str:
+        """Return the cache key of the kernel at a position (``None`` is the target's)."""
+        return self._key(self.position(position))
+
+    def _key(self, at: Position) -> str:
+        return build_key(
+            tree=at.tree,
+            arch=self.arch,
+            profile=self.profile,
+            localversion=self._localversion(at),
+            kmod_source=KMOD_DIR,
+            toolchain=self.toolchain,
+        )
+
+    def _build(self, at: Position) -> KernelBuild:
+        localversion = self._localversion(at)
+        key = self._key(at)
+        found = cached_build(self.store, key)
+        if found is not None:
+            return found
+        with self._work_tree(at) as tree:
+            found = cached_build(self.store, key)
+            if found is not None:
+                return found
+            with meanwhile(*self._ahead_of_machines()) as others:
+                build = build_kernel(
+                    worktree=tree,
+                    objdir=self._objects(tree),
+                    commit=at.commit,
+                    tree=at.tree,
+                    arch=self.arch,
+                    profile=self.profile,
+                    localversion=localversion,
+                    kmod_source=KMOD_DIR,
+                    toolchain=self.toolchain,
+                    store=self.store,
+                    progress=self._progress,
+                    jobs=self.target.jobs,
+                )
+                if others.is_alive():
+                    self._progress("image: fetching packages")
+            return build
+
+    def _ahead_of_machines(self) -> tuple[Callable[[], object], ...]:
+        """Return what machines will need besides a kernel; it goes without words of its own."""
+        store, arch, request = Store(self.store.root), self.arch, self.target.accel
+        qemu = self.qemu
+        return (
+            lambda: guest_keys(store),
+            lambda: fetch_packages(_recipe(), arch=arch, store=store, progress=log.info),
+            lambda: choose_accel(request, arch, store, qemu),
+        )
+
+    def new_warnings(self) -> tuple[str, ...] | None:
+        """Return the compiler warnings that the patches bring.
+
+        They are compared with position 0, with extra patches with the position without them;
+        ``None`` when that was never built.
+        """
+        base = self._own if self.extra else self.applied.positions[0]
+        if base.commit == self.position().commit:
+            return ()
+        found = cached_build(self.store, self._key(base))
+        if found is None:
+            return None
+        return tuple(str(w) for w in new_warnings(found.warnings, self.build().warnings))
+
+    def _work_tree(self, at: Position) -> contextlib.AbstractContextManager[Path]:
+        kind = {"profile": self.profile.name, "cc": self.target.cc}
+        return work_tree(self.source, at.commit, self.store, **kind)
+
+    def _objects(self, tree: Path) -> Path:
+        return object_tree(tree, self.profile.name, self.target.cc)
+
+    def configure(self) -> KernelConfig:
+        """Configure the target's position, and prove the configuration.
+
+        :raises KconfigError: when a requested symbol did not survive.
+        """
+        at = self.position()
+        with self._work_tree(at) as tree:
+            return self._configure(at, tree)
+
+    def explain(self, symbol: str) -> str:
+        """Say why a configuration symbol has its value in the target's configuration."""
+        at = self.position()
+        with self._work_tree(at) as tree:
+            config = self._configure(at, tree).path
+            return explain(tree, self.arch, config, symbol, cc=self.target.cc)
+
+    def _configure(self, at: Position, tree: Path) -> KernelConfig:
+        self._progress(f"configuring profile {self.profile.name}")
+        objects = self._objects(tree)
+        return configure(
+            tree,
+            objects,
+            arch=self.arch,
+            fragments=fragments_of(self.profile, self.arch),
+            make=make_argv(
+                tree,
+                objects,
+                arch=self.arch,
+                localversion=self._localversion(at),
+                jobs=self.target.jobs,
+                ccache=ccache_of(self.toolchain, self.store),
+                cc=self.target.cc,
+                variables=self.profile.make,
+            ),
+            cc=self.target.cc,
+            log_file=objects.parent / f"{objects.name}.log",
+        )
+
+    def image(self, build: KernelBuild) -> Image:
+        """Return the guest's root file system for *build*."""
+        if build.key not in self._images:
+            self._images[build.key] = build_image(
+                _recipe(),
+                arch=self.arch,
+                uapi=build.uapi,
+                compiler=(self.target.cc, self.toolchain.compiler),
+                store=self.store,
+                progress=self._progress,
+            )
+        return self._images[build.key]
+
+    # -- running -----------------------------------------------------------------------------
+
+    def check_machine(self) -> None:
+        """Say before minutes are spent on a build that this host cannot run what comes out.
+
+        :raises MachineError: when there is no QEMU, or not the accelerator that was asked for.
+        """
+        # Bad input is named first, whatever the host lacks.
+        _ = self.position(), self.accel
+
+    def initrd(self, build: KernelBuild) -> Initrd:
+        """Return the archives that make the initrd of *build*."""
+        programs = {f"{SELFTESTS_PATH}/{path.name}": path for path in build.userspace.iterdir()}
+        return Initrd(
+            shared=(self.image(build).initrd, self.keys.archive),
+            own=self._archive({KMOD_PATH: build.kmod}),
+            first=self._archive({KERNEL_PATH: build.image, **programs}),
+        )
+
+    def _archive(self, files: dict[str, Path]) -> Path:
+        return payload_archive({path.lstrip("/"): file for path, file in files.items()}, self.store)
+
+    def machine(
+        self,
+        build: KernelBuild,
+        log_dir: Path,
+        *,
+        cmdline: tuple[str, ...] = (),
+        gdb: bool = False,
+        memory: Memory | None = None,
+        saved: Saved | None = None,
+    ) -> VirtualMachine:
+        """Return a machine for *build*, not started.
+
+        :param cmdline: kernel parameters after the profile's.
+        :param memory: see :class:`harness.guest.machine.VirtualMachine`, as for *saved*.
+        """
+        return VirtualMachine(
+            spec=self._machine_spec(build, cmdline),
+            build=build,
+            keys=self.keys,
+            initrds=self.initrd,
+            log_dir=log_dir,
+            gdb=gdb,
+            memory=memory,
+            saved=saved,
+        )
+
+    def templates(
+        self, build: KernelBuild, *, cmdline: tuple[str, ...] = (), store: Store | None = None
+    ) -> Templates:
+        """Return the templates of the machines that :meth:`machine` makes of *build*.
+
+        :param store: where they are kept; ``None`` is the pipeline's.
+        """
+        at = (build.key, cmdline, store)
+        if at not in self._templates:
+            make = functools.partial(self.machine, build, cmdline=cmdline)
+            spec = self._machine_spec(build, cmdline)
+            self._templates[at] = Templates(store or self.store, make, spec, build.key)
+        return self._templates[at]
+
+    def _machine_spec(self, build: KernelBuild, cmdline: tuple[str, ...]) -> MachineSpec:
+        return MachineSpec(
+            arch=build.arch,
+            qemu=self.qemu,
+            kernel=build.image,
+            initrds=self.initrd(build).parts,
+            # The initrd stays, for the next kernel: see LiveUpdate.load().
+            cmdline=("retain_initrd", *self.profile.cmdline, *cmdline),
+            memory_mib=self.profile.memory_mib,
+            cpus=self.profile.cpus,
+            accel=self.accel.name,
+            timeout_scale=self.profile.timeout_scale * self.accel.timeout_scale,
+        )

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What was under test: the commits, the build, the machine, as results carry it.
+
+``docs/results.md`` has the JSON form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from harness.guest.accel import qemu_version
+from harness.guest.doctor import describe_host
+from harness.kernel.source import git
+from harness.run.pipeline import Pipeline
+
+
+def facts_of(pipeline: Pipeline) -> dict[str, Any]:
+    """Return what the results say besides tests: kernel, series, profile, accel, machine."""
+    build, at = pipeline.build(), pipeline.position()
+    new = pipeline.new_warnings()
+    return {
+        "kernel": {
+            "version": pipeline.source.version,
+            "label": pipeline.source.label,
+            "base": pipeline.source.base,
+            "commit": at.commit,
+            "patchset": list(_patchset(pipeline)),
+            "release": build.release,
+            "build_seconds": 0.0 if build.cached else round(build.seconds, 1),
+            "cached": build.cached,
+            "warnings": len(build.warnings),
+            "new_warnings": None if new is None else list(new),
+            "toolchain": pipeline.toolchain.compiler,
+            "config": str(build.config),
+        },
+        "series": describe_series(pipeline),
+        "profile": pipeline.profile.name,
+        "accel": pipeline.accel.name,
+        "machine": {
+            "arch": build.arch,
+            "qemu": qemu_version(pipeline.qemu),
+            "accel_reason": pipeline.accel.reason,
+            "memory_mib": pipeline.profile.memory_mib,
+            "cpus": pipeline.profile.cpus,
+            "cmdline": list(pipeline.profile.cmdline),
+            "image": pipeline.image(build).key,
+            "host": describe_host(),
+        },
+        "builds": {str(number): build.key for number, build in sorted(pipeline.builds.items())},
+    }
+
+
+def describe_series(pipeline: Pipeline) -> dict[str, Any]:
+    """Return the ``series`` part of the results (``docs/results.md``)."""
+    applied, at = pipeline.applied, pipeline.position()
+    series = applied.series
+    return {
+        "name": series.name if series else None,
+        "title": series.title if series else None,
+        "origin": series.origin if series else None,
+        "position": at.number,
+        "total": applied.last,
+        "extra": [
+            {"subject": patch.subject, "file": series.origin}
+            for series in pipeline.extra
+            for patch in series.patches
+        ],
+        "support": [
+            {
+                "subject": item.subject,
+                "reason": item.reason,
+                "applied": item.applied,
+                "why_left_out": item.why_left_out,
+            }
+            for item in applied.support
+        ],
+        "patches": [
+            {
+                "position": p.number,
+                "subject": p.subject,
+                "commit": p.commit,
+                "already": p.already,
+            }
+            for p in applied.positions[1:]
+        ],
+    }
+
+
+def _patchset(pipeline: Pipeline) -> tuple[str, ...]:
+    """Return the SHA-256 of each patch between base and target, as git would mail it."""
+    base, commit = pipeline.source.base, pipeline.position().commit
+    words = ("rev-list", "--reverse", f"{base}..{commit}")
+    exported = ("format-patch", "--stdout", "-1", "--full-index", "--no-signature")
+    return tuple(
+        hashlib.sha256(git(pipeline.source.repo, *exported, each).stdout.encode()).hexdigest()
+        for each in git(pipeline.source.repo, *words).stdout.split()
+    )

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which lines of the live update code the guest tests reach, before and after the kexec.
+
+The profile ``coverage`` counts (gcov); machines leave the counters of each of their kernels beside
+their logs (:meth:`harness.guest.machine.VirtualMachine.collect_counters`); gcovr adds them up.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.base import command
+from harness.base.errors import InfrastructureError
+from harness.base.spec import DEFAULT_CC, PROJECT_ROOT
+from harness.base.strict_yaml import read_yaml_list
+
+SCHEMA = 1
+SOURCES = r".*kernel/liveupdate/luo_.*\.c"
+"""The files that count, a regular expression for paths."""
+
+REASONS_FILE = PROJECT_ROOT / "tests" / "coverage.yaml"
+GCOVR_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Lines in a row of one function that no test reached.
+
+    :param reason: why none can; empty when nobody has said so.
+    """
+
+    file: str
+    function: str
+    first: int
+    last: int
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCoverage:
+    """One source file.
+
+    :param lines: lines that hold code.
+    :param reached: those that ran at least once.
+    """
+
+    file: str
+    lines: int
+    reached: int
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why lines cannot be reached.
+
+    :param function: of these lines.
+    :param text: what the first of the lines holds; empty for any.
+    """
+
+    file: str
+    function: str
+    text: str
+    reason: str
+
+
+def read_reasons(file: Path = REASONS_FILE) -> tuple[Reason, ...]:
+    """Read why lines cannot be reached.
+
+    :raises SpecError: on anything that is none.
+    """
+    found = []
+    for item in read_yaml_list(file, "the list of lines that cannot be reached"):
+        with item:
+            found.append(
+                Reason(
+                    file=item.value("file", str),
+                    function=item.value("function", str),
+                    text=item.value("text", str, ""),
+                    reason=item.value("reason", str),
+                )
+            )
+    return tuple(found)
+
+
+def counted(results: Path, build_key: str) -> tuple[Path, ...]:
+    """Return the directories with counters of one build below a run's results."""
+    return tuple(sorted(results.glob(f"machines/*/gcov/*-{build_key}")))
+
+
+def merge(
+    directories: Sequence[Path], sources: Path, results: Path, *, cc: str = DEFAULT_CC
+) -> dict[str, Any]:
+    """Add counters up with gcovr; return its JSON, and leave the HTML report in *results*.
+
+    :param sources: the work tree that was built, checked out.
+    :param cc: the compiler: its counters are for its own gcov.
+    :raises InfrastructureError: when there are no counters.
+    """
+    if not any(path for directory in directories for path in directory.rglob("*.gcda")):
+        raise InfrastructureError(
+            "no kernel left any counters", hint="did a test run, with the profile coverage?"
+        )
+    html = results / "coverage"
+    html.mkdir(parents=True, exist_ok=True)
+    words: list[str | Path] = [sys.executable, "-m", "gcovr", "--root", sources]
+    words += [
+        "--filter",
+        SOURCES,
+        "--gcov-ignore-parse-errors=all",
+        "--exclude-unreachable-branches",
+    ]
+    words += ["--gcov-executable", re.sub(r"gcc(?=[^/]*$)", "gcov", cc)]
+    words += ["--merge-mode-functions=merge-use-line-min"]
+    words += ["--json", html / "coverage.json", "--html-details", html / "index.html"]
+    words += ["--html-title", "Live update code that the guest tests reach", *directories]
+    command.run(words, timeout_s=GCOVR_S, cwd=sources)
+    found: dict[str, Any] = json.loads((html / "coverage.json").read_text())
+    return found
+
+
+def read_coverage(
+    merged: dict[str, Any], sources: Path, reasons: Iterable[Reason]
+) -> tuple[FileCoverage, ...]:
+    """Turn gcovr's JSON into files and the gaps in them."""
+    reasons = tuple(reasons)
+    found = []
+    for item in merged["files"]:
+        name = str(item["file"])
+        code = [line for line in item["lines"] if not line.get("gcovr/noncode")]
+        text = (sources / name).read_text(encoding="utf-8").splitlines()
+        gaps: list[Gap] = []
+        for (function, hit), lines in groupby(
+            code, key=lambda line: (line.get("function_name", ""), line["count"] > 0)
+        ):
+            if hit:
+                continue
+            numbers = [int(line["line_number"]) for line in lines]
+            first = text[numbers[0] - 1].strip()
+            gaps.append(
+                Gap(
+                    file=name,
+                    function=str(function),
+                    first=numbers[0],
+                    last=numbers[-1],
+                    text=first,
+                    reason=_reason(reasons, name, str(function), first),
+                )
+            )
+        found.append(
+            FileCoverage(
+                file=name,
+                lines=len(code),
+                reached=sum(line["count"] > 0 for line in code),
+                gaps=tuple(gaps),
+            )
+        )
+    return tuple(found)
+
+
+def _reason(reasons: Iterable[Reason], file: str, function: str, text: str) -> str:
+    for item in reasons:
+        if file.endswith(item.file) and function == item.function and item.text in text:
+            return item.reason
+    return ""
+
+
+def percent(files: Iterable[FileCoverage]) -> float:
+    """Return how much of all lines was reached, in percent; 0 of no lines."""
+    files = tuple(files)
+    lines = sum(file.lines for file in files)
+    return 100.0 * sum(file.reached for file in files) / lines if lines else 0.0
+
+
+def print_coverage(files: Sequence[FileCoverage], console: Console) -> None:
+    """Print the table of files and the list of what was not reached."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file")
+    for name in ("lines", "reached", "percent"):
+        table.add_column(name, justify="right")
+    for file in files:
+        table.add_row(Text(file.file), str(file.lines), str(file.reached), f"{percent([file]):.1f}")
+    table.add_row(
+        "all",
+        str(sum(file.lines for file in files)),
+        str(sum(file.reached for file in files)),
+        f"{percent(files):.1f}",
+        style="bold",
+    )
+    console.print(table)
+    gaps = Table(title="not reached", title_justify="left", box=None, pad_edge=False)
+    for name in ("lines", "function", "code", "reason"):
+        gaps.add_column(name, overflow="fold")
+    for file in files:
+        for gap in file.gaps:
+            where = f"{Path(gap.file).name}:{gap.first}"
+            where += f"-{gap.last}" if gap.last != gap.first else ""
+            gaps.add_row(Text(where), Text(gap.function), Text(gap.text), Text(gap.reason or "?"))
+    if gaps.row_count:
+        console.print(gaps)
+
+
+def to_json(files: Sequence[FileCoverage], html: Path) -> dict[str, Any]:
+    """Return the documented JSON form (``docs/results.md``)."""
+    return {
+        "schema": SCHEMA,
+        "percent": round(percent(files), 2),
+        "html": str(html),
+        "files": [
+            {
+                "file": file.file,
+                "lines": file.lines,
+                "reached": file.reached,
+                "gaps": [
+                    {
+                        "function": gap.function,
+                        "first": gap.first,
+                        "last": gap.last,
+                        "text": gap.text,
+                        "reason": gap.reason,
+                    }
+                    for gap in file.gaps
+                ],
+            }
+            for file in files
+        ],
+    }

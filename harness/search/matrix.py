@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every test at every position: where behaviour changes, and what nobody expected.
+
+Cells are run side by side; the tables are made of what they came to
+(``docs/results.md`` has the JSON form).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.base import command
+from harness.base.errors import ExitCode
+from harness.base.spec import Target
+from harness.base.store import interrupted
+from harness.kernel.apply import AppliedSeries
+from harness.results.expectation import Expected
+from harness.results.results import Boot, Outcome, TestResult
+from harness.run.cell import Cell, CellResult, CellStatus, reproduce
+
+SCHEMA = 1
+
+
+def make_cells(
+    target: Target,
+    positions: Sequence[int],
+    profiles: Sequence[str],
+    *,
+    pytest_args: tuple[str, ...] = (),
+    cmdline: str = "",
+) -> tuple[Cell, ...]:
+    """Return the cells of a matrix in the order in which they are run: profile by profile."""
+    return tuple(
+        Cell(
+            target=dataclasses.replace(target, position=position, profile=profile),
+            pytest_args=pytest_args,
+            cmdline=cmdline,
+        )
+        for profile in profiles
+        for position in positions
+    )
+
+
+def run_cells(
+    cells: Iterable[Cell],
+    run: Callable[[Cell], CellResult],
+    *,
+    keep_going: bool,
+    parallel: int = 1,
+    deadline: float | None = None,
+) -> Iterator[CellResult]:
+    """Run cells, up to the first with something unexpected unless *keep_going*.
+
+    Results come as they are there.  Builds wait for each other, tests do not, so that the next
+    kernel is built while the last one is tested.
+
+    :param parallel: how many cells are under way at once.
+    :param deadline: on the clock of :func:`time.monotonic`; no cell is begun after it.
+    """
+    left = list(cells)[::-1]
+    running: dict[Future[CellResult], None] = {}
+    with ThreadPoolExecutor(parallel, thread_name_prefix="cell") as pool:
+        try:
+            while left or running:
+                if deadline is not None and time.monotonic() >= deadline:
+                    left.clear()
+                while left and len(running) < parallel:
+                    running[pool.submit(run, left.pop())] = None
+                done = wait(running, return_when=FIRST_COMPLETED).done
+                for future in [future for future in running if future in done]:
+                    del running[future]
+                    result = future.result()
+                    yield result
+                    if complaints(result) and not keep_going:
+                        left.clear()
+        except BaseException:
+            interrupted.set()
+            command.interrupt()
+            raise
+
+
+# -- what is made of it --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """Something in a cell that nobody expected.
+
+    :param test: the test, ``None`` when it is about the cell.
+    :param verdict: whether it says something about the kernel; trouble of the host does not.
+    :param log: where to read on, or ``None``.
+    """
+
+    position: int
+    profile: str
+    test: str | None
+    expected: str
+    outcome: str
+    message: str
+    verdict: bool
+    log: Path | None
+    reproduce: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A test that does something else from one position to the next that was tested.
+
+    :param subject: of the patch that lies between; ``None`` when there are several.
+    """
+
+    test: str
+    profile: str
+    from_position: int
+    to_position: int
+    subject: str | None
+    before: str
+    after: str
+
+
+def position_of(result: CellResult) -> int:
+    """Return the number of a cell's position."""
+    position = result.cell.target.position
+    assert position is not None  # noqa: S101 - make_cells() has set it
+    return position
+
+
+def complaints(result: CellResult) -> tuple[Complaint, ...]:
+    """Return everything in a cell that nobody expected."""
+    found = []
+
+    def add(expected: str, outcome: str, message: str, *, verdict: bool, log: Path | None) -> None:
+        found.append(
+            Complaint(
+                position=position_of(result),
+                profile=result.cell.target.profile,
+                test=None,
+                expected=expected,
+                outcome=outcome,
+                message=message,
+                verdict=verdict,
+                log=log,
+                reproduce=reproduce(result.cell),
+            )
+        )
+
+    if result.status is not CellStatus.TESTED:
+        crashed = result.boot is not None and result.boot.outcome is Boot.CRASHED
+        sure = result.status in (CellStatus.NOT_APPLIED, CellStatus.NOT_BUILT) or crashed
+        add("tested", result.status.value, result.message, verdict=sure, log=result.log)
+    new = result.build.new_warnings if result.build is not None else None
+    if new:
+        add("no new warnings", f"{len(new)} new", "; ".join(new), verdict=True, log=None)
+    if result.status is CellStatus.NOT_BOOTED:
+        # Every test says so once more.
+        return tuple(found)
+    return (*found, *(_test_complaint(result, test) for test in result.unexpected))
+
+
+def _test_complaint(result: CellResult, test: TestResult) -> Complaint:
+    only = dataclasses.replace(result.cell, tests=(test.id,), pytest_args=())
+    return Complaint(
+        position=position_of(result),
+        profile=result.cell.target.profile,
+        test=test.id,
+        expected=test.expected,
+        outcome=test.outcome.value,
+        message=test.message,
+        verdict=test.outcome is not Outcome.ERROR,
+        log=result.directory / test.console if test.console is not None else None,
+        reproduce=reproduce(only),
+    )
+
+
+def exit_code(results: Iterable[CellResult]) -> ExitCode:
+    """Return what the matrix exits with; a verdict weighs more than trouble of the host."""
+    found = [complaint for result in results for complaint in complaints(result)]
+    if any(complaint.verdict for complaint in found):
+        return ExitCode.TESTS_FAILED
+    return ExitCode.INFRASTRUCTURE if found else ExitCode.PASSED
+
+
+def transitions(results: Iterable[CellResult], subjects: dict[int, str]) -> tuple[Transition, ...]:
+    """Return where tests change what they do, by patch, then test.
+
+    Without a verdict a position says nothing.  Nor does it when a race, stated to fail only
+    sometimes, did not show.
+
+    :param subjects: position -> subject of its patch.
+    """
+    found = []
+    last: dict[tuple[str, str], tuple[int, str]] = {}
+    for result in sorted(results, key=position_of):
+        profile, position = result.cell.target.profile, position_of(result)
+        for test in result.tests:
+            lucky = test.expected == Expected.EITHER and test.outcome is Outcome.PASSED
+            if test.outcome is Outcome.ERROR or lucky:
+                continue
+            before = last.get((profile, test.id))
+            last[profile, test.id] = (position, test.outcome.value)
+            if before is not None and before[1] != test.outcome.value:
+                found.append(
+                    Transition(
+                        test=test.id,
+                        profile=profile,
+                        from_position=before[0],
+                        to_position=position,
+                        subject=subjects.get(position) if before[0] == position - 1 else None,
+                        before=before[1],
+                        after=test.outcome.value,
+                    )
+                )
+    return tuple(sorted(found, key=lambda t: (t.to_position, t.from_position, t.test, t.profile)))
+
+
+def subjects_of(applied: AppliedSeries) -> dict[int, str]:
+    """Return the subject of each position's patch, also of those that do not apply."""
+    found = {position.number: position.subject for position in applied.positions}
+    if applied.series is not None:
+        found |= {patch.number: patch.subject for patch in applied.series.patches}
+    return found
+
+
+def to_json(
+    applied: AppliedSeries, profiles: Sequence[str], results: Sequence[CellResult]
+) -> dict[str, Any]:
+    """Return the documented JSON form of a matrix, finished or not."""
+    subjects = subjects_of(applied)
+    ordered = sorted(results, key=lambda r: (position_of(r), profiles.index(_profile(r))))
+    return {
+        "schema": SCHEMA,
+        "base": applied.source.base,
+        "series": applied.series.name if applied.series is not None else None,
+        "profiles": list(profiles),
+        "positions": [_cell_json(result, subjects[position_of(result)]) for result in ordered],
+        "transitions": [
+            {
+                "test": item.test,
+                "profile": item.profile,
+                "from": item.from_position,
+                "to": item.to_position,
+                "subject": item.subject,
+                "before": item.before,
+                "after": item.after,
+            }
+            for item in transitions(results, subjects)
+        ],
+        "unexpected": [
+            dataclasses.asdict(item) | {"log": str(item.log) if item.log is not None else None}
+            for result in ordered
+            for item in complaints(result)
+        ],
+    }
+
+
+def _profile(result: CellResult) -> str:
+    return result.cell.target.profile
+
+
+def _cell_json(result: CellResult, subject: str) -> dict[str, Any]:
+    build, boot = result.build, result.boot
+    new = build.new_warnings if build is not None else None
+    return {
+        "position": position_of(result),
+        "profile": _profile(result),
+        "subject": subject,
+        "status": result.status.value,
+        "message": result.message,
+        "build": {
+            "status": _build_status(result),
+            "commit": build.commit if build is not None else None,
+            "seconds": round(build.seconds, 1) if build is not None else None,
+            "cached": build.cached if build is not None else None,
+            "new_warnings": None if new is None else list(new),
+        },
+        "boot": {
+            "status": boot.outcome.value if boot is not None else None,
+            "seconds": boot.seconds if boot is not None else None,
+        },
+        "tests": {test.id: test.outcome.value for test in result.tests},
+        "seconds": round(result.seconds, 1),
+        "cached": result.cached,
+        "directory": str(result.directory),
+        "reproduce": reproduce(result.cell),
+    }
+
+
+def _build_status(result: CellResult) -> str:
+    if result.build is not None:
+        return "ok"
+    return "failed" if result.status is CellStatus.NOT_BUILT else "none"
+
+
+# -- for people ----------------------------------------------------------------------------
+
+HEADER = (
+    "position  profile   build   warnings  boot    passed  as stated  unexpected  seconds  patch"
+)
+
+
+def cell_line(result: CellResult, subject: str) -> Text:
+    """Return one line about a cell, below :data:`HEADER`."""
+    build, boot = result.build, result.boot
+    built = "-" if build is None else "cached" if build.cached else f"{build.seconds:.0f} s"
+    new = build.new_warnings if build is not None else None
+    warnings = "?" if new is None else str(len(new))
+    booted = "-" if boot is None else boot.outcome.value
+    if boot is not None and boot.outcome is Boot.OK:
+        booted = f"{boot.seconds:.1f} s"
+    passed = sum(t.outcome is Outcome.PASSED and not t.unexpected for t in result.tests)
+    wrong = len(result.unexpected)
+    stated = len(result.tests) - passed - wrong
+    seconds = "cached" if result.cached else f"{result.seconds:.0f}"
+    line = (
+        f"{position_of(result):8}  {_profile(result):8}  {built:>6}  {warnings:>8}  {booted:<6}  "
+        f"{passed:6}  {stated:9}  {wrong:10}  {seconds:>7}  {subject}"
+    )
+    if result.status is not CellStatus.TESTED:
+        line += f"\n          {result.status.value}: {result.message}"
+    return Text(line, style="bold red" if complaints(result) else "")
+
+
+def print_tables(results: Sequence[CellResult], subjects: dict[int, str], console: Console) -> None:
+    """Print the transitions, grouped by patch, and everything unexpected."""
+    found = transitions(results, subjects)
+    if found:
+        console.print(_transition_table(found, subjects))
+    wrong = [complaint for result in results for complaint in complaints(result)]
+    if wrong:
+        console.print("unexpected", style="bold red")
+    for item in wrong:
+        name = item.test if item.test is not None else "the cell"
+        line = f"  position {item.position}, {item.profile}: {name}: {item.outcome}"
+        console.print(f"{line}, stated: {item.expected}", markup=False, soft_wrap=True)
+        for label, value in (
+            ("", item.message.partition("\n")[0][:200]),
+            ("log: ", item.log),
+            ("run: ", item.reproduce),
+        ):
+            if value:
+                console.print(f"      {label}{value}", markup=False, soft_wrap=True)
+
+
+def _transition_table(found: Sequence[Transition], subjects: dict[int, str]) -> Table:
+    table = Table(title="transitions", title_justify="left", box=None, pad_edge=False)
+    for name in ("test", "before", "after", "profiles"):
+        table.add_column(name, overflow="fold")
+    grouped: dict[tuple[int, int], dict[tuple[str, str, str], list[str]]] = {}
+    for item in found:
+        tests = grouped.setdefault((item.from_position, item.to_position), {})
+        tests.setdefault((item.test, item.before, item.after), []).append(item.profile)
+    for (start, end), tests in grouped.items():
+        if end == start + 1:
+            head = f"{start} -> {end}: {subjects.get(end, '')}"
+        else:
+            head = f"{start} -> {end}: one of patches {start + 1} to {end}"
+        table.add_row(Text(head, style="bold"))
+        for (test, before, after), profiles in tests.items():
+            table.add_row(Text(f"  {test}"), before, after, ", ".join(profiles))
+    return table
+
+
+def summary(results: Sequence[CellResult], planned: int) -> str:
+    """Say in one line how the matrix ended."""
+    wrong = sum(bool(complaints(result)) for result in results)
+    tests = sum(len(result.tests) for result in results)
+    cached = sum(result.cached for result in results)
+    left = planned - len(results)
+    said = f"{len(results)} of {planned} cells, {tests} tests"
+    said += f"; from the cache: {cached}" if cached else ""
+    said += f"; with something unexpected: {wrong}" if wrong else "; nothing unexpected"
+    return said + ("; stopped there (--keep-going does not)" if left else "")

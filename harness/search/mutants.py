@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Would the tests notice?  Small wrong changes to the kernel, each to be found by a test.
+
+A mutant is a patch for the last position of the series (``tests/mutants/*.patch``): its subject
+says what is wrong, trailers say the rest::
+
+    mutant: a failed FLB preserve keeps its module reference
+
+    Breaks: 5                  the patch of the series whose work it undoes, or "base"
+    Profile: debug             where it can be noticed; "default" when left out
+    Tests: test_flb.py         tests to try first, ids below tests/guest
+    Survives: why              no test can notice it, and why not
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import email
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.base.errors import ExitCode, SpecError
+from harness.base.spec import Target
+from harness.results.results import Outcome
+from harness.run.cell import Cell, CellResult, CellStatus
+
+SCHEMA = 1
+
+_TRAILERS = {"Breaks", "Profile", "Tests", "Survives"}
+_PREFIX = "mutant: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """A wrong change.
+
+    :param name: the file's name without number and suffix.
+    :param what: what is wrong, one line.
+    :param breaks: the number of a patch, or ``base``.
+    :param tests: what to try first, ids below ``tests/guest``; empty for all tests at once.
+    :param survives: why no test can notice it; ``None`` when one must.
+    """
+
+    name: str
+    path: Path
+    what: str
+    breaks: str
+    profile: str
+    tests: tuple[str, ...]
+    survives: str | None
+
+
+class Fate(StrEnum):
+    """What became of a mutant.
+
+    ``WRONG``: the mutant itself is no use, it does not apply or does not build.
+    """
+
+    KILLED = "killed"
+    SURVIVED = "SURVIVED"
+    AS_STATED = "survives, as stated"
+    KILLED_AFTER_ALL = "KILLED, but stated to survive"
+    WRONG = "WRONG"
+    NO_VERDICT = "no verdict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A mutant and what the tests said.
+
+    :param killer: the test that noticed it, or ``boot``; ``None`` when none did.
+    :param message: what the killer said, or why there is no verdict.
+    :param log: where to read on.
+    :param seconds: build and tests together.
+    """
+
+    mutant: Mutant
+    fate: Fate
+    killer: str | None
+    message: str
+    log: Path
+    seconds: float
+
+
+def read_mutants(directory: Path, names: Sequence[str] = ()) -> tuple[Mutant, ...]:
+    """Read the mutants of a directory, by file name.
+
+    :param names: only these; empty for all.
+    :raises SpecError: when a file is not what it should be, or a name is unknown.
+    """
+    found = tuple(_read(path) for path in sorted(directory.glob("*.patch")))
+    known = {mutant.name for mutant in found}
+    for name in names:
+        if name not in known:
+            raise SpecError(f"there is no mutant {name!r}", hint=f"they are in {directory}")
+    if not found:
+        raise SpecError(f"there are no mutants in {directory}")
+    return tuple(mutant for mutant in found if not names or mutant.name in names)
+
+
+def _read(path: Path) -> Mutant:
+    mail = email.message_from_string(path.read_text(encoding="utf-8"))
+    subject = re.sub(r"^\[PATCH[^]]*\]\s*", "", " ".join(str(mail["Subject"]).split()))
+    if not subject.startswith(_PREFIX):
+        raise SpecError(f"{path}: the subject must begin with {_PREFIX!r}, not {subject!r}")
+    message = str(mail.get_payload()).split("\n---\n")[0]
+    trailers: dict[str, str] = {}
+    for line in filter(None, (line.strip() for line in message.splitlines())):
+        key, colon, value = line.partition(": ")
+        if not colon or key not in _TRAILERS or key in trailers or not value.strip():
+            raise SpecError(
+                f"{path}: {line!r} is no trailer of a mutant",
+                hint=f"known, each once: {', '.join(sorted(_TRAILERS))}",
+            )
+        trailers[key] = value.strip()
+    breaks = trailers.get("Breaks", "")
+    if breaks != "base" and not breaks.isdecimal():
+        raise SpecError(f"{path}: 'Breaks:' must be the number of a patch, or base")
+    return Mutant(
+        name=re.sub(r"^\d+-", "", path.stem),
+        path=path,
+        what=subject.removeprefix(_PREFIX),
+        breaks=breaks,
+        profile=trailers.get("Profile", "default"),
+        tests=tuple(trailers.get("Tests", "").split()),
+        survives=trailers.get("Survives"),
+    )
+
+
+def try_mutant(mutant: Mutant, target: Target, run: Callable[[Cell, str], CellResult]) -> Trial:
+    """Find a test that notices *mutant*.
+
+    A test that fails without it as well notices nothing; whether it does is found out for the
+    tests that the mutant names, and for all when those let it live.
+
+    :param target: the kernel and the series, at the position that the mutants are for.
+    :param run: runs a cell in a directory of that name.
+    """
+    target = dataclasses.replace(target, profile=mutant.profile)
+    mutated = dataclasses.replace(target, extra=(*target.extra, mutant.path))
+    seconds = 0.0
+    stages = (mutant.tests, ()) if mutant.tests else ((),)
+    for tests in stages:
+        whole = Cell(target=target, tests=tests, judge="desired")
+        label = "-".join(tests) if tests else "all"
+        sound = run(whole, f"sound-{mutant.profile}-{re.sub('[^a-z0-9]+', '-', label)}")
+        # Further tests cannot make it more dead.
+        cell = Cell(target=mutated, tests=tests, judge="desired", pytest_args=("-x",))
+        result = run(cell, mutant.name)
+        seconds += result.seconds
+        trial = _judge(mutant, sound, result, seconds)
+        if trial.fate not in (Fate.SURVIVED, Fate.AS_STATED):
+            return trial
+    return trial
+
+
+def _judge(mutant: Mutant, sound: CellResult, result: CellResult, seconds: float) -> Trial:
+    def ended(
+        fate: Fate, message: str, killer: str | None = None, log: Path | None = None
+    ) -> Trial:
+        return Trial(
+            mutant=mutant,
+            fate=fate,
+            killer=killer,
+            message=message,
+            log=log or result.log or result.directory,
+            seconds=seconds,
+        )
+
+    if sound.status is not CellStatus.TESTED:
+        return ended(Fate.NO_VERDICT, f"without the mutant: {sound.message}", log=sound.log)
+    if result.status in (CellStatus.NOT_APPLIED, CellStatus.NOT_BUILT):
+        return ended(Fate.WRONG, f"{result.status}: {result.message}")
+    if result.status is CellStatus.ERROR:
+        return ended(Fate.NO_VERDICT, result.message)
+    dead = Fate.KILLED if mutant.survives is None else Fate.KILLED_AFTER_ALL
+    if result.status is CellStatus.NOT_BOOTED:
+        return ended(dead, result.message, "boot")
+    bad = (Outcome.FAILED, Outcome.CRASHED)
+    passing = {test.id for test in sound.tests if test.outcome is Outcome.PASSED}
+    for test in result.tests:
+        if test.outcome in bad and test.id in passing:
+            log = result.directory / test.console if test.console else None
+            return ended(dead, test.message, test.id, log)
+    for test in result.tests:
+        if test.outcome is Outcome.ERROR or test.outcome in bad:
+            return ended(Fate.NO_VERDICT, f"{test.id}: {test.message}")
+    alive = Fate.SURVIVED if mutant.survives is None else Fate.AS_STATED
+    return ended(alive, mutant.survives or "no test notices it")
+
+
+def exit_code(trials: Iterable[Trial]) -> ExitCode:
+    """Return what ``harness mutants`` exits with; what a mutant did weighs more than trouble."""
+    fates = {trial.fate for trial in trials}
+    if Fate.WRONG in fates:
+        return ExitCode.BAD_INPUT
+    if fates & {Fate.SURVIVED, Fate.KILLED_AFTER_ALL}:
+        return ExitCode.TESTS_FAILED
+    return ExitCode.INFRASTRUCTURE if Fate.NO_VERDICT in fates else ExitCode.PASSED
+
+
+# -- for people and machines ---------------------------------------------------------------
+
+_STYLE = {Fate.KILLED: "green", Fate.AS_STATED: "yellow", Fate.NO_VERDICT: "bold magenta"}
+
+
+def trial_line(trial: Trial) -> Text:
+    """Return the line that says what became of a mutant."""
+    style = _STYLE.get(trial.fate, "bold red")
+    line = Text(f"{trial.mutant.breaks:>5}  {trial.mutant.name:<36} ")
+    line.append(trial.fate.value, style=style)
+    line.append(f" by {trial.killer}" if trial.killer else f": {_first_line(trial.message)}")
+    line.append(f"  {trial.seconds:.0f} s", style="dim")
+    return line
+
+
+def print_trials(trials: Sequence[Trial], console: Console) -> None:
+    """Print what is not as it should be, and the counts."""
+    wrong = [t for t in trials if t.fate not in (Fate.KILLED, Fate.AS_STATED)]
+    if wrong:
+        table = Table(title="not killed", title_justify="left", box=None, pad_edge=False)
+        for name in ("mutant", "what is wrong", "", "log"):
+            table.add_column(name, overflow="fold")
+        for trial in wrong:
+            said = f"{trial.fate.value}: {_first_line(trial.message)}"
+            table.add_row(*map(Text, (trial.mutant.name, trial.mutant.what, said, str(trial.log))))
+        console.print(table)
+    killed = sum(trial.fate is Fate.KILLED for trial in trials)
+    stated = sum(trial.fate is Fate.AS_STATED for trial in trials)
+    said = f"{killed} of {len(trials)} mutants killed"
+    if stated:
+        said += f", {stated} stated to survive"
+    console.print(Text(said, style="bold red" if wrong else "bold green"))
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:160] if text else ""
+
+
+def to_json(trials: Iterable[Trial]) -> dict[str, Any]:
+    """Return the documented JSON form (``docs/results.md``)."""
+    return {
+        "schema": SCHEMA,
+        "mutants": [
+            {
+                "name": trial.mutant.name,
+                "what": trial.mutant.what,
+                "breaks": trial.mutant.breaks,
+                "profile": trial.mutant.profile,
+                "fate": trial.fate.name.lower(),
+                "killer": trial.killer,
+                "message": trial.message,
+                "log": str(trial.log),
+                "seconds": round(trial.seconds, 1),
+            }
+            for trial in trials
+        ],
+    }
+
+
+def to_markdown(trials: Sequence[Trial], title: str) -> str:
+    """Return the table for the documentation."""
+    lines = [
+        "# Mutants",
+        "",
+        "Small wrong changes to the kernel with the whole series applied (`tests/mutants/`), and",
+        "the test that notices each of them.",
+        "Made by `harness mutants --table docs/mutants.md`; do not edit.",
+        "",
+        title,
+        "",
+        "| breaks | mutant | what is wrong | profile | noticed by |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for trial in trials:
+        mutant = trial.mutant
+        by = f"`{trial.killer}`" if trial.killer else f"{trial.fate.value}: {trial.message}"
+        cells = (mutant.breaks, f"`{mutant.name}`", mutant.what, mutant.profile, by)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

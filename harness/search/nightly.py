@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The nightly: several kernels, series and profiles from one file, tested unattended.
+
+Trouble of the runner (a tree that cannot be fetched, a QEMU that does not start) is told apart from
+what the kernel did, and what the time did not suffice for is named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import filelock
+
+from harness.base.errors import (
+    ExitCode,
+    HarnessError,
+    InfrastructureError,
+    InputError,
+    SpecError,
+)
+from harness.base.settings import parse_positions, target_from_settings
+from harness.base.spec import DEFAULT_SERIES, load_profile
+from harness.base.store import Store
+from harness.base.strict_yaml import Section, read_yaml
+from harness.kernel.apply import AppliedSeries
+from harness.kernel.source import git
+from harness.report.page import write_report
+from harness.results.history import History
+from harness.run.cell import Cell, CellResult, inputs_of
+from harness.run.executor import run_cell
+from harness.run.pipeline import Pipeline, Progress
+from harness.search.matrix import (
+    Complaint,
+    complaints,
+    exit_code,
+    make_cells,
+    position_of,
+    run_cells,
+)
+from harness.search.matrix import to_json as matrix_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightlyKernel:
+    """A kernel to test.
+
+    :param git: a repository (path or address) with *branch*, fetched each night; ``None`` takes
+        *path*, and without that the pinned package.
+    """
+
+    name: str
+    git: str | None = None
+    branch: str | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightlySpec:
+    """What ``nightly.yaml`` asks for.
+
+    :param budget_s: seconds after which no further cell is begun.
+    :param keep: runs that stay in the history.
+    :param series: ``shipped``, ``none``, or where patches are.
+    :param positions: such as ``0..11``; ``None`` is all that differ.
+    """
+
+    kernels: tuple[NightlyKernel, ...]
+    series: tuple[str, ...]
+    profiles: tuple[str, ...]
+    positions: str | None
+    accel: str
+    pytest_args: tuple[str, ...]
+    budget_s: float
+    keep: int
+
+
+Lane = Callable[[str], contextlib.AbstractContextManager[Progress]]
+"""Gives, by its name, one of several things under way a line of its own."""
+
+
+@dataclass(slots=True)
+class Part:
+    """One kernel with one series: what came of it.
+
+    :param trouble: why there is no matrix, or why it ended early; empty when all went well.
+    :param planned: how many cells there are.
+    :param unreached: cells that the time did not suffice for.
+    """
+
+    name: str
+    directory: Path
+    trouble: str = ""
+    bad_input: bool = False
+    planned: int = 0
+    results: list[CellResult] = field(default_factory=list)
+    unreached: list[Cell] = field(default_factory=list)
+    already: tuple[int, ...] = ()
+
+    @property
+    def complaints(self) -> list[Complaint]:
+        """Everything that nobody expected."""
+        return [item for result in self.results for item in complaints(result)]
+
+    @property
+    def code(self) -> ExitCode:
+        """What this part alone would exit with."""
+        code = exit_code(self.results)
+        if code is ExitCode.TESTS_FAILED:
+            return code
+        if self.trouble:
+            return ExitCode.TESTS_FAILED if self.bad_input else ExitCode.INFRASTRUCTURE
+        return code
+
+
+def read_nightly(file: Path) -> NightlySpec:
+    """Read ``nightly.yaml``.
+
+    :raises SpecError: naming file and line of what is wrong.
+    """
+    with read_yaml(file, "nightly") as top:
+        names = top.texts("series", ("shipped",))
+        profiles = top.texts("profiles", ("default",))
+        for name in profiles:
+            load_profile(name)
+        kernels = []
+        with top.section("kernels") as section:
+            for name in section.keys():  # noqa: SIM118 - a Section is no dict
+                with section.section(name) as item:
+                    kernels.append(_kernel(name, item, file.parent))
+        if not kernels:
+            raise top.error("kernels", "no kernel is named")
+        return NightlySpec(
+            kernels=tuple(kernels),
+            series=names,
+            profiles=profiles,
+            positions=top.value("positions", str, None),
+            accel=top.value("accel", str, "auto"),
+            pytest_args=top.texts("pytest_args", ()),
+            budget_s=60.0 * top.value("budget_minutes", (int, float), 480),
+            keep=top.value("keep", int, 1000),
+        )
+
+
+def _kernel(name: str, item: Section, directory: Path) -> NightlyKernel:
+    source, branch = item.value("git", str, None), item.value("branch", str, None)
+    path, package = item.value("path", str, None), item.value("package", str, None)
+    if sum(value is not None for value in (source, path, package)) != 1:
+        raise SpecError(
+            f"{directory}: kernel {name!r} has to say one of git, path and package",
+            hint="package: pinned is the kernel that the shipped series was made for",
+        )
+    if package not in (None, "pinned"):
+        raise item.error("package", f"there is no package {package!r}", hint="known: pinned")
+    if (source is None) != (branch is None):
+        raise item.error("git" if source else "branch", "git and branch go together")
+    return NightlyKernel(
+        name=name,
+        git=source,
+        branch=branch,
+        path=(directory / path).resolve() if path is not None else None,
+    )
+
+
+@contextlib.contextmanager
+def only_one(store: Store) -> Iterator[None]:
+    """Hold the lock of the nightly.
+
+    :raises InfrastructureError: when another nightly is under way.
+    """
+    lock = filelock.FileLock(store.root / "locks" / "nightly.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InfrastructureError(
+            "another nightly is under way", hint="they share caches and CPUs: let it end"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def run_nightly(
+    spec: NightlySpec,
+    store: Store,
+    directory: Path,
+    progress: Progress,
+    *,
+    parallel: int,
+    on_cell: Callable[[str, CellResult, str], None] = lambda _part, _result, _subject: None,
+    lane: Lane | None = None,
+) -> list[Part]:
+    """Run everything that *spec* asks for, as far as the time goes.
+
+    :param directory: gets a results directory for each kernel and series.
+    :param on_cell: told of each cell as it ends, with its part's name and its patch's subject.
+    :param lane: shows one of several cells that are under way; ``None``: *progress* tells of all.
+    """
+    deadline = time.monotonic() + spec.budget_s
+    parts = []
+    for kernel in spec.kernels:
+        for series in spec.series:
+            name = f"{kernel.name}-{Path(series).stem}"
+            part = Part(name=name, directory=directory / name)
+            parts.append(part)
+            try:
+                _run_part(
+                    part, spec, kernel, series, store, progress, parallel, deadline, on_cell, lane
+                )
+            except InputError as error:
+                part.trouble, part.bad_input = error.message, True
+            except HarnessError as error:
+                part.trouble = error.message
+    with History() as history:
+        history.prune(spec.keep)
+    return parts
+
+
+def _run_part(
+    part: Part,
+    spec: NightlySpec,
+    kernel: NightlyKernel,
+    series: str,
+    store: Store,
+    progress: Progress,
+    parallel: int,
+    deadline: float,
+    on_cell: Callable[[str, CellResult, str], None],
+    lane: Lane | None,
+) -> None:
+    part.directory.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "accel": spec.accel,
+        "series": str(DEFAULT_SERIES) if series == "shipped" else series,
+    }
+    if kernel.git is not None:
+        settings["kernel"] = str(_fetched(kernel, store, progress))
+        settings["base"] = "refs/heads/nightly"
+    elif kernel.path is not None:
+        settings["kernel"] = str(kernel.path)
+    pipeline = Pipeline(target_from_settings(settings.get), store, progress)
+    pipeline.check_machine()
+    applied = pipeline.applied
+    part.already = tuple(p.number for p in applied.positions if p.already)
+    positions = parse_positions(spec.positions, applied.last, applied.worth)
+    cells = make_cells(pipeline.target, positions, spec.profiles, pytest_args=spec.pytest_args)
+    part.planned = len(cells)
+    subjects = {position.number: position.subject for position in applied.positions}
+
+    def run(cell: Cell) -> CellResult:
+        directory, label = part.directory / cell.name, f"{part.name} {cell.name}"
+        if lane is None:
+            return run_cell(cell, store=Store(store.root), directory=directory, progress=progress)
+        with lane(label) as say:
+            return run_cell(cell, store=Store(store.root), directory=directory, progress=say)
+
+    for result in run_cells(cells, run, keep_going=True, parallel=parallel, deadline=deadline):
+        part.results.append(result)
+        _note(part, spec, applied, result)
+        on_cell(part.name, result, subjects.get(position_of(result), ""))
+    done = {result.cell for result in part.results}
+    part.unreached = [cell for cell in cells if cell not in done]
+
+
+def _note(part: Part, spec: NightlySpec, applied: AppliedSeries, result: CellResult) -> None:
+    """Keep what is known so far on the disk: the next cell may be the last."""
+    found = matrix_json(applied, list(spec.profiles), part.results)
+    (part.directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
+    write_report(part.directory)
+    if result.results is not None and not result.cached:
+        with History() as history:
+            history.add_run(
+                result.results,
+                directory=result.directory,
+                inputs=inputs_of(result.results),
+                kind="nightly",
+            )
+
+
+def _fetched(kernel: NightlyKernel, store: Store, progress: Progress) -> Path:
+    """Return a repository whose branch ``nightly`` is the newest state of the kernel's branch.
+
+    :raises InfrastructureError: when it cannot be fetched.
+    """
+    assert kernel.git is not None  # noqa: S101 - the caller asked
+    repository = store.root / "work" / f"nightly-{kernel.name}"
+    progress(f"{kernel.name}: fetching {kernel.branch} of {kernel.git}")
+    with store.lock(repository.name):
+        if not (repository / "HEAD").exists():
+            repository.mkdir(parents=True, exist_ok=True)
+            git(repository, "init", "--quiet", "--bare")
+        source = str(Path(kernel.git).expanduser()) if Path(kernel.git).exists() else kernel.git
+        done = git(
+            repository,
+            *("fetch", "--quiet", "--force", "--no-tags", "--depth=1000", source),
+            f"refs/heads/{kernel.branch}:refs/heads/nightly",
+            check=False,
+        )
+    if done.returncode != 0:
+        said = [line for line in done.stderr.splitlines() if line.startswith("fatal: ")]
+        why = said[0].removeprefix("fatal: ") if said else "git does not say why"
+        raise InfrastructureError(f"cannot fetch {kernel.branch} of {kernel.git}: {why}")
+    return repository
+
+
+def nightly_code(parts: Sequence[Part]) -> ExitCode:
+    """Return what the nightly exits with: a verdict weighs more than trouble of the runner."""
+    codes = {part.code for part in parts}
+    for code in (ExitCode.TESTS_FAILED, ExitCode.INFRASTRUCTURE):
+        if code in codes:
+            return code
+    return ExitCode.PASSED

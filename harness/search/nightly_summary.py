@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is to be said of a nightly: as a mail to its readers, and as JSON."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.results.results import Outcome
+from harness.run.cell import CellStatus
+from harness.search.nightly import Part
+
+WIDTH = 78
+"""Columns of the summary: it is sent by mail."""
+
+
+def to_json(parts: Sequence[Part], *, seconds: float, date: str) -> dict[str, Any]:
+    """Return the documented JSON form."""
+    return {
+        "schema": 1,
+        "date": date,
+        "seconds": round(seconds, 1),
+        "parts": list(map(_json, parts)),
+    }
+
+
+def _json(part: Part) -> dict[str, Any]:
+    found = part.complaints
+    verdicts = sum(item.verdict for item in found) + (bool(part.trouble) and part.bad_input)
+    return {
+        "name": part.name,
+        "directory": part.directory.name,
+        "code": int(part.code),
+        "planned": part.planned,
+        "tested": sum(result.status is CellStatus.TESTED for result in part.results),
+        "passed": sum(t.outcome is Outcome.PASSED for r in part.results for t in r.tests),
+        "kernel": int(verdicts),
+        "runner": len(found) + bool(part.trouble) - int(verdicts),
+        "lines": [line.strip() for line in _part_lines(part)][1:],
+        "report": (part.directory / "matrix.json").exists(),
+    }
+
+
+def summary(parts: Sequence[Part], *, seconds: float, directory: Path, date: str) -> str:
+    """Return what a maintainer reads over coffee, at most :data:`WIDTH` columns wide."""
+    cells = [result for part in parts for result in part.results]
+    tests = sum(len(result.tests) for result in cells)
+    wrong = sum(len(part.complaints) + bool(part.trouble) for part in parts)
+    unreached = sum(len(part.unreached) for part in parts)
+    head = f"nightly of {date}: " + (
+        f"{wrong} thing{'s' if wrong != 1 else ''} to look at" if wrong else "all as it should be"
+    )
+    facts = f"{len(cells)} cells, {tests} tests, {sum(r.cached for r in cells)} cells cached"
+    lines = [head, "=" * len(head), "", f"{facts}, {_duration(seconds)}", ""]
+    for part in parts:
+        lines += [*_part_lines(part), ""]
+    if unreached:
+        lines += [f"Not reached in time: {unreached} cells, named above.", ""]
+    lines.append(f"reports: {directory}")
+    return "\n".join(lines) + "\n"
+
+
+def _part_lines(part: Part) -> Iterator[str]:
+    found = part.complaints
+    kernel = [item for item in found if item.verdict and item.test is None]
+    tests = [item for item in found if item.verdict and item.test is not None]
+    host = [item for item in found if not item.verdict]
+    passed = sum(test.outcome is Outcome.PASSED for r in part.results for test in r.tests)
+    state = "as it should be" if not found and not part.trouble else "to look at"
+    yield f"{part.name}: {state}"
+    if part.results:
+        done = sum(result.status is CellStatus.TESTED for result in part.results)
+        yield f"  {done} of {part.planned} cells tested, {passed} tests passed"
+    if part.already:
+        numbers = ", ".join(map(str, part.already))
+        yield from _wrapped(f"in the tree already: patches {numbers}", "  ")
+    if part.trouble:
+        what = "what was asked for cannot be done" if part.bad_input else "trouble of the runner"
+        yield from _wrapped(f"{what}: {part.trouble}", "  ")
+    for title, items in (
+        ("the kernel", kernel),
+        ("tests", tests),
+        ("without a verdict: trouble of the runner", host),
+    ):
+        if not items:
+            continue
+        yield f"  {title}:"
+        for item in items:
+            about = f"{item.test}: " if item.test else ""
+            text = f"p{item.position:02} {item.profile}: {about}{item.outcome}"
+            yield from _wrapped(f"{text}, stated: {item.expected}", "    ")
+            if item.message:
+                yield from _wrapped(item.message.splitlines()[0], "      ")
+    if part.unreached:
+        names = [f"p{c.target.position:02} {c.target.profile}" for c in part.unreached]
+        yield from _wrapped(f"not reached: {', '.join(names)}", "  ")
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if not minutes:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A matrix cut into jobs for the runners of a CI service.
+
+Kernels are built once, by one job for each tree and profile; what it leaves in the cache goes to
+the jobs that test them.  A job is plain data, and its command works as well when typed.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import yaml
+
+from harness.base.errors import SpecError
+from harness.base.settings import positions_text
+
+MAX_JOBS = 256
+"""What GitHub makes of one matrix at most, see "Running variations of jobs in a workflow"."""
+
+CACHE = ".cache/luo-harness"
+"""``HARNESS_CACHE`` of the jobs, below the checkout: services keep nothing from elsewhere."""
+
+_RETRIED = {"max": 1, "exit_codes": [3]}
+"""Trouble of the runner is worth another try; a verdict is not."""
+
+
+class Stage(StrEnum):
+    """When a job runs: all of one stage may run at once."""
+
+    BUILD = "build"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One job.
+
+    :param name: letters, digits and dashes; unique.
+    :param positions: what it builds or tests.
+    :param command: a shell command line, with ``harness`` in the path.
+    :param build: the name of the job that builds its kernels; ``None`` when it is one itself.
+    :param results: the directory that it leaves, ``None`` when there is none.
+    """
+
+    name: str
+    stage: Stage
+    profile: str
+    positions: tuple[int, ...]
+    command: str
+    build: str | None = None
+    results: str | None = None
+
+    def to_json(self) -> dict[str, str]:
+        """Return the job as GitHub's matrix holds it: strings that a workflow can refer to."""
+        found = {
+            "name": self.name,
+            "profile": self.profile,
+            "positions": positions_text(self.positions),
+            "command": self.command,
+        }
+        if self.build is not None:
+            found["build"] = self.build
+        if self.results is not None:
+            found["results"] = self.results
+        return found
+
+
+def make_jobs(
+    settings: Mapping[str, str],
+    positions: Sequence[int],
+    profiles: Sequence[str],
+    *,
+    last: int,
+    per_job: int = 1,
+    pytest_args: Sequence[str] = (),
+) -> tuple[Job, ...]:
+    """Return the jobs of a matrix, those that build first.
+
+    :param settings: options of the commands (``kernel``, ``base``, ``series``, ``accel``, ...)
+        as they were given: paths are those of the runner.
+    :param last: the last position: some tests update between it and the first.
+    :param per_job: positions of one test job, 1 at least.
+    :raises SpecError: when a service would not take so many.
+    """
+    builds = [_build_job(settings, {0, *positions, last}, profile) for profile in profiles]
+    groups = [positions[at : at + per_job] for at in range(0, len(positions), per_job)]
+    tests = [
+        _test_job(settings, tuple(group), build, pytest_args)
+        for build in builds
+        for group in groups
+    ]
+    if len(tests) > MAX_JOBS:
+        fewest = -(-len(positions) // max(1, MAX_JOBS // len(profiles)))
+        raise SpecError(
+            f"that makes {len(tests)} test jobs, and a service takes {MAX_JOBS}",
+            hint=f"--per-job {fewest} makes fewer",
+        )
+    return (*builds, *tests)
+
+
+def _build_job(settings: Mapping[str, str], positions: Iterable[int], profile: str) -> Job:
+    # A build starts no machine.
+    tree = {name: value for name, value in settings.items() if name != "accel"}
+    needed = tuple(sorted(positions))
+    words = [*_options(tree), "--positions", positions_text(needed), "--profile", profile]
+    return Job(
+        name=f"build-{profile}",
+        stage=Stage.BUILD,
+        profile=profile,
+        positions=needed,
+        command=shlex.join(["harness", "build", *words]),
+    )
+
+
+def _test_job(
+    settings: Mapping[str, str], positions: tuple[int, ...], build: Job, pytest_args: Sequence[str]
+) -> Job:
+    name = f"test-{build.profile}-p{positions[0]:02}"
+    if len(positions) > 1:
+        name += f"-p{positions[-1]:02}"
+    results = f"results/{name}"
+    words = [*_options(settings), "--positions", positions_text(positions)]
+    words += ["--profile", build.profile, "--keep-going", "--results", results]
+    if pytest_args:
+        words += ["--", *pytest_args]
+    return Job(
+        name=name,
+        stage=Stage.TEST,
+        profile=build.profile,
+        positions=positions,
+        command=shlex.join(["harness", "matrix", *words]),
+        build=build.name,
+        results=results,
+    )
+
+
+def _options(settings: Mapping[str, str]) -> list[str]:
+    return [word for name, value in settings.items() for word in (f"--{name}", value)]
+
+
+def to_github(jobs: Iterable[Job], stage: Stage) -> str:
+    """Return the jobs of a stage as one line of JSON: a ``strategy.matrix`` for ``fromJSON``."""
+    return json.dumps({"include": [job.to_json() for job in jobs if job.stage is stage]})
+
+
+# -- GitLab ----------------------------------------------------------------------------------
+
+
+def to_gitlab(jobs: Sequence[Job]) -> str:
+    """Return the jobs as YAML: a child pipeline, with a last job that sums all results up."""
+    pipeline: dict[str, Any] = {
+        "stages": [*(stage.value for stage in Stage), "report"],
+        "default": {
+            "image": "debian:bookworm",
+            "before_script": ["scripts/setup", 'export PATH="$PWD/.venv/bin:$PATH"'],
+            "retry": _RETRIED,
+        },
+        "variables": {"HARNESS_CACHE": f"$CI_PROJECT_DIR/{CACHE}"},
+    }
+    for job in jobs:
+        pipeline[job.name] = _gitlab_job(job)
+    pipeline["report"] = {
+        "stage": "report",
+        "when": "always",
+        "dependencies": [job.name for job in jobs if job.stage is Stage.TEST],
+        "script": [
+            "harness summary results >summary.md",
+            "harness kcidb results --output kcidb.json",
+        ],
+        "artifacts": {"when": "always", "paths": ["summary.md", "kcidb.json"]},
+    }
+    return yaml.safe_dump(pipeline, sort_keys=False, width=1000)
+
+
+def _gitlab_job(job: Job) -> dict[str, Any]:
+    downloads = {"key": "luo-harness-downloads", "paths": [f"{CACHE}/downloads"]}
+    if job.stage is Stage.BUILD:
+        ccache = {"key": f"luo-harness-ccache-{job.profile}", "paths": [f"{CACHE}/ccache"]}
+        return {
+            "stage": job.stage.value,
+            "script": [job.command],
+            "cache": [downloads, ccache | {"when": "always"}],
+            # Also when one position does not build: the others are there.
+            "artifacts": {
+                "when": "always",
+                "expire_in": "1 day",
+                "paths": [f"{CACHE}/objects"],
+            },
+        }
+    return {
+        "stage": job.stage.value,
+        "tags": ["kvm"],
+        "needs": [job.build],
+        # A kernel that does not build is a verdict, and it is the test job that gives it.
+        "when": "always",
+        "script": [job.command],
+        "cache": [downloads | {"policy": "pull"}],
+        "artifacts": {
+            "when": "always",
+            "expire_in": "30 days",
+            "paths": [job.results],
+            "reports": {"junit": f"{job.results}/*/junit.xml"},
+        },
+    }
