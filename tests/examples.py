@@ -79,6 +79,9 @@ WITHOUT_MACHINE = {
     "git config b4.review-perpatch-check-cmd 'harness check-patch'": Run(),
     "git config b4.review-series-check-cmd 'harness check-series'": Run(),
     # 3 where the host lacks something, or where no guest runs under KVM.
+    "harness kernels": Run(),
+    "harness init mysuite --kernel ~/linux --series v4.mbx": Run(),
+    "harness init mysuite --kernel 7.0.13": Run(),
     "harness doctor": Run(codes=(0, 3)),
     "harness doctor --accel kvm": Run(codes=(0, 3)),
     "harness doctor --qemu /usr/bin/qemu-system-x86_64": Run(codes=(0, 3)),
@@ -103,14 +106,14 @@ WITHOUT_MACHINE = {
     "harness history bad": Run(),
     "harness history figures boot_to_ssh": Run(),
     "harness history flaky": Run(),
-    "harness history test memfd": Run(),
+    "harness history test module": Run(),
     "harness cache list": Run(),
     "harness cache prune --max-gib 10": Run(),
     "harness cache prune --unused-days 14": Run(),
     "harness clean": Run(),
     "harness clean --all": Run(),
     # The tree here is a tiny one: no patch applies to it, and it does not build.
-    "harness check-patch 0005-liveupdate-Defer.patch": Run("--kernel ~/linux", **_CHECKED),
+    "harness check-patch 0005-mm-Defer.patch": Run("--kernel ~/linux", **_CHECKED),
     "harness check-patch --series v4.mbx -- -k module <mail": Run("--kernel ~/linux", **_CHECKED),
     "harness check-patch <0010-liveupdate-Defer-file-handler-module-refcounting-to-.patch"
     " -- -k idle": Run("--kernel ~/linux", **_CHECKED),
@@ -140,7 +143,7 @@ WITH_MACHINE = {
     "harness build --position 5 --profile debug": Run(_HERE),
     "harness build --positions 0..11": Run("--positions 0,11"),
     "harness run": Run(pytest=_IDLE),
-    "harness run -- -k memfd -x": Run(),
+    "harness run -- -k module -x": Run(),
     "harness run --json out.json": Run(pytest=_IDLE),
     "harness run --json out.json -- -k memfd -x": Run(pytest=_IDLE),
     "harness run --profile debug": Run(_HERE, _IDLE),
@@ -165,7 +168,6 @@ WITH_MACHINE = {
         "--results today"
     ),
     "harness boot --timing": Run(),
-    "harness bench clone_to_ssh boot_to_ssh": Run("--runs 1"),
 }
 """Run by guest tests, on the kernels that these have: positions 0 and 11, profile default."""
 
@@ -189,11 +191,11 @@ NOT_RUN = {
     "harness matrix --series /tmp/broken --positions 6..11 --profile default -- test_module.py"
     " -k 'flbs or idle'": _KERNELS,
     "harness coverage": _KERNELS,
-    'harness coverage --min 95 -- -k "not memfd"': _KERNELS,
+    'harness coverage --min 95 -- -k "not module"': _KERNELS,
     "harness mutants": _KERNELS,
     "harness mutants --table docs/mutants.md": _KERNELS,
     "harness mutants flb-list-not-initialized compatible-unbounded": _KERNELS,
-    "harness mutants flbs-forgotten token-reused": _KERNELS,
+    "harness mutants duplicate-session token-reused": _KERNELS,
     "harness bisect --test 'test_module.py::test_idle_module_can_be_unloaded[0]'": _KERNELS,
     "harness bisect --test test_first_use_of_flbs_on_all_cpus --tries 5 --profile debug": _KERNELS,
     "harness bisect --test test_memfd_survives_a_live_update --series /tmp/hidden": _KERNELS,
@@ -205,11 +207,7 @@ NOT_RUN = {
     " --test test_registering_works_while_an_unrelated_session_exists": _KERNELS,
     "git bisect run harness verdict --kernel . --test test_quiesce_is_gone"
     " --results /tmp/verdicts": _KERNELS,
-    "harness bench": "measures for 20 minutes",
-    "harness bench --runs 3 clone_vs_boot clone_vs_virtme_ng boot_vs_virtme_ng": _KERNELS,
-    "harness bench --table docs/performance.md": "measures for 20 minutes",
-    "harness bench quick --runs 30 --json figures.json": "measures for minutes",
-    "harness bench soak": "measures for minutes",
+    "scripts/bench --runs 3 clone_vs_boot clone_vs_virtme_ng boot_vs_virtme_ng": _KERNELS,
 }
 """Only read by the command's parser; and why."""
 

@@ -16,14 +16,14 @@
        |- DownloadError      a package could not be fetched
        |- MachineError       QEMU did not start, died or does not answer
        |- SilentGuestError   the console stayed silent past a deadline
-       |- PreconditionError  the kernel runs, but nothing can be preserved in it
+       |- PreconditionError  the kernel runs, but lacks what the suite needs
        |- GuestError         SSH
        |  |- GuestUnreachable   nobody answers, or somebody else does
        |  |- GuestClosed        the connection was closed under a command
        |  |- GuestTimeout       a command passed its deadline
        |  `- CommandFailed      a command that had to succeed did not
-       `- LiveUpdateError    the update did not happen as a live update
-          `- UpdateRefused      the first kernel refused, and runs on
+       `- KexecError         the machine did not come to its next kernel
+          `- KexecRefused       the first kernel refused, and runs on
 
 A kernel that crashes is neither: :class:`KernelCrash` carries a verdict about the kernel
 under test, and only the pytest plugin and bisect turn it into one.
@@ -159,7 +159,7 @@ class SilentGuestError(InfrastructureError):
 
 
 class PreconditionError(InfrastructureError):
-    """The kernel runs, but KHO or LUO does not work in it."""
+    """The kernel runs, but lacks what the suite needs of every guest."""
 
 
 class GuestError(InfrastructureError):
@@ -182,11 +182,11 @@ class CommandFailed(GuestError):  # noqa: N818
     """A command in the guest that had to succeed did not."""
 
 
-class LiveUpdateError(InfrastructureError):
-    """A live update did not take place, or was not a live update."""
+class KexecError(InfrastructureError):
+    """A machine did not come to its next kernel as it was asked to."""
 
 
-class UpdateRefused(LiveUpdateError):  # noqa: N818
+class KexecRefused(KexecError):  # noqa: N818
     """The first kernel refused to reboot into the next one, and runs on."""
 
 

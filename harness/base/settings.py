@@ -15,7 +15,8 @@ from pathlib import Path
 from harness.base.arch import architecture
 from harness.base.command import which
 from harness.base.errors import SpecError
-from harness.base.spec import DEBIAN_LINUX_7_0, DEFAULT_CC, DEFAULT_SERIES, KernelSpec, Target
+from harness.base.spec import DEFAULT_CC, KernelSpec, Target, load_kernels
+from harness.base.suite import Suite, find_suite, load_suite
 
 
 def target_from_settings(setting: Callable[[str], str | None]) -> Target:
@@ -26,18 +27,18 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
     :param setting: returns the value of a setting, ``None`` when it was not given.
     :raises SpecError: when a value makes no sense.
     """
-    path, base = setting("kernel"), setting("base")
-    if path is None and base is not None:
+    suite = load_suite(find_suite(setting("suite")))
+    base = setting("base")
+    if setting("kernel") is None and base is not None:
         raise SpecError("--base goes with --kernel", hint="give the git tree that has it")
     accel = setting("accel") or "auto"
     if accel not in ("auto", "kvm", "tcg"):
         raise SpecError(f"there is no accelerator {accel!r}", hint="known: auto, kvm, tcg")
-    series = setting("series") or str(DEFAULT_SERIES)
+    series = setting("series") or suite.series or "none"
     position, jobs = setting("position"), setting("jobs")
     return Target(
-        kernel=KernelSpec(path=Path(path).expanduser().resolve(), base=base)
-        if path is not None
-        else KernelSpec(package=DEBIAN_LINUX_7_0),
+        suite=suite.root,
+        kernel=_kernel(setting("kernel") or suite.kernel, base, suite),
         series=None if series == "none" else series,
         position=None if position in (None, "last") else _number(position, "position", least=0),
         profile=setting("profile") or "default",
@@ -74,6 +75,7 @@ def qemu_from_setting(text: str | None) -> Path | None:
 def settings_of(target: Target) -> dict[str, str]:
     """Turn a target into the settings that :func:`target_from_settings` makes it from."""
     settings = {
+        "suite": str(target.suite),
         "series": target.series if target.series is not None else "none",
         "position": "last" if target.position is None else str(target.position),
         "profile": target.profile,
@@ -82,6 +84,9 @@ def settings_of(target: Target) -> dict[str, str]:
     }
     if target.kernel.path is not None:
         settings["kernel"] = str(target.kernel.path)
+    for name, package in load_kernels().items():
+        if package == target.kernel.package:
+            settings["kernel"] = name
     if target.kernel.base is not None:
         settings["base"] = target.kernel.base
     if target.jobs is not None:
@@ -91,6 +96,17 @@ def settings_of(target: Target) -> dict[str, str]:
     if target.extra:
         settings["extra"] = os.pathsep.join(str(path) for path in target.extra)
     return settings
+
+
+def _kernel(text: str | None, base: str | None, suite: Suite) -> KernelSpec:
+    known = load_kernels()
+    if text is None:
+        raise SpecError(
+            f"{suite.file} names no kernel", hint="--kernel names one, or the key 'kernel' there"
+        )
+    if text in known and base is None and not Path(text).exists():
+        return KernelSpec(package=known[text])
+    return KernelSpec(path=Path(text).expanduser().resolve(), base=base)
 
 
 def parse_positions(

@@ -3,24 +3,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base.errors import SpecError
 from harness.base.strict_yaml import Section, read_yaml
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-"""The checkout that holds ``kernel-configs/``, ``images/``, ``series/`` and ``tests/``."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+PROJECT_ROOT = _PACKAGE / "_data" if (_PACKAGE / "_data").is_dir() else _PACKAGE.parent
+"""What holds ``kernel-configs/``, ``images/`` and the shipped suite: the checkout, or what a
+wheel brings along."""
 
-PROFILES_FILE = PROJECT_ROOT / "kernel-configs" / "profiles.yaml"
-IMAGES_DIR = PROJECT_ROOT / "images"
-KMOD_DIR = PROJECT_ROOT / "tests" / "kmod"
-GUEST_TESTS_DIR = PROJECT_ROOT / "tests" / "guest"
-MUTANTS_DIR = PROJECT_ROOT / "tests" / "mutants"
-DEFAULT_SERIES = PROJECT_ROOT / "series" / "liveupdate-module-unload"
+CONFIGS_DIR = PROJECT_ROOT / "kernel-configs"
+PROFILES_FILE = CONFIGS_DIR / "profiles.yaml"
+KERNELS_FILE = CONFIGS_DIR / "kernels.yaml"
 DEFAULT_CC = "gcc"
 
 
@@ -34,6 +34,7 @@ class PackageSpec:
     :param sha256: its SHA-256 in hex.
     :param size_bytes: its size.
     :param pool: its path below a mirror's root.
+    :param urls: further places to ask when no mirror has it.
     """
 
     name: str
@@ -42,17 +43,7 @@ class PackageSpec:
     sha256: str
     size_bytes: int
     pool: str
-
-
-DEBIAN_LINUX_7_0 = PackageSpec(
-    name="linux-source-7.0",
-    version="7.0.13-1~bpo13+1",
-    filename="linux-source-7.0_7.0.13-1~bpo13+1_all.deb",
-    sha256="9de21058e4237f2533f044ec67af0b5edc3d879db2f3c8f2a396a33467154274",
-    size_bytes=161425472,
-    pool="pool/main/l/linux/linux-source-7.0_7.0.13-1~bpo13+1_all.deb",
-)
-"""The default kernel: the last release line without the series."""
+    urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +75,7 @@ class ProfileSpec:
     :param memory_mib: the guest's memory.
     :param cpus: virtual CPUs.
     :param timeout_scale: factor on every deadline; 1.0 is a small kernel under KVM.
-    :param make: variables for make, such as ``GCOV_PROFILE_luo_core.o=y``.
+    :param make: variables for make, such as ``GCOV_PROFILE_x.o=y``.
     """
 
     name: str
@@ -107,6 +98,7 @@ class ImageSpec:
     :param links: destination in the guest -> target of the symbolic link.
     :param directories: directories to make.
     :param overlay: a directory of files to lay over everything, or ``None``.
+    :param programs: C files, each of which becomes a program in ``/bin``.
     """
 
     name: str
@@ -116,6 +108,7 @@ class ImageSpec:
     links: Mapping[str, str]
     directories: tuple[str, ...]
     overlay: Path | None
+    programs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +139,7 @@ class MachineSpec:
 class Target:
     """One unit of work: what is under test and how it is run.
 
+    :param suite: the suite's directory (see :mod:`harness.base.suite`).
     :param series: where the patches come from (see :func:`harness.kernel.series.read_series`);
         ``None`` tests the tree as it is.
     :param position: how many patches are applied; ``None`` is all of them.
@@ -158,6 +152,7 @@ class Target:
     :param qemu: the path of the QEMU program; ``None`` is the architecture's on ``PATH``.
     """
 
+    suite: Path
     kernel: KernelSpec
     series: str | None
     position: int | None
@@ -173,38 +168,66 @@ class Target:
 # -- read from YAML ------------------------------------------------------------------------
 
 
+@functools.cache
+def load_kernels(file: Path = KERNELS_FILE) -> dict[str, PackageSpec]:
+    """Read the kernels that have a name.
+
+    :raises SpecError: on anything that is not such a list.
+    """
+    kernels: dict[str, PackageSpec] = {}
+    with read_yaml(file, "kernels") as top:
+        for name in top.keys():  # noqa: SIM118 - a Section is no dict
+            with top.section(name) as item:
+                kernels[name] = PackageSpec(
+                    name=item.value("package", str),
+                    version=item.value("version", str),
+                    filename=item.value("filename", str),
+                    sha256=item.value("sha256", str),
+                    size_bytes=item.value("size_bytes", int),
+                    pool=item.value("pool", str),
+                    urls=item.texts("urls", ()),
+                )
+    return kernels
+
+
 def load_profiles(file: Path = PROFILES_FILE) -> dict[str, ProfileSpec]:
     """Read all profiles; fragments are looked for beside the file.
 
     :raises SpecError: on anything that is not a profile, or a fragment that does not exist.
     """
-    profiles: dict[str, ProfileSpec] = {}
     with read_yaml(file, "profiles") as top:
-        for name in top.keys():  # noqa: SIM118 - a Section is no dict
-            with top.section(name) as item:
-                profiles[name] = _profile(name, item, file.parent)
+        return read_profiles(top, (file.parent,))
+
+
+def read_profiles(section: Section, places: Sequence[Path]) -> dict[str, ProfileSpec]:
+    """Read the profiles of a mapping: name -> profile.
+
+    :param places: directories to look for fragments in, in this order.
+    :raises SpecError: on anything that is not a profile, or a fragment that does not exist.
+    """
+    profiles: dict[str, ProfileSpec] = {}
+    for name in section.keys():  # noqa: SIM118 - a Section is no dict
+        with section.section(name) as item:
+            profiles[name] = _profile(name, item, places)
     return profiles
 
 
-def load_profile(name: str, file: Path = PROFILES_FILE) -> ProfileSpec:
-    """Return the profile called *name*.
+def find_fragment(section: Section, key: str, text: str, places: Sequence[Path]) -> Path:
+    """Return the configuration fragment that *key* of a section names.
 
-    :raises SpecError: when there is none.
+    :raises SpecError: when it is in none of the directories.
     """
-    profiles = load_profiles(file)
-    try:
-        return profiles[name]
-    except KeyError:
-        raise SpecError(
-            f"no profile {name!r} in {file}", hint=f"known profiles: {', '.join(profiles)}"
-        ) from None
+    for place in places:
+        if (place / text).is_file():
+            return place / text
+    looked = " or ".join(str(place) for place in places)
+    raise section.error(key, f"no such fragment: {text}", hint=f"looked for in {looked}")
 
 
-def _profile(name: str, item: Section, directory: Path) -> ProfileSpec:
-    fragments = tuple(directory / text for text in item.texts("fragments"))
-    for fragment in fragments:
-        if not fragment.is_file():
-            raise item.error("fragments", f"no such fragment: {fragment}")
+def _profile(name: str, item: Section, places: Sequence[Path]) -> ProfileSpec:
+    fragments = tuple(
+        find_fragment(item, "fragments", text, places) for text in item.texts("fragments")
+    )
     memory_mib = item.value("memory_mib", int)
     cpus = item.value("cpus", int, 2)
     scale = float(item.value("timeout_scale", (int, float), 1.0))

@@ -31,6 +31,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
+from harness import NAME
 from harness.base.errors import CacheError
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Entry:
 def cache_root() -> Path:
     """Return where the cache lives: ``HARNESS_CACHE``, else below the user's cache directory."""
     configured = os.environ.get("HARNESS_CACHE")
-    return Path(configured) if configured else platformdirs.user_cache_path("luo-harness")
+    return Path(configured) if configured else platformdirs.user_cache_path(NAME)
 
 
 def digest(*parts: object) -> str:

@@ -92,6 +92,20 @@ class Section:
         assert isinstance(node, yaml.MappingNode)  # noqa: S101 - value() has checked it
         return Section(node, self._file, f"{self._name}.{key}" if self._name else key)
 
+    def sections(self, key: str) -> tuple[Section, ...]:
+        """Return the mappings of the list below *key*; none when the key is absent.
+
+        :raises SpecError: when it is something else than a list of mappings.
+        """
+        if not self.value(key, list, []):
+            return ()
+        node = self._nodes[key][1]
+        assert isinstance(node, yaml.SequenceNode)  # noqa: S101 - value() has checked it
+        for item in node.value:
+            if not isinstance(item, yaml.MappingNode):
+                raise self.error(key, f"{key} in {self._name} must be a list of mappings")
+        return tuple(Section(item, self._file, f"{self._name}.{key}") for item in node.value)
+
     def _refuse_unknown(self) -> None:
         for key in self._nodes:
             if key not in self._asked:

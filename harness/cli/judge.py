@@ -14,8 +14,8 @@ from rich.text import Text
 from harness.base import command
 from harness.base.errors import ExitCode, HarnessError, InfrastructureError
 from harness.base.settings import parse_positions
-from harness.base.spec import MUTANTS_DIR, load_profile
 from harness.base.store import Store
+from harness.base.suite import Suite
 from harness.base.terminal import Ui
 from harness.cli.options import (
     MATRIX_PROFILES,
@@ -42,6 +42,7 @@ from harness.run.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_en
 from harness.run.executor import run_cell
 from harness.search.coverage import (
     counted,
+    coverage_of,
     merge,
     percent,
     print_coverage,
@@ -61,7 +62,7 @@ from harness.search.matrix import (
 )
 from harness.search.matrix import exit_code as matrix_exit_code
 from harness.search.matrix import to_json as matrix_json
-from harness.search.mutants import Trial, print_trials, read_mutants, trial_line, try_mutant
+from harness.search.mutants import Trial, mutants_of, print_trials, trial_line, try_mutant
 from harness.search.mutants import exit_code as mutants_exit_code
 from harness.search.mutants import to_json as mutants_json
 from harness.search.mutants import to_markdown as mutants_markdown
@@ -70,7 +71,7 @@ _RUN_EXAMPLES = """\
 examples:
   harness run
   harness run --position 9 --profile debug
-  harness run -- -k memfd -x                everything behind -- goes to pytest
+  harness run -- -k module -x               everything behind -- goes to pytest
   harness run --position 3 --expected       does each test do what it states for position 3?
   harness run --json out.json
 """
@@ -83,12 +84,12 @@ examples:
 _COVERAGE_EXAMPLES = """\
 examples:
   harness coverage                          gcov over all guest tests, with an HTML report
-  harness coverage --min 95 -- -k "not memfd"
+  harness coverage --min 95 -- -k "not module"
 """
 _MUTANTS_EXAMPLES = """\
 examples:
   harness mutants                           all of tests/mutants/
-  harness mutants flbs-forgotten token-reused
+  harness mutants duplicate-session token-reused
   harness mutants --table docs/mutants.md   and write the table of the documentation
 """
 _REPORT_EXAMPLES = """\
@@ -159,7 +160,7 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
     if not path.exists():
         return status
     results = read_results(path)
-    _remember(ui, results, directory)
+    _remember(ui, results, directory, cell.suite)
     print_results(results, ui.out, directory=write_report(directory))
     write_json(args, results.to_json())
     return status
@@ -167,10 +168,10 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
 
 def _matrix(args: argparse.Namespace, ui: Ui) -> int:
     profiles = list(dict.fromkeys(args.profiles or MATRIX_PROFILES))
-    for profile in profiles:
-        load_profile(profile)
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
+        for profile in profiles:
+            pipeline.suite.profile(profile)
         applied = pipeline.applied
         _ = pipeline.accel  # or nothing can be run
     subjects = subjects_of(applied)
@@ -202,7 +203,7 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
             results.append(result)
             progress.done()
             if result.results is not None and not result.cached:
-                _remember(ui, result.results, result.directory)
+                _remember(ui, result.results, result.directory, pipeline.suite)
             ui.line(cell_line(result, subjects[position_of(result)]))
             found = matrix_json(applied, profiles, results)
             (directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
@@ -213,21 +214,22 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
     return int(matrix_exit_code(results))
 
 
-def _remember(ui: Ui, results: RunResults, directory: Path) -> None:
+def _remember(ui: Ui, results: RunResults, directory: Path, suite: Suite) -> None:
     """Add a run to the history; what is wrong with that is no part of the run's verdict."""
     try:
         with History() as history:
-            history.add_run(results, directory=directory, inputs=inputs_of(results))
+            history.add_run(results, directory=directory, inputs=inputs_of(results, suite))
     except HarnessError as error:
         ui.error(error)
 
 
 def _coverage(args: argparse.Namespace, ui: Ui) -> int:
     args.profile = "coverage"
-    reasons = read_reasons()
     directory = results_directory(args.results)
     with ui.progress(Pace(Store()).seconds) as progress:
         pipeline = pipeline_of(args, progress)
+        wanted = coverage_of(pipeline.suite)
+        reasons = read_reasons(wanted.reasons)
         at = pipeline.position()
         cell = Cell(
             target=dataclasses.replace(pipeline.target, position=at.number),
@@ -240,7 +242,7 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
         progress("adding the counters up")
         with work_tree(pipeline.source, at.commit, pipeline.store, profile=args.profile) as tree:
             counters = counted(directory, result.results.builds[str(at.number)])
-            merged = merge(counters, tree, directory, cc=pipeline.target.cc)
+            merged = merge(counters, tree, directory, wanted.files, cc=pipeline.target.cc)
             files = read_coverage(merged, tree, reasons)
     print_coverage(files, ui.out)
     html = directory / "coverage" / "index.html"
@@ -257,13 +259,13 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _mutants(args: argparse.Namespace, ui: Ui) -> int:
-    mutants = [
-        mutant
-        for mutant in read_mutants(MUTANTS_DIR, args.names)
-        if args.only_profile in (None, mutant.profile)
-    ]
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
+        mutants = [
+            mutant
+            for mutant in mutants_of(pipeline.suite, args.names)
+            if args.only_profile in (None, mutant.profile)
+        ]
         applied = pipeline.applied
         _ = pipeline.accel
     target = dataclasses.replace(pipeline.target, position=applied.last)

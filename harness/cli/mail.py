@@ -46,7 +46,7 @@ REVIEW_PROFILES = ("default",)
 
 _CHECK_PATCH_EXAMPLES = """\
 examples:
-  harness check-patch 0005-liveupdate-Defer.patch
+  harness check-patch 0005-mm-Defer.patch
   harness check-patch --series v4.mbx -- -k module <mail
   git config b4.review-perpatch-check-cmd 'harness check-patch'
 

@@ -10,9 +10,10 @@ import sys
 import traceback
 from typing import NoReturn
 
+from harness import __version__
 from harness.base.errors import ExitCode, HarnessError
 from harness.base.terminal import Ui
-from harness.cli import judge, mail, prepare, search, unattended, upkeep
+from harness.cli import judge, mail, prepare, search, suite, unattended, upkeep
 from harness.cli.options import Commands
 from harness.cli.search import VERDICT_CODES
 
@@ -59,9 +60,18 @@ def _run_command(argv: list[str]) -> int:
     if argv and argv[0].startswith("check-") and "--" in argv:
         # argparse would give the first of pytest's arguments to FILE.
         words, further = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
-    args = _parser().parse_args(words)
+    parser = _parser()
+    args = parser.parse_args(words)
+    if args.run is None:
+        parser.print_help()
+        return int(ExitCode.PASSED)
     if further is not None:
         args.pytest_args = further
+    return run_with_ui(args)
+
+
+def run_with_ui(args: argparse.Namespace) -> int:
+    """Run what *args* ask for, print its error if there is one; return the exit code."""
     ui = Ui(verbose=args.verbose)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -93,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    parser.set_defaults(run=None, verbose=0, debug=False)
     commands = Commands(parser)
-    for module in (prepare, judge, search, mail, unattended, upkeep):
+    for module in (prepare, suite, judge, search, mail, unattended, upkeep):
         module.add_commands(commands)
     return parser

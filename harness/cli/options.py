@@ -31,7 +31,7 @@ class Commands:
     """The commands of a parser, as its modules add them."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+        self._commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(
         self, name: str, run: Run, text: str, examples: str, *parents: argparse.ArgumentParser
@@ -46,7 +46,7 @@ class Commands:
             help=text,
             description=text,
             epilog=examples,
-            parents=[_COMMON, *parents],
+            parents=[COMMON, *parents],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.set_defaults(run=run)
@@ -59,21 +59,24 @@ def _options(group: str | None = None) -> tuple[argparse.ArgumentParser, Any]:
     return parser, parser if group is None else parser.add_argument_group(group)
 
 
-_COMMON, _group = _options()
+COMMON, _group = _options()
 _group.add_argument("-v", "--verbose", action="count", default=0, help="say more (twice: all)")
 _group.add_argument("--debug", action="store_true", help="show a traceback with an error")
 
 TREE, _group = _options("what is tested")
 _group.add_argument(
+    "--suite", metavar="DIR", help="what it is about (default: the one here, or the shipped one)"
+)
+_group.add_argument(
     "--kernel",
-    metavar="PATH",
-    help="git tree, tarball or source package (default: the pinned package)",
+    metavar="WHICH",
+    help="a name, git tree, tarball or source package (default: the suite's)",
 )
 _group.add_argument("--base", metavar="REV", help="revision of a git tree (default: HEAD)")
 _group.add_argument(
     "--series",
     metavar="WHERE",
-    help="mbox, maildir, directory or A..B; 'none' for no patches (default: the shipped one)",
+    help="mbox, maildir, directory or A..B; 'none' for no patches (default: the suite's)",
 )
 _group.add_argument(
     "--cc", metavar="PROGRAM", help="compiler, such as gcc-14 (default: $CC, or gcc)"

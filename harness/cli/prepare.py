@@ -14,9 +14,9 @@ from rich.text import Text
 from harness.base.arch import architecture
 from harness.base.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
 from harness.base.settings import parse_positions, qemu_from_setting
+from harness.base.spec import download_directories, load_kernels
 from harness.base.store import Store
 from harness.base.terminal import Ui
-from harness.benchmarks.timing import boot_stages, stage_table, update_stages
 from harness.cli.options import (
     ACCELERATORS,
     OUTPUT,
@@ -30,6 +30,7 @@ from harness.cli.options import (
 )
 from harness.guest.accel import choose_accel
 from harness.guest.doctor import check_host
+from harness.guest.timing import boot_stages, kexec_stages, stage_table
 from harness.results.pace import Pace
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_series, facts_of
@@ -39,6 +40,10 @@ examples:
   harness doctor
   harness doctor --accel kvm                exit code 3 unless a guest really runs under KVM
   harness doctor --qemu /usr/bin/qemu-system-x86_64
+"""
+_KERNELS_EXAMPLES = """\
+examples:
+  harness kernels
 """
 _FETCH_EXAMPLES = """\
 examples:
@@ -60,12 +65,12 @@ _BOOT_EXAMPLES = """\
 examples:
   harness boot                              a shell in the guest; Ctrl-] ends it
   harness boot --position 0 --gdb           says how to attach gdb
-  harness boot --timing                     where the time of a boot and a live update goes
+  harness boot --timing                     where the time of a boot and a kexec goes
 """
 
 
 def add_commands(commands: Commands) -> None:
-    """Add ``doctor``, ``fetch``, ``config``, ``build`` and ``boot``."""
+    """Add ``doctor``, ``kernels``, ``fetch``, ``config``, ``build`` and ``boot``."""
     doctor = commands.add(
         "doctor",
         _doctor,
@@ -77,6 +82,8 @@ def add_commands(commands: Commands) -> None:
         "--accel", choices=ACCELERATORS, default="auto", help="insist on an accelerator"
     )
     doctor.add_argument("--qemu", metavar="PROGRAM", help="QEMU (default: the one on PATH)")
+    text = "list the kernels that --kernel knows by name"
+    commands.add("kernels", _kernels, text, _KERNELS_EXAMPLES, OUTPUT)
     parents = (TREE, TARGET, OUTPUT)
     text = "get the kernel source and apply the series"
     commands.add("fetch", _fetch, text, _FETCH_EXAMPLES, *parents)
@@ -94,6 +101,21 @@ def add_commands(commands: Commands) -> None:
     boot.add_argument(
         "--timing", action="store_true", help="say where the time goes, and open no shell"
     )
+
+
+def _kernels(args: argparse.Namespace, ui: Ui) -> int:
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "package", "version", "downloaded"):
+        table.add_column(column, overflow="fold")
+    found = []
+    places = (*download_directories(), Store().root / "downloads")
+    for name, package in load_kernels().items():
+        there = any((place / package.filename).is_file() for place in places)
+        table.add_row(name, package.name, package.version, "yes" if there else "no")
+        found.append({"name": name, "version": package.version, "downloaded": there})
+    ui.out.print(table)
+    write_json(args, found)
+    return int(ExitCode.PASSED)
 
 
 def _doctor(args: argparse.Namespace, ui: Ui) -> int:
@@ -213,9 +235,9 @@ def _boot(args: argparse.Namespace, ui: Ui) -> int:
         directory = results_directory(None)
         machine = pipeline.machine(build, directory, cmdline=tuple(words), gdb=args.gdb)
         if args.timing:
-            progress(f"booting {build.release} and updating it")
+            progress(f"booting {build.release}, and once more by kexec")
             with contextlib.closing(machine):
-                stages = (*boot_stages(machine), *update_stages(machine))
+                stages = (*boot_stages(machine), *kexec_stages(machine))
         else:
             machine.start()
     if args.timing:

@@ -94,10 +94,10 @@ def add_commands(commands: Commands) -> None:
 
 
 def _bisect(args: argparse.Namespace, ui: Ui) -> int:
-    tests = [find_test(text) for text in args.tests]
     good, bad = _position(args.good, "good"), _position(args.bad, "bad")
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
+        tests = [find_test(text, pipeline.suite) for text in args.tests]
         _ = pipeline.accel, pipeline.profile
         points = _points(args, pipeline)
     directory = results_directory(args.results)
@@ -126,9 +126,9 @@ def _bisect(args: argparse.Namespace, ui: Ui) -> int:
 def _verdict(args: argparse.Namespace, ui: Ui) -> int:
     if args.kernel is not None and args.series is None:
         args.series = "none"
-    tests = [find_test(text) for text in args.tests]
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
+        tests = [find_test(text, pipeline.suite) for text in args.tests]
         target = dataclasses.replace(
             pipeline.target, position=pipeline.position().number if args.series != "none" else 0
         )

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from harness.base.errors import ExitCode, InputError
 from harness.base.settings import parse_positions
-from harness.base.spec import PROJECT_ROOT, load_profile
+from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import (
@@ -75,7 +75,7 @@ exit code: 0 all as it should be, 1 the kernel (or what was asked for), 3 troubl
 _HISTORY_EXAMPLES = """\
 examples:
   harness history                           the newest runs
-  harness history test memfd                what tests of that name came to
+  harness history test module               what tests of that name came to
   harness history flaky                     different verdicts on the same inputs
   harness history bad                       what is bad now, and since when
   harness history figures boot_to_ssh       what a benchmark measured, run by run
@@ -143,17 +143,17 @@ def _plan(args: argparse.Namespace, ui: Ui) -> int:
     if not args.per_job.isdecimal() or int(args.per_job) < 1:
         raise InputError(f"--per-job must be a whole number from 1 on, not {args.per_job!r}")
     profiles = list(dict.fromkeys(args.profiles or MATRIX_PROFILES))
-    for profile in profiles:
-        load_profile(profile)
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
+        for profile in profiles:
+            pipeline.suite.profile(profile)
         if args.positions is None:
             # Only the tree can say which positions differ.
             last, usual = pipeline.applied.last, pipeline.applied.worth
         else:
             patches = pipeline.series.patches if pipeline.series is not None else ()
             last, usual = len(patches), None
-    names = ("kernel", "base", "series", "cc", "jobs", "accel")
+    names = ("suite", "kernel", "base", "series", "cc", "jobs", "accel")
     jobs = make_jobs(
         {name: value for name in names if (value := getattr(args, name)) is not None},
         parse_positions(args.positions, last, usual),
@@ -242,7 +242,7 @@ def _history(args: argparse.Namespace, ui: Ui) -> int:
             found = history.figures(args.limit, args.name or "")
         elif args.what == "test":
             if not args.name:
-                raise InputError("no test is named", hint="harness history test memfd")
+                raise InputError("no test is named", hint="harness history test module")
             found = history.trend(args.name, args.limit)
         else:
             found = history.runs(args.limit)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A booted kernel, over SSH: what it says of itself, its modules, and the agent that acts in it.
 
-The agent (``images/guest/README.md``) takes commands over a channel of its own, so that none of
+The agent (``agent/README.md``) takes commands over a channel of its own, so that none of
 them starts a program in the guest: on an emulated CPU that is what a command costs.
 """
 
@@ -19,7 +19,7 @@ from harness.base.errors import CommandFailed, GuestTimeout
 from harness.guest.ssh import QUICK_S, Connection
 
 AGENT_PORT = 5860
-"""Where ``luo-agent listen`` is, in the guest (``images/guest/agent.h``)."""
+"""Where ``harness-agent listen`` is, in the guest (``harness/guest/agent/internal.h``)."""
 
 _CHUNK = 1 << 16
 
@@ -92,7 +92,7 @@ class Guest(Connection):
     # -- the agent ---------------------------------------------------------------------------
 
     def agent(self, *words: str, timeout_s: float) -> dict[str, Any]:
-        """Run an agent command (``images/guest/README.md``); return its JSON answer.
+        """Run an agent command (``harness/guest/agent/README.md``); return its JSON answer.
 
         :raises GuestTimeout: after *timeout_s* seconds.
         :raises GuestClosed: when the connection ends under the command.
@@ -151,7 +151,9 @@ class Guest(Connection):
         except (OSError, EOFError, paramiko.SSHException) as error:
             self._hang_up()
             self._open_nothing(said)
-            raise CommandFailed(f"in the guest: luo-agent ended under {said[:120]!r}") from error
+            raise CommandFailed(
+                f"in the guest: harness-agent ended under {said[:120]!r}"
+            ) from error
         return answers
 
     def tell(self, *words: str) -> None:
@@ -199,5 +201,5 @@ def _answer(line: bytes, said: str) -> dict[str, Any]:
     except ValueError:
         answer = {"error": "usage"}
     if answer.get("error") == "usage" or answer.get("op") == "agent":
-        raise CommandFailed(f"luo-agent {said}: {text.strip() or 'it said nothing'}")
+        raise CommandFailed(f"harness-agent {said}: {text.strip() or 'it said nothing'}")
     return answer

@@ -16,7 +16,7 @@ import shutil
 import stat
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import BuildError, CommandError, DownloadError, SpecError
-from harness.base.spec import IMAGES_DIR, ImageSpec, download_directories
+from harness.base.spec import ImageSpec, download_directories
 from harness.base.store import Store, digest
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 DOWNLOAD_S = 300.0
 """Seconds for fetching the packages."""
 
-GUEST_SOURCES = IMAGES_DIR / "guest"
+AGENT_SOURCES = Path(__file__).parent / "agent"
+"""The guest's end of every connection; see its README."""
 
 _EPOCH = 0
 """Modification time of everything in an archive."""
@@ -100,6 +101,8 @@ class Initrd:
 def build_image(
     spec: ImageSpec,
     *,
+    verbs: Sequence[Path],
+    headers: Sequence[str],
     arch: Architecture,
     uapi: Path,
     compiler: tuple[str, str],
@@ -108,28 +111,39 @@ def build_image(
 ) -> Image:
     """Make the image, or take it from the cache.
 
+    :param verbs: C files that add verbs to the guest's agent.
+    :param headers: what those include of the tree under test's interface.
     :param compiler: its program, and how it names itself and its version.
-    :param uapi: what ``make headers_install`` of the tree under test installed.
+    :param uapi: the directory that should have the *headers*.
     :raises SpecError: when the recipe names a file that no package holds.
     :raises DownloadError: when a package cannot be fetched.
     :raises BuildError: when a guest program does not compile or lacks a library.
     """
+    for name in headers:
+        if not (uapi / name).is_file():
+            # A newer host may have one that would do for the compiler.
+            raise BuildError(
+                f"the tree under test has no {name}, which the guest's agent needs",
+                hint="the suite names it: its kernel is not one that the suite is for",
+            )
     packages = fetch_packages(spec, arch=arch, store=store, progress=progress)
-    inputs = (spec.path, packages, GUEST_SOURCES, uapi, Path(__file__))
+    inputs = (spec.path, packages, AGENT_SOURCES, *verbs, *spec.programs, uapi, Path(__file__))
     key = digest("image", arch.name, *compiler, *inputs, *([spec.overlay] if spec.overlay else []))
     with store.lock(f"image-{key}", waiting="it builds the image"):
         entry = store.get("image", key)
         if entry is None:
             progress("image: building")
             with store.produce("image", key) as directory:
-                _assemble(spec, packages, uapi, compiler[0], directory / "initrd.lz4")
+                _assemble(spec, packages, verbs, uapi, compiler[0], directory / "initrd.lz4")
             entry = store.get("image", key)
     assert entry is not None  # noqa: S101 - just made
     initrd = entry / "initrd.lz4"
     return Image(initrd=initrd, key=key, size_bytes=initrd.stat().st_size)
 
 
-def _assemble(spec: ImageSpec, packages: Path, uapi: Path, cc: str, target: Path) -> None:
+def _assemble(
+    spec: ImageSpec, packages: Path, verbs: Sequence[Path], uapi: Path, cc: str, target: Path
+) -> None:
     with tempfile.TemporaryDirectory(prefix="harness-image-") as name:
         root = Path(name) / "root"
         for directory in ("bin", "lib", "etc", *spec.directories):
@@ -139,7 +153,9 @@ def _assemble(spec: ImageSpec, packages: Path, uapi: Path, cc: str, target: Path
         for destination, pointed in spec.links.items():
             (root / destination).parent.mkdir(parents=True, exist_ok=True)
             (root / destination).symlink_to(pointed)
-        _build_programs(root / "bin", uapi, cc)
+        _build_agent(root / "bin", uapi, verbs, cc)
+        for program in spec.programs:
+            _build_program(program, root / "bin", cc)
         if spec.overlay is not None:
             shutil.copytree(spec.overlay, root, dirs_exist_ok=True)
         _add_libraries(root, packages)
@@ -148,14 +164,27 @@ def _assemble(spec: ImageSpec, packages: Path, uapi: Path, cc: str, target: Path
         _compress(archive, target)
 
 
-def _build_programs(directory: Path, uapi: Path, cc: str) -> None:
-    variables = (f"OUT={directory}", f"UAPI={uapi}", f"CC={cc}")
+def _build_agent(directory: Path, uapi: Path, verbs: Sequence[Path], cc: str) -> None:
+    """Build the agent (``harness/guest/agent/README.md``) with the suite's verbs."""
+    sources = f"EXTRA={' '.join(str(path.resolve()) for path in verbs)}"
+    variables = (f"OUT={directory}", f"UAPI={uapi}", f"CC={cc}", sources)
     try:
-        command.run(["make", "-s", "-C", GUEST_SOURCES, *variables], timeout_s=300)
+        command.run(["make", "-s", "-C", AGENT_SOURCES, *variables], timeout_s=300)
     except CommandError as error:
         raise BuildError(
-            f"the guest programs do not build: {error.message}", hint=f"sources: {GUEST_SOURCES}"
+            f"the guest's agent does not build: {error.message}",
+            hint=f"sources: {', '.join(str(path) for path in (AGENT_SOURCES, *verbs))}",
         ) from error
+
+
+def _build_program(source: Path, directory: Path, cc: str) -> None:
+    """Build a program of the suite: one C file, linked statically."""
+    prefix = f"-ffile-prefix-map={source.parent}=."
+    words: list[str | Path] = [cc, "-O2", "-Wall", "-static", "-s", prefix, "-Wl,--build-id=none"]
+    try:
+        command.run([*words, "-o", directory / source.stem, source], timeout_s=300)
+    except CommandError as error:
+        raise BuildError(f"{source} does not build: {error.message}") from error
 
 
 def _copy(source: Path, target: Path) -> None:

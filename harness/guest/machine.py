@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A virtual machine together with the kernels that it runs, one after the other.
 
-A live update replaces the kernel, not the machine.  :class:`VirtualMachine` keeps both apart: the
+A kexec replaces the kernel, not the machine.  :class:`Machine` keeps both apart: the
 QEMU process and its console stay, while an :class:`Epoch` and its SSH connection are of one
 kernel.
 """
@@ -11,34 +11,38 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.base.arch import architecture
 from harness.base.errors import (
     GuestError,
     HarnessError,
     InfrastructureError,
-    LiveUpdateError,
+    KexecError,
     MachineError,
     PreconditionError,
 )
 from harness.base.spec import MachineSpec
+from harness.base.suite import Preconditions
 from harness.guest.connection import Guest
 from harness.guest.console import Console
 from harness.guest.decode import decode_splat
 from harness.guest.gcov import fetch_counters
 from harness.guest.image import GuestKeys, Initrd
-from harness.guest.module import KMOD, KernelModule
-from harness.guest.qemu import Machine, Memory
+from harness.guest.module import MODULES_PATH, KernelModule
+from harness.guest.qemu import Memory, Qemu
 from harness.guest.ssh import CommandResult
 from harness.kernel.build import KernelBuild
-from harness.results.kernel_log import Splat, find_splats, why_no_live_update
+from harness.results.kernel_log import Splat, find_splats, strip_prefix
+
+_Module = TypeVar("_Module", bound=KernelModule)
 
 log = logging.getLogger(__name__)
 
@@ -57,21 +61,22 @@ CONNECT_S = 10.0
 COMMAND_S = 10.0
 """Seconds for one command in the guest; scaled."""
 
-KERNEL_PATH = "/lib/luo/kernel"
+KERNEL_PATH = f"{MODULES_PATH}/kernel"
 """The image of the kernel that the machine booted; later ones do without it."""
 
 SELFTESTS_PATH = "/usr/lib/selftests"
 """The selftests of the tree under test, in the kernel that the machine booted."""
 
-_HARMLESS_TAINTS = 1 << 12
-"""``TAINT_OOT_MODULE`` (``include/linux/panic.h``): the test module is built out of tree."""
+_HARMLESS_TAINTS = 1 << 12 | 1 << 18
+"""``TAINT_OOT_MODULE`` and ``TAINT_TEST`` (``include/linux/panic.h``): the suite's modules are
+built out of tree, and KUnit says that it has run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
     """One kernel's life in a machine.
 
-    :param number: 0 for the kernel that QEMU booted, 1 after the first live update.
+    :param number: 0 for the kernel that QEMU booted, 1 after the first kexec.
     :param boot_id: ``/proc/sys/kernel/random/boot_id``.
     :param console_mark: where on the console this kernel's output begins.
     """
@@ -95,24 +100,25 @@ class Saved:
 
     :param epochs: the kernels it ran, all of one build: :attr:`Epoch.facts`.
     :param console: what it printed.
-    :param module_loaded: whether the test module may be loaded.
+    :param modules: names of modules that may be loaded.
     """
 
     epochs: tuple[dict[str, Any], ...]
     console: str
-    module_loaded: bool
+    modules: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return what makes it again."""
         return asdict(self)
 
 
-class VirtualMachine:
+class Machine:
     """One machine; use as a context manager, or :meth:`start` and :meth:`close` it.
 
     :param build: the kernel that QEMU boots; it must be the one that *spec* names.
     :param keys: whom the guest lets in, and how it proves itself.
     :param initrds: returns the initrd of any build.
+    :param preconditions: what the guest must have.
     :param log_dir: where console and QEMU logs go.
     :param memory: a file to run in, for :meth:`save`.
     :param saved: a machine of the same build and *spec* to go on from, in *memory*.
@@ -125,6 +131,7 @@ class VirtualMachine:
         build: KernelBuild,
         keys: GuestKeys,
         initrds: Callable[[KernelBuild], Initrd],
+        preconditions: Preconditions,
         log_dir: Path,
         gdb: bool = False,
         memory: Memory | None = None,
@@ -136,8 +143,9 @@ class VirtualMachine:
         self._build = build
         self._keys = keys
         self._initrds = initrds
+        self._preconditions = preconditions
         self._saved = saved
-        self._machine = Machine(
+        self._qemu = Qemu(
             spec,
             log_dir=log_dir,
             gdb=gdb,
@@ -145,12 +153,12 @@ class VirtualMachine:
             console_text=saved.console if saved is not None else "",
         )
         self._guest: Guest | None = None
-        self.module = KernelModule(lambda: self.guest)
+        self._modules: dict[str, KernelModule] = {}
 
     # -- life --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Launch QEMU, wait for the guest, and prove that KHO and LUO work in it.
+        """Launch QEMU, wait for the guest, and prove that it has what the suite needs.
 
         A machine that was saved goes on where it was; what is to be proven was proven then.
 
@@ -158,10 +166,10 @@ class VirtualMachine:
             asked for.
         :raises KernelCrash: when the kernel panics while it boots.
         :raises GuestError: when the guest stays silent or SSH does not answer.
-        :raises PreconditionError: when the kernel runs without KHO or LUO.
+        :raises PreconditionError: when the kernel lacks something that the suite needs.
         """
         try:
-            self._machine.start()
+            self._qemu.start()
             if self._saved is not None:
                 self._wake(self._saved)
             else:
@@ -184,15 +192,15 @@ class VirtualMachine:
             if self._guest is not None:
                 self._guest.close()
                 self._guest = None
-            self._machine.save(state)
+            self._qemu.save(state)
             return Saved(
                 epochs=tuple(epoch.facts for epoch in self.epochs),
                 console=self.console.since(0),
-                module_loaded=self.module.may_be_loaded,
+                modules=tuple(m.name for m in self._modules.values() if m.may_be_loaded),
             )
         finally:
             self.closed = True
-            self._machine.close()
+            self._qemu.close()
 
     def _wake(self, saved: Saved) -> None:
         """Connect to a guest that goes on, and give it a clock and randomness of its own."""
@@ -200,9 +208,10 @@ class VirtualMachine:
         now, seed = time.time_ns(), os.urandom(32).hex()
         self.must("wake", now, seed)
         self.epochs = [Epoch(build=self._build, **facts) for facts in saved.epochs]
-        self.module.may_be_loaded = saved.module_loaded
+        for name in saved.modules:
+            self.module(name).may_be_loaded = True
 
-    def __enter__(self) -> VirtualMachine:
+    def __enter__(self) -> Machine:
         if not self.epochs:
             self.start()
         return self
@@ -226,14 +235,14 @@ class VirtualMachine:
             if self._guest is not None:
                 self._guest.close()
         finally:
-            self._machine.close()
+            self._qemu.close()
 
     # -- parts -------------------------------------------------------------------------------
 
     @property
     def console(self) -> Console:
         """The serial console, from QEMU's first byte on."""
-        return self._machine.console
+        return self._qemu.console
 
     @property
     def guest(self) -> Guest:
@@ -241,6 +250,26 @@ class VirtualMachine:
         if self._guest is None:
             raise GuestError("the machine has not booted")
         return self._guest
+
+    def module(self, name: str, path: str | None = None) -> KernelModule:
+        """Return a module in whatever kernel runs; the same object for the same name.
+
+        :param path: the ``.ko`` in the guest; ``None`` is where the suite's modules are.
+        """
+        module = self.module_as(name, KernelModule)
+        if path is not None:
+            module.path = path
+        return module
+
+    def module_as(self, name: str, kind: type[_Module]) -> _Module:
+        """Return a module as an object of a class of its own: one that can be told something."""
+        found = self._modules.get(name)
+        if isinstance(found, kind):
+            return found
+        made = kind(lambda: self.guest, name)
+        made.may_be_loaded = found is not None and found.may_be_loaded
+        self._modules[name] = made
+        return made
 
     @property
     def epoch(self) -> Epoch:
@@ -250,7 +279,7 @@ class VirtualMachine:
     @property
     def qemu_pid(self) -> int:
         """QEMU's process id: the same before and after a live update."""
-        return self._machine.qemu_pid
+        return self._qemu.qemu_pid
 
     @property
     def timeout_scale(self) -> float:
@@ -308,12 +337,12 @@ class VirtualMachine:
         """Connect to a kernel that has just come up, and make it the current epoch.
 
         :raises GuestError: when SSH does not answer.
-        :raises LiveUpdateError: when another kernel answers than *build*.
+        :raises KexecError: when another kernel answers than *build*.
         """
         guest = self._connect()
         release = guest.release()
         if release != build.release:
-            raise LiveUpdateError(
+            raise KexecError(
                 f"the guest runs {release}, not {build.release}", log=self.console.log_file
             )
         epoch = Epoch(
@@ -324,19 +353,20 @@ class VirtualMachine:
             console_mark=console_mark,
         )
         self.epochs.append(epoch)
-        self.module.forget()
+        for module in self._modules.values():
+            module.forget()
         return epoch
 
     def _connect(self) -> Guest:
         if self._guest is not None:
             self._guest.close()
         self._guest = Guest.connect(
-            self._machine.ssh_port,
+            self._qemu.ssh_port,
             client_key=self._keys.client,
             host_public=self._keys.host_public,
             timeout_s=CONNECT_S * self.timeout_scale,
             scale=self.timeout_scale,
-            alive=self._machine.assert_alive,
+            alive=self._qemu.assert_alive,
         )
         return self._guest
 
@@ -354,29 +384,38 @@ class VirtualMachine:
             )
 
     def _check_preconditions(self) -> None:
-        """Refuse to test a kernel in which nothing can be preserved."""
-        if "liveupdate" in self.guest.read("/proc/misc").split():
+        """Refuse to test in a guest that lacks what the suite needs."""
+        wanted, guest = self._preconditions, self.guest
+        look = "".join(f"[ -e {path} ] || echo {path};" for path in map(shlex.quote, wanted.files))
+        missing = self.check(look).splitlines() if look else []
+        if not missing and not wanted.refused:
             return
-        why = why_no_live_update(self.guest.dmesg()) or "the kernel log does not say why"
+        lines = [strip_prefix(line.strip()) for line in guest.dmesg().splitlines()]
+        if missing:
+            reason = wanted.reason or "(?!)"
+            said = next((line for line in lines if re.search(reason, line)), None)
+            what = f"runs without {missing[0]}: {said or 'the kernel log does not say why'}"
+        else:
+            bad = [line for line in lines if any(re.search(p, line) for p in wanted.refused)]
+            if not bad:
+                return
+            what = f"says while it boots: {bad[0]}"
         raise PreconditionError(
-            f"{self._build.release} runs without /dev/liveupdate: {why}",
-            hint="it needs kho=on liveupdate=on, LIVEUPDATE=y, and room for the scratch area "
-            "(memory_mib and kho_scratch= in kernel-configs/profiles.yaml)",
-            log=self.console.log_file,
+            f"{self._build.release} {what}", hint=wanted.hint or None, log=self.console.log_file
         )
 
     def how_to_attach(self) -> str:
         """Say how to reach the machine from other terminals."""
-        port, known = self._machine.ssh_port, self._machine.log_dir / "known_hosts"
+        port, known = self._qemu.ssh_port, self._qemu.log_dir / "known_hosts"
         known.write_text(f"[127.0.0.1]:{port} ssh-ed25519 {self._keys.host_public}\n")
         options = f"-i {self._keys.client} -o UserKnownHostsFile={known}"
         lines = [
             f"{self.epoch.release} runs; Ctrl-] ends it.  In another terminal:",
             f"  ssh {options} -p {port} root@127.0.0.1",
         ]
-        if self._machine.gdb_socket is not None:
+        if self._qemu.gdb_socket is not None:
             lines += [
-                f"  gdb {self._build.vmlinux} -ex 'target remote {self._machine.gdb_socket}'",
+                f"  gdb {self._build.vmlinux} -ex 'target remote {self._qemu.gdb_socket}'",
             ]
         return "\n".join(lines)
 
@@ -394,8 +433,8 @@ class VirtualMachine:
         if not self.epochs or not self.epoch.build.gcov.is_dir():
             return
         build = self.epoch.build
-        self._machine.assert_alive()
-        target = self._machine.log_dir / "gcov" / f"{self.epoch.number}-{build.key}"
+        self._qemu.assert_alive()
+        target = self._qemu.log_dir / "gcov" / f"{self.epoch.number}-{build.key}"
         fetch_counters(self.guest, build.gcov, target, timeout_s=COUNTERS_S * self.timeout_scale)
 
     # -- between tests -------------------------------------------------------------------------
@@ -404,14 +443,15 @@ class VirtualMachine:
         """Undo what a test did; return why the machine cannot be used again, ``None`` if it can."""
         try:
             if len(self.epochs) > 1:
-                return "it was live-updated"
+                return "it runs its second kernel"
             if not self.agent("reset")["ok"]:
                 return "the agent could not let go of its files"
-            if self.module.loaded and self.module.unload() is not None:
-                # Before the series, what is registered pins the module.
-                self.module.control("unregister all")
-                if self.module.unload() is not None:
-                    return "the test module cannot be unloaded"
+            for module in self._modules.values():
+                if not module.loaded or module.unload() is None:
+                    continue
+                module.let_go()
+                if module.unload() is not None:
+                    return f"the module {module.name} cannot be unloaded"
             taint = self.guest.taint() & ~_HARMLESS_TAINTS
             if taint:
                 return f"the kernel is tainted ({taint})"
@@ -425,7 +465,7 @@ class VirtualMachine:
         """Return a splat's text with source lines, as the kernel that runs now has them."""
         build = self.epoch.build if self.epochs else self._build
         try:
-            return decode_splat(splat, build.vmlinux, {KMOD: build.kmod_debug})
+            return decode_splat(splat, build.vmlinux, build.modules_debug)
         except InfrastructureError as error:
             log.warning("cannot decode a splat: %s", error)
             return splat.text
@@ -434,5 +474,5 @@ class VirtualMachine:
 def _must(words: Sequence[object], answer: dict[str, Any]) -> dict[str, Any]:
     if not answer["ok"]:
         said = " ".join(str(word) for word in words)
-        raise AssertionError(f"luo-agent {said}: {answer.get('error')}: {answer}")
+        raise AssertionError(f"harness-agent {said}: {answer.get('error')}: {answer}")
     return answer

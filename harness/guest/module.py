@@ -1,39 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The test module in a running kernel: loading it, what it is told, what it has counted."""
+"""A kernel module in a running kernel: loading it, unloading it, who holds it."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from harness.guest.connection import Guest
 
-KMOD = "luo_test"
-KMOD_PATH = "/lib/luo/luo_test.ko"
-KMOD_DEBUGFS = "/sys/kernel/debug/luo_test"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlAnswer:
-    """What a command of the test module's ``control`` file came to.
-
-    :param error: an errno name, ``None`` when it worked.
-    :param returned: ``"void"`` where the kernel function returns nothing, else its value.
-    """
-
-    error: str | None
-    returned: str
+MODULES_PATH = "/lib/harness"
+"""Where a guest has the modules of its suite."""
 
 
 class KernelModule:
-    """The test module in whatever kernel a machine runs (``tests/kmod/README.md``).
+    """A module in whatever kernel a machine runs.
 
     :param guest: returns the connection to that kernel.
+    :param name: as ``/proc/modules`` has it.
+    :param path: the ``.ko`` in the guest; ``None`` is where the suite's modules are.
     """
 
-    def __init__(self, guest: Callable[[], Guest]) -> None:
-        self._guest = guest
+    def __init__(self, guest: Callable[[], Guest], name: str, path: str | None = None) -> None:
+        self.guest = guest
+        self.name = name
+        self.path = path or f"{MODULES_PATH}/{name}.ko"
         self.may_be_loaded = False
 
     def forget(self) -> None:
@@ -50,49 +39,22 @@ class KernelModule:
 
         :raises AssertionError: when the kernel refuses it.
         """
-        self.may_be_loaded = True
-        error = self._guest().insmod(KMOD_PATH, **parameters)
+        error = self.try_load(**parameters)
         if error is not None:
-            raise AssertionError(f"insmod {KMOD_PATH}: {error}")
+            raise AssertionError(f"insmod {self.path}: {error}")
+
+    def try_load(self, **parameters: object) -> str | None:
+        """Load the module; return the errno name when the kernel refuses, else ``None``."""
+        self.may_be_loaded = True
+        return self.guest().insmod(self.path, **parameters)
 
     def unload(self, *, force: bool = False) -> str | None:
         """Unload the module; return the errno name when the kernel refuses, else ``None``."""
-        return self._guest().rmmod(KMOD, force=force)
+        return self.guest().rmmod(self.name, force=force)
+
+    def let_go(self) -> None:
+        """Give up what keeps the module from being unloaded; a module of its own says how."""
 
     def refcount(self) -> int | None:
         """Return the module's reference count, ``None`` when it is not loaded."""
-        return self._guest().refcount(KMOD)
-
-    def control(self, command: str) -> ControlAnswer:
-        """Give the module a command: ``register handler 0``, ``unregister flb 1``, ..."""
-        guest = self._guest()
-        guest.write(f"{KMOD_DEBUGFS}/control", command)
-        lines = dict(
-            line.split(maxsplit=1) for line in guest.read(f"{KMOD_DEBUGFS}/result").splitlines()
-        )
-        if lines["command"] != command:
-            raise AssertionError(f"the module did not take the command {command!r}: {lines}")
-        returned = lines["return"]
-        value = 0 if returned == "void" else int(returned)
-        return ControlAnswer(
-            error=errno.errorcode[-value] if value < 0 else None, returned=returned
-        )
-
-    def counters(self) -> dict[str, int]:
-        """Return every counter: ``handler0.preserve``, ``flb1.retrieve``, ``violation``, ..."""
-        text = self._guest().read(f"{KMOD_DEBUGFS}/counters")
-        return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
-
-    def state(self) -> dict[str, str]:
-        """Return what the module knows about itself: name -> the rest of the line."""
-        text = self._guest().read(f"{KMOD_DEBUGFS}/state")
-        return {
-            name: rest[0] if rest else ""
-            for name, *rest in (line.split(maxsplit=1) for line in text.splitlines())
-        }
-
-    def fail(self, callback: str, error: str, times: int = 1) -> None:
-        """Let the next calls of a callback fail: ``fail("handler0.preserve", "ENOMEM")``."""
-        refused = self._guest().write(f"{KMOD_DEBUGFS}/fail", f"{callback} -{error} {times}")
-        if refused is not None:
-            raise AssertionError(f"the module cannot fail {callback} with {error}: {refused}")
+        return self.guest().refcount(self.name)

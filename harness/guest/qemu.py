@@ -120,7 +120,7 @@ def qemu_argv(
     return (*argv, *spec.extra_args)
 
 
-class Machine:
+class Qemu:
     """One QEMU process; a context manager, or :meth:`start` and :meth:`close` it.
 
     :param log_dir: gets ``console.log`` and ``qemu.log``; made when missing.
@@ -152,7 +152,7 @@ class Machine:
 
     # -- life --------------------------------------------------------------------------------
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> Qemu:
         self.start()
         return self
 

@@ -30,7 +30,7 @@ from harness.base.errors import CacheError, CommandError, MachineError, SpecErro
 from harness.base.spec import MachineSpec
 from harness.base.store import Store, digest, to_prune
 from harness.guest.accel import qemu_build
-from harness.guest.machine import Saved, VirtualMachine
+from harness.guest.machine import Machine, Saved
 from harness.guest.qemu import Memory
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class MakeMachine(Protocol):
 
     def __call__(
         self, log_dir: Path, *, memory: Memory | None = None, saved: Saved | None = None
-    ) -> VirtualMachine:
+    ) -> Machine:
         """Return the machine; its logs go to *log_dir*."""
 
 
@@ -64,7 +64,7 @@ class Step:
     :param source: the file that holds *reach*: when it changes, the template is made anew.
     """
 
-    reach: Callable[[VirtualMachine], Any]
+    reach: Callable[[Machine], Any]
     source: Path
     name: str
 
@@ -84,14 +84,14 @@ class Started:
     :param cloned: whether it was cloned; else it was booted.
     """
 
-    machine: VirtualMachine
+    machine: Machine
     facts: Any
     cloned: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    machine: VirtualMachine
+    machine: Machine
     entry: Path
 
 
@@ -130,7 +130,7 @@ class Templates:
         log_dir: Path,
         step: Step | None = None,
         *,
-        booting: Callable[[VirtualMachine], None] = lambda _machine: None,
+        booting: Callable[[Machine], None] = lambda _machine: None,
     ) -> Started:
         """Return a running machine in the state that *step* leaves it in.
 
@@ -148,7 +148,7 @@ class Templates:
         log_dir: Path,
         step: Step | None = None,
         *,
-        booting: Callable[[VirtualMachine], None] = lambda _machine: None,
+        booting: Callable[[Machine], None] = lambda _machine: None,
     ) -> Started:
         """Do as :meth:`start` does, without any template."""
         machine = self._make(log_dir)
@@ -165,8 +165,8 @@ class Templates:
         self,
         step: Step | None,
         log_dir: Path,
-        booting: Callable[[VirtualMachine], None],
-        start: Callable[[Path], VirtualMachine],
+        booting: Callable[[Machine], None],
+        start: Callable[[Path], Machine],
     ) -> _Running:
         """Start a machine on a template, which is made when it is missing or does not work."""
         for _ in range(2):
@@ -184,9 +184,7 @@ class Templates:
             log=log_dir / "qemu.log",
         )
 
-    def _entry(
-        self, step: Step | None, log_dir: Path, booting: Callable[[VirtualMachine], None]
-    ) -> Path:
+    def _entry(self, step: Step | None, log_dir: Path, booting: Callable[[Machine], None]) -> Path:
         """Return a template's directory; make it when there is none, or a damaged one."""
         key = self.key(step)
         found = self._found(key)
@@ -207,10 +205,10 @@ class Templates:
             self._store.remove(_KIND, key)
             return None
 
-    def _clone(self, entry: Path, log_dir: Path) -> VirtualMachine:
+    def _clone(self, entry: Path, log_dir: Path) -> Machine:
         return self._resumed(entry, log_dir, Memory(file=entry / _MEMORY, private=True))
 
-    def _resumed(self, entry: Path, log_dir: Path, memory: Memory) -> VirtualMachine:
+    def _resumed(self, entry: Path, log_dir: Path, memory: Memory) -> Machine:
         """Start a machine that goes on from what *entry* holds, in *memory*."""
         kept = json.loads((entry / _FACTS).read_text())
         memory = dataclasses.replace(memory, state=entry / _DEVICES)
@@ -223,7 +221,7 @@ class Templates:
         key: str,
         log_dir: Path,
         step: Step | None,
-        booting: Callable[[VirtualMachine], None],
+        booting: Callable[[Machine], None],
     ) -> None:
         with self._store.produce(_KIND, key, unhashed=(_MEMORY,)) as entry:
             machine = (
@@ -240,20 +238,16 @@ class Templates:
             (entry / _FACTS).write_text(json.dumps(kept, indent=1) + "\n")
         self._make_room(key)
 
-    def _booted(
-        self, entry: Path, log_dir: Path, booting: Callable[[VirtualMachine], None]
-    ) -> VirtualMachine:
+    def _booted(self, entry: Path, log_dir: Path, booting: Callable[[Machine], None]) -> Machine:
         machine = self._make(log_dir / "template", memory=Memory(file=entry / _MEMORY))
         booting(machine)
         machine.start()
         return machine
 
-    def _stepping(
-        self, entry: Path, log_dir: Path, booting: Callable[[VirtualMachine], None]
-    ) -> VirtualMachine:
+    def _stepping(self, entry: Path, log_dir: Path, booting: Callable[[Machine], None]) -> Machine:
         """Return a clone of the booted machine whose memory is a file that can be saved."""
 
-        def start(base: Path) -> VirtualMachine:
+        def start(base: Path) -> Machine:
             command.run(
                 ["cp", "--sparse=always", "--reflink=auto", base / _MEMORY, entry / _MEMORY],
                 timeout_s=COPY_S,

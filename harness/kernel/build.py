@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Build a kernel, its test module and its selftests; keep what a test run needs in the cache.
+"""Build a kernel, its suite's modules and selftests; keep what a test run needs in the cache.
 
 One object tree is walked through the positions of a series: make rebuilds what the checkout
 changed.  What comes out is copied into a cache entry that is complete in itself, keyed by
@@ -14,19 +14,20 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import BuildError, CommandError, SpecError
-from harness.base.spec import DEFAULT_CC, PROJECT_ROOT, ProfileSpec
+from harness.base.spec import CONFIGS_DIR, DEFAULT_CC, ProfileSpec
 from harness.base.store import Store, digest
-from harness.kernel import kmod
+from harness.base.suite import Suite
 from harness.kernel.build_log import BuildWarning, WarningLedger, first_error
 from harness.kernel.fragment import fragments_of
 from harness.kernel.kconfig import KernelConfig, configure
+from harness.kernel.kmod import build_module
 from harness.kernel.selftests import build_selftests, install_headers
 from harness.results.pace import StepCounter, whole_build_steps
 
@@ -35,9 +36,8 @@ log = logging.getLogger(__name__)
 BUILD_S = 3 * 3600.0
 """Seconds for a whole build; a cold one takes 6 minutes on 2 CPUs."""
 
-KMOD = "luo_test"
 _KIND = "build"
-_UNASKED = PROJECT_ROOT / "kernel-configs" / "unasked.mk"
+_UNASKED = CONFIGS_DIR / "unasked.mk"
 """What make reads first, so that kbuild passes over what nobody asked for."""
 
 _RECIPE = 2
@@ -112,14 +112,14 @@ class KernelBuild:
         return self.directory / "System.map"
 
     @property
-    def kmod(self) -> Path:
-        """The test module as it goes into the guest, stripped of debug information."""
-        return self.directory / f"{KMOD}.ko"
+    def modules(self) -> dict[str, Path]:
+        """The suite's modules by name, as they go into the guest: without debug information."""
+        return {path.stem: path for path in sorted((self.directory / "modules").glob("*.ko"))}
 
     @property
-    def kmod_debug(self) -> Path:
-        """The test module with lines, for decoding."""
-        return self.directory / f"{KMOD}.debug.ko"
+    def modules_debug(self) -> dict[str, Path]:
+        """The suite's modules by name, with lines, for decoding."""
+        return {name: self.directory / "debug" / f"{name}.ko" for name in self.modules}
 
     @property
     def userspace(self) -> Path:
@@ -133,7 +133,7 @@ class KernelBuild:
 
     @property
     def uapi(self) -> Path:
-        """What ``make headers_install`` installed of the live update interface."""
+        """What the guest's programs need of what ``make headers_install`` installed."""
         return self.directory / "uapi"
 
 
@@ -173,7 +173,7 @@ def build_key(
     arch: Architecture,
     profile: ProfileSpec,
     localversion: str,
-    kmod_source: Path,
+    suite: Suite,
     toolchain: Toolchain,
 ) -> str:
     """Return the cache key of a build: everything that can change what comes out."""
@@ -184,7 +184,13 @@ def build_key(
         localversion,
         *fragments_of(profile, arch),
         *profile.make,
-        kmod_source,
+        *(part for module in suite.modules for part in (f"module {module.name}", module.source)),
+        *(
+            part
+            for each in suite.selftests
+            for part in (each.directory, *each.programs, *each.common)
+        ),
+        repr(suite.headers),
         toolchain.compiler,
         toolchain.linker,
     )
@@ -252,7 +258,7 @@ def build_kernel(
     arch: Architecture,
     profile: ProfileSpec,
     localversion: str,
-    kmod_source: Path,
+    suite: Suite,
     toolchain: Toolchain,
     store: Store,
     progress: Callable[[str], None],
@@ -292,13 +298,16 @@ def build_kernel(
     what = f"building {commit[:12]} ({profile.name}{localversion})"
     counter = _counter_of(objdir, what, profile, store)
     _make(make, [arch.image_target, "modules"], what, counter, objdir, worktree, log_file, progress)
-    progress(f"{what}: test module")
-    module = kmod.build_kmod(
-        kmod_source, objdir / "harness-kmod", make=make, log_file=log_file, name=KMOD
-    )
+    modules = []
+    for module in suite.modules:
+        progress(f"{what}: module {module.name}")
+        output = objdir / "harness-modules" / module.name
+        modules.append(build_module(module, output, make=make, log_file=log_file))
     progress(f"{what}: selftests")
     headers = install_headers(make, objdir, log_file)
-    selftests = build_selftests(worktree, objdir, headers, log_file, cc=toolchain.cc)
+    selftests = build_selftests(
+        suite.selftests, worktree, objdir, headers, log_file, cc=toolchain.cc
+    )
     release = (objdir / "include/config/kernel.release").read_text().strip()
     warnings = ledger.enter(log_file.read_text(errors="replace"), worktree)
     key = build_key(
@@ -306,7 +315,7 @@ def build_kernel(
         arch=arch,
         profile=profile,
         localversion=localversion,
-        kmod_source=kmod_source,
+        suite=suite,
         toolchain=toolchain,
     )
     facts = {
@@ -320,7 +329,8 @@ def build_kernel(
         "steps": counter.steps if counter.whole else None,
     }
     with store.produce(_KIND, key) as entry:
-        _collect(entry, objdir, arch, config, module, headers, selftests)
+        _collect(entry, objdir, arch, config, modules, selftests)
+        _collect_headers(entry / "uapi", headers, suite.headers)
         (entry / "build.json").write_text(json.dumps(facts, indent=1) + "\n")
     made = store.get(_KIND, key)
     assert made is not None  # noqa: S101 - just made
@@ -399,8 +409,7 @@ def _collect(
     objdir: Path,
     arch: Architecture,
     config: KernelConfig,
-    module: Path,
-    headers: Path,
+    modules: Sequence[Path],
     selftests: Path,
 ) -> None:
     shutil.copyfile(objdir / arch.image, entry / "kernel")
@@ -409,15 +418,24 @@ def _collect(
         shutil.copyfile(objdir / name, entry / name)
     compress = ["objcopy", "--compress-debug-sections"]
     command.run([*compress, objdir / "vmlinux", entry / "vmlinux"], timeout_s=120)
-    shutil.copyfile(module, entry / f"{KMOD}.debug.ko")
-    command.run(["objcopy", "--strip-debug", module, entry / f"{KMOD}.ko"], timeout_s=60)
+    for directory in ("modules", "debug"):
+        (entry / directory).mkdir()
+    for module in modules:
+        shutil.copyfile(module, entry / "debug" / module.name)
+        stripped = entry / "modules" / module.name
+        command.run(["objcopy", "--strip-debug", module, stripped], timeout_s=60)
     shutil.copytree(selftests, entry / "selftests")
     if "\nCONFIG_GCOV_KERNEL=y\n" in config.path.read_text():
         for notes in objdir.rglob("*.gcno"):
             target = entry / "gcov" / notes.relative_to(objdir)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(notes, target)
-    (entry / "uapi" / "linux").mkdir(parents=True)
-    header = headers / "linux" / "liveupdate.h"
-    if header.exists():
-        shutil.copyfile(header, entry / "uapi" / "linux" / "liveupdate.h")
+
+
+def _collect_headers(target: Path, headers: Path, wanted: Sequence[str]) -> None:
+    """Copy the headers that the guest's programs want; a tree may have no such interface."""
+    target.mkdir()
+    for name in wanted:
+        if (headers / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(headers / name, target / name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Build the out-of-tree test module against a configured and built kernel."""
+"""Build an out-of-tree module against a configured and built kernel."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from pathlib import Path
 
 from harness.base import command
 from harness.base.errors import BuildError, CommandError
+from harness.base.suite import ModuleSpec
 
 KMOD_S = 300.0
-"""Seconds for the module's build."""
+"""Seconds for a module's build."""
 
 
-def build_kmod(
-    source: Path, output: Path, *, make: Sequence[str | Path], log_file: Path, name: str
+def build_module(
+    module: ModuleSpec, output: Path, *, make: Sequence[str | Path], log_file: Path
 ) -> Path:
-    """Build the module in *source*; nothing is written there (``MO=``, Linux 6.13).
+    """Build a module; nothing is written to its source (``MO=``, Linux 6.13).
 
     :param make: the make command line of the kernel that it is for.
-    :param name: the module's name.
     :returns: the ``.ko`` with its debug information.
     :raises BuildError: when it does not compile or modpost refuses it.
     """
     output.mkdir(parents=True, exist_ok=True)
     try:
         command.run(
-            [*make, f"M={source}", f"MO={output}", "modules"], timeout_s=KMOD_S, log_file=log_file
+            [*make, f"M={module.source}", f"MO={output}", "modules"],
+            timeout_s=KMOD_S,
+            log_file=log_file,
         )
     except CommandError as error:
         if error.returncode is None:
@@ -34,9 +36,14 @@ def build_kmod(
         text = log_file.read_text(errors="replace")
         said = [line for line in text.splitlines() if "error:" in line or "ERROR:" in line]
         raise BuildError(
-            f"the test module does not build: {said[0] if said else 'see the log'}",
+            f"the module {module.name} does not build: {said[0] if said else 'see the log'}",
             hint="'undefined!' means that the kernel does not export a function: the support "
             "commit that does so was left out",
             log=log_file,
         ) from error
-    return output / f"{name}.ko"
+    made = output / f"{module.name}.ko"
+    if not made.is_file():
+        raise BuildError(
+            f"{module.source} makes no {made.name}", hint="its Kbuild names another obj-m"
+        )
+    return made

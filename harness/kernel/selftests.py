@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Build a kernel tree's own selftests of live update, against the headers of that tree."""
+"""Build a kernel tree's own selftests, against the headers of that tree."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base import command
 from harness.base.errors import BuildError, CommandError
+from harness.base.suite import SelftestSpec
 from harness.kernel.build_log import first_error
 
 STEP_S = 3 * 3600.0
 """Seconds for the headers or for one selftest: they take a few, so it only ends what hangs."""
 
-SELFTESTS = ("liveupdate", "luo_kexec_simple", "luo_multi_session")
+_ROOM = "tools/testing/selftests"
 
 
 def install_headers(make: Sequence[str | Path], objdir: Path, log_file: Path) -> Path:
@@ -29,30 +31,38 @@ def install_headers(make: Sequence[str | Path], objdir: Path, log_file: Path) ->
 
 
 def build_selftests(
-    worktree: Path, objdir: Path, headers: Path, log_file: Path, *, cc: str
+    specs: Sequence[SelftestSpec],
+    worktree: Path,
+    objdir: Path,
+    headers: Path,
+    log_file: Path,
+    *,
+    cc: str,
 ) -> Path:
-    """Build the tree's liveupdate selftests statically; a tree without them has none.
+    """Build selftests statically; a tree without them has none.
 
     :param cc: the compiler.
     :param headers: what :func:`install_headers` returned.
     :returns: the directory they are in.
     :raises BuildError: naming the first error's file and line.
     """
-    source = worktree / "tools/testing/selftests/liveupdate"
     output = objdir / "harness-selftests"
-    output.mkdir(exist_ok=True)
-    if not source.is_dir():
-        return output
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir()
     # Objects of these tests land beside their sources unless built like this; see its Makefile.
-    common = source / "luo_test_utils.c"
     flags: list[str | Path] = ["-static", "-O2", "-s", "-Wno-unused-function", "-D_GNU_SOURCE="]
-    flags += [f"-I{headers}", f"-I{worktree / 'tools/testing/selftests'}"]
+    flags += [f"-I{headers}", f"-I{worktree / _ROOM}"]
     flags += [f"-ffile-prefix-map={worktree}=.", "-Wl,--build-id=none"]
-    for name in SELFTESTS:
-        parts = [source / f"{name}.c", *([common] if common.exists() else [])]
-        with log_file.open("a") as stream:
-            stream.write(f"  HOSTCC  {output.name}/{name}\n")
-        _compile([cc, *flags, "-o", output / name, *parts], f"selftest {name}", log_file)
+    for spec in specs:
+        source = worktree / _ROOM / spec.directory
+        if not source.is_dir():
+            continue
+        common = [source / name for name in spec.common if (source / name).exists()]
+        for name in spec.programs:
+            parts = [source / f"{name}.c", *common]
+            with log_file.open("a") as stream:
+                stream.write(f"  HOSTCC  {output.name}/{name}\n")
+            _compile([cc, *flags, "-o", output / name, *parts], f"selftest {name}", log_file)
     return output
 
 

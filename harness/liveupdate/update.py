@@ -18,35 +18,23 @@ the release that was asked for.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.base.errors import KernelCrash, LiveUpdateError, MachineError, UpdateRefused
-from harness.guest.image import join_archives
-from harness.guest.machine import BOOT_S, KERNEL_PATH, READY, Epoch, VirtualMachine
+from harness.base.errors import KexecError
+from harness.guest.kexec import go, load_next
+from harness.guest.machine import Epoch, Machine
 from harness.kernel.build import KernelBuild
-from harness.results.kernel_log import kho_handover_found, live_update_number
-from harness.results.results import UpdateResult
+from harness.liveupdate.messages import handover_found, live_update_number
+from harness.liveupdate.results import UpdateResult
 
 log = logging.getLogger(__name__)
 
-LOAD_S = 30.0
-"""Seconds to hand over a kernel of a few MB and load it; scaled."""
-
 PRESERVE_S = 30.0
 """Seconds for a batch of agent commands over some hundred files; scaled."""
-
-_RETAINED = "/sys/firmware/initrd"
-"""The initrd that the kernel kept (``retain_initrd``, ``init/initramfs.c``, Linux 6.9)."""
-
-_NEXT = "/run/next"
-_REFUSED = "harness: kexec refused"
-STARTING = "kexec_core: Starting new kernel"
-"""``kernel_kexec()`` says so after everything that can still fail (``kernel/kexec_core.c``)."""
 
 _FINGERPRINT = ("size", "offset", "seals", "sha256")
 
@@ -110,7 +98,7 @@ class LiveUpdate:
     :param session: the session that files go to when none is named.
     """
 
-    def __init__(self, vm: VirtualMachine, session: str = "harness") -> None:
+    def __init__(self, vm: Machine, session: str = "harness") -> None:
         self.vm = vm
         self.default_session = session
         self.preserved: list[Preserved] = []
@@ -193,119 +181,34 @@ class LiveUpdate:
         self.go()
 
     def load(self, build: KernelBuild | None = None) -> None:
-        """Hand the next kernel to the guest and load it with ``kexec_file_load(2)``.
+        """Hand the next kernel to the guest and load it.
 
-        :raises LiveUpdateError: when the kernel does not accept it.
+        :raises KexecError: when the running kernel does not accept it; EADDRNOTAVAIL means that
+            the KHO scratch area is too small (``kho_scratch=``).
         """
         self._next = build or self.vm.epoch.build
-        vm = self.vm
         with self._stage("load"):
-            kernel, initrd, length = self._hand_over(self._next)
-            cmdline = vm.guest.read("/proc/cmdline").strip()
-            loaded = vm.agent("kexec-load", kernel, initrd, length, cmdline, timeout_s=LOAD_S)
-            if _NEXT in kernel + initrd:
-                vm.check(["rm", "-rf", _NEXT])
-        if not loaded["ok"]:
-            raise LiveUpdateError(
-                f"kexec_file_load refused {self._next.release}: {loaded['error']}",
-                hint="EADDRNOTAVAIL means that the KHO scratch area is too small (kho_scratch=)",
-                log=vm.console.log_file,
-            )
-
-    def _hand_over(self, build: KernelBuild) -> tuple[str, str, int]:
-        """Bring into the guest what it lacks of *build*.
-
-        SSH is slow on an emulated CPU: what the guest has, of its own initrd, is not sent again.
-
-        :returns: the kernel and an initrd in the guest, and how much of the initrd is to be used.
-        """
-        vm, deadline = self.vm, LOAD_S * self.vm.timeout_scale
-        old, new = vm.initrd_of(vm.epoch.build), vm.initrd_of(build)
-        kernel, initrd, length = KERNEL_PATH, _RETAINED, new.next_bytes
-        # Only the kernel that QEMU booted brought its image along.
-        send_kernel = build.key != vm.epoch.build.key or vm.epoch.number > 0
-        send_initrd = (old.shared, old.own) != (new.shared, new.own)
-        if send_kernel or send_initrd:
-            vm.check(["mkdir", "-p", _NEXT])
-        if send_kernel:
-            kernel = f"{_NEXT}/kernel"
-            vm.guest.put(build.image, kernel, timeout_s=deadline)
-        if send_initrd:
-            # Where a path comes twice in an initrd, the later one counts.
-            parts, initrd = (*new.shared, new.own), f"{_NEXT}/initrd"
-            if old.shared == new.shared:
-                parts, kept = (new.own,), old.next_bytes
-                vm.check(f"head -c {kept} {_RETAINED} >{initrd}", timeout_s=LOAD_S)
-                length = kept + parts[0].stat().st_size
-            vm.guest.put(join_archives(parts), f"{_NEXT}/sent", timeout_s=deadline)
-            vm.check(f"cat {_NEXT}/sent >>{initrd}", timeout_s=LOAD_S)
-        return kernel, initrd, length
+            load_next(self.vm, self._next)
 
     def go(self) -> None:
         """Reboot into the loaded kernel, wait for it, and prove that it was a live update.
 
-        :raises UpdateRefused: when the first kernel refuses, and runs on.
+        :raises KexecRefused: when the first kernel refuses, and runs on.
         :raises KernelCrash: when the first or the second kernel panics; the message says which.
-        :raises LiveUpdateError: when something else happened than a live update.
+        :raises KexecError: when something else happened than a live update.
         """
-        vm = self.vm
-        vm.collect_counters()
-        self.before = vm.epoch
-        mark = vm.console.mark()
-        last_answer = time.monotonic()
-        vm.guest.tell("kexec")
-        self._wait(mark)
-        self.after = vm.arrive(self._next, console_mark=mark)
-        self.stages["blackout"] = time.monotonic() - last_answer
-        self._prove(mark)
-
-    def _wait(self, mark: int) -> None:
-        vm = self.vm
-        try:
-            seen = vm.console.expect(
-                [re.escape(READY), re.escape(_REFUSED) + ": (.*)\n"],
-                timeout_s=BOOT_S * vm.timeout_scale,
-                mark=mark,
-            )
-        except KernelCrash as error:
-            which = "second" if self._jumped(mark) else "first"
-            raise KernelCrash(
-                f"the {which} kernel died in the live update: {error.message}",
-                splat=error.splat,
-                log=error.log,
-            ) from error
-        except MachineError as error:
-            where = "after" if self._jumped(mark) else "before"
-            raise LiveUpdateError(
-                f"the machine ended {where} the jump to the next kernel: {error.message}",
-                hint=error.hint,
-                log=error.log,
-            ) from error
-        if seen.index == 1:
-            raise UpdateRefused(f"the kernel refused to reboot: {seen.groups[0].strip()}")
-
-    def _jumped(self, mark: int) -> bool:
-        """Return whether there was a kexec; the first kernel's last line may never be printed."""
-        text = self.vm.console.since(mark)
-        return STARTING in text or kho_handover_found(text)
-
-    def _prove(self, mark: int) -> None:
-        """Raise unless everything says that this was a live update."""
-        before, after, text = self.before, self.after, self.vm.console.since(mark)
-        assert before is not None  # noqa: S101 - set by go()
-        assert after is not None  # noqa: S101 - set by go()
+        jump = go(self.vm, self._next)
+        self.before, self.after = jump.before, jump.after
+        self.stages["blackout"] = jump.blackout_s
+        text = self.vm.console.since(jump.mark)
         wrong = None
-        if after.boot_id == before.boot_id:
-            wrong = "the boot id did not change: the old kernel still runs"
-        elif not self._jumped(mark):
-            wrong = "the machine was reset: there was no kexec"
-        elif not kho_handover_found(text):
+        if not handover_found(text):
             wrong = "the next kernel found no kexec handover data"
         number = live_update_number(text)
         if wrong is None and number is None:
             wrong = "the next kernel's live update orchestrator received nothing"
         if wrong is not None:
-            raise LiveUpdateError(f"no live update: {wrong}", log=self.vm.console.log_file)
+            raise KexecError(f"no live update: {wrong}", log=self.vm.console.log_file)
         self.number = number
 
     # -- in the second kernel ----------------------------------------------------------------
@@ -360,7 +263,7 @@ class LiveUpdate:
     def facts(self) -> dict[str, Any]:
         """What :meth:`resume` needs, as JSON can hold it; the update is in its second kernel."""
         if self.before is None or self.after is None:
-            raise LiveUpdateError("the live update has not come to its second kernel")
+            raise KexecError("the live update has not come to its second kernel")
         return {
             "session": self.default_session,
             "sessions": self._sessions,
@@ -371,7 +274,7 @@ class LiveUpdate:
         }
 
     @classmethod
-    def resume(cls, vm: VirtualMachine, facts: Mapping[str, Any], *, kept: bool) -> LiveUpdate:
+    def resume(cls, vm: Machine, facts: Mapping[str, Any], *, kept: bool) -> LiveUpdate:
         """Return the update that *facts* are of, to go on with it in *vm*.
 
         :param vm: the machine, or a clone of it; stays the caller's.

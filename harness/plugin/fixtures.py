@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,16 +14,13 @@ from harness.plugin.session import or_exit, session_of
 if TYPE_CHECKING:
     from harness.guest.connection import Guest
     from harness.guest.image import Image
-    from harness.guest.machine import VirtualMachine
+    from harness.guest.kexec import Jump
+    from harness.guest.machine import Machine
     from harness.guest.module import KernelModule
+    from harness.guest.ssh import CommandResult
     from harness.kernel.build import KernelBuild
-    from harness.liveupdate.update import LiveUpdate
+    from harness.results.kernel_log import KtapResult
     from harness.run.pipeline import Pipeline
-
-UpdatedMachine = Callable[
-    [Callable[["LiveUpdate"], None]], "contextlib.AbstractContextManager[LiveUpdate]"
-]
-"""What the fixture :func:`updated_machine` is."""
 
 
 @pytest.fixture(scope="session")
@@ -62,60 +57,23 @@ def image(pipeline: Pipeline, kernel: KernelBuild) -> Image:
 def boot_machine(
     request: pytest.FixtureRequest,
     pipeline: Pipeline,  # noqa: ARG001 - outlives the machines
-) -> Callable[..., VirtualMachine]:
+) -> Callable[..., Machine]:
     """Start a machine of one's own: ``with boot_machine() as vm`` or ``boot_machine(position=0)``.
 
     The block owns it and ends it; what it prints is judged in whatever test runs meanwhile.
     """
 
-    def boot(position: int | None = None) -> VirtualMachine:
+    def boot(position: int | None = None) -> Machine:
         return session_of(request.config).boot(position).machine
 
     return boot
-
-
-@pytest.fixture(scope="session")
-def updated_machine(
-    request: pytest.FixtureRequest,
-    kernel: KernelBuild,  # noqa: ARG001 - built before the clock of a boot runs
-) -> UpdatedMachine:
-    """Start a machine in its second kernel: ``with updated_machine(prepare) as update``.
-
-    ``prepare`` gets an update in the first kernel, and preserves.  What it prepares is loaded and
-    gone to once; every block then has a clone of its own, ``update.vm``, in which nothing has been
-    retrieved yet.
-    """
-    from harness.guest.template import Step
-    from harness.liveupdate.update import LiveUpdate
-
-    session = session_of(request.config)
-
-    @contextlib.contextmanager
-    def start(prepare: Callable[[LiveUpdate], None]) -> Iterator[LiveUpdate]:
-        def reach(vm: VirtualMachine) -> dict[str, Any]:
-            update = LiveUpdate(vm)
-            prepare(update)
-            update.execute()
-            return update.facts
-
-        step = dataclasses.replace(Step.of(prepare), reach=reach)
-        test = session.running
-        started = session.boot(step=step)
-        with started.machine:
-            update = LiveUpdate.resume(started.machine, started.facts, kept=started.cloned)
-            try:
-                yield update
-            finally:
-                session.record(update, test)
-
-    return start
 
 
 @pytest.fixture
 def machine(
     request: pytest.FixtureRequest,
     kernel: KernelBuild,  # noqa: ARG001 - built before the clock of a boot runs
-) -> Iterator[VirtualMachine]:
+) -> Iterator[Machine]:
     """A booted machine with the kernel under test.
 
     It is shared among tests that leave it clean; one that was updated, tainted, or that showed a
@@ -133,39 +91,86 @@ def machine(
 
 
 @pytest.fixture
-def guest(machine: VirtualMachine) -> Guest:
+def guest(machine: Machine) -> Guest:
     """The machine over SSH.  After a live update use ``machine.guest``: it is a new connection."""
     return machine.guest
 
 
 @pytest.fixture
-def agent(machine: VirtualMachine) -> Callable[..., dict[str, Any]]:
+def agent(machine: Machine) -> Callable[..., dict[str, Any]]:
     """Run an agent command in whatever kernel the machine runs; return its JSON answer."""
     return machine.agent
 
 
 @pytest.fixture
-def module(machine: VirtualMachine) -> KernelModule:
-    """The test module, not loaded yet: ``module.load(flbs=2)``."""
+def module(machine: Machine) -> Callable[..., KernelModule]:
+    """A kernel module, not loaded yet: ``module("name").load(parameter=1)``.
+
+    One that the suite names is where the guest has it; for a module of the tree, give its path:
+    ``module("name", "/path/in/the/guest.ko")``.
+    """
     return machine.module
 
 
 @pytest.fixture
-def live_update(request: pytest.FixtureRequest) -> Iterator[Callable[..., LiveUpdate]]:
-    """Start a live update of a machine: ``live_update(machine)``."""
-    from harness.liveupdate.update import LiveUpdate
+def kselftest(machine: Machine, subtests: pytest.Subtests) -> Callable[..., CommandResult]:
+    """Run a selftest of the kernel tree: ``kselftest("program", "argument")``.
 
-    made: list[LiveUpdate] = []
+    Each line of its KTAP output is a result of its own; a program that ends with another status
+    than 0, or that says nothing where KTAP is asked for, fails the test.
+    """
+    from harness.guest.kernel_tests import run_selftest
+    from harness.results.kernel_log import parse_ktap
 
-    def start(vm: VirtualMachine) -> LiveUpdate:
-        made.append(LiveUpdate(vm))
-        return made[-1]
+    def run(program: str, *words: str, ktap: bool = True) -> CommandResult:
+        result = run_selftest(machine, program, *words)
+        said = result.stdout + result.stderr
+        if ktap:
+            _report(parse_ktap(result.stdout), said, subtests)
+        if result.status != 0:
+            raise AssertionError(f"{program} ended with status {result.status}: {said}")
+        return result
 
-    yield start
-    record_updates(request, made)
+    return run
 
 
-def record_updates(request: pytest.FixtureRequest, updates: list[LiveUpdate]) -> None:
-    """Enter finished live updates into the results under the requesting test or module."""
-    for update in updates:
-        session_of(request.config).record(update, request.node.nodeid)
+@pytest.fixture
+def kunit(machine: Machine, subtests: pytest.Subtests) -> Callable[[str], tuple[KtapResult, ...]]:
+    """Run a KUnit suite of the kernel: ``kunit("suite")``; each case is a result of its own."""
+    from harness.guest.kernel_tests import run_kunit
+
+    def run(suite: str) -> tuple[KtapResult, ...]:
+        found = run_kunit(machine, suite)
+        _report(found, f"the KUnit suite {suite} says nothing", subtests)
+        return found
+
+    return run
+
+
+def _report(found: Sequence[KtapResult], otherwise: str, subtests: pytest.Subtests) -> None:
+    if not found:
+        raise AssertionError(otherwise)
+    for case in found:
+        with subtests.test(case.name):
+            if not case.ok:
+                raise AssertionError(f"{case.outcome}: {case.detail}")
+
+
+@pytest.fixture
+def kernel_log(machine: Machine) -> Callable[[], str]:
+    """What kernels have printed on the console since the test began: ``kernel_log()``."""
+    mark = machine.console.mark()
+    return lambda: machine.console.since(mark)
+
+
+@pytest.fixture
+def kexec(machine: Machine) -> Callable[..., Jump]:
+    """Go from the running kernel to the next one: ``kexec()``, or ``kexec(kernel_at(0))``."""
+    from harness.guest.kexec import go, load_next
+
+    def jump(build: KernelBuild | None = None) -> Jump:
+        wanted = build or machine.epoch.build
+        load_next(machine, wanted)
+        return go(machine, wanted)
+
+    return jump

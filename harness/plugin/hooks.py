@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.base.errors import InputError
+from harness.base.suite import find_suite, load_suite
 from harness.plugin.options import OPTIONS, by_expectation, setting
 
 pytest_plugins = ("harness.plugin.fixtures", "harness.plugin.verdict", "harness.plugin.results")
@@ -20,7 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers."""
+    """Register the markers, and bring the suite's own plugins."""
+    try:
+        suite = load_suite(find_suite(setting(config, "suite")))
+    except InputError:
+        suite = None  # said when a test asks for a kernel: other sessions are not concerned
+    for name in suite.plugins if suite is not None else ():
+        config.pluginmanager.import_plugin(name)
     for marker in (
         "fresh_machine: give the test a machine that nothing else has used",
         "splat(regex): the kernel log must show a splat whose title matches; it is then no failure",

@@ -29,16 +29,17 @@ class Option:
 
 
 OPTIONS = (
+    Option(name="suite", metavar="DIR", help="directory with a suite.yaml (default: the shipped)"),
     Option(
         name="kernel",
-        metavar="PATH",
-        help="kernel tree: git tree, tarball or source package (default: the pinned package)",
+        metavar="WHICH",
+        help="a name, git tree, tarball or source package (default: the suite's)",
     ),
     Option(name="base", metavar="REV", help="revision of a git tree to start from"),
     Option(
         name="series",
         metavar="WHERE",
-        help="mbox, maildir, directory or A..B; 'none' for no patches (default: the shipped one)",
+        help="mbox, maildir, directory or A..B; 'none' for no patches (default: the suite's)",
     ),
     Option(name="position", metavar="N", help="how many patches to apply (default: all)"),
     Option(name="extra", metavar="FILES", help="patches on top of the position, colon-separated"),

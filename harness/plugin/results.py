@@ -14,7 +14,7 @@ from harness.base.errors import ExitCode
 from harness.plugin.options import RESULTS, worker_of
 from harness.plugin.session import SESSION, Session, session_of
 from harness.results.expectation import Expected
-from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
+from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 
 _EVIDENCE = "harness_evidence"
 """What a worker of pytest-xdist brings back."""
@@ -28,17 +28,16 @@ class _Collector:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Merge the report of one phase, or of one subtest, into its test's result."""
-        found = _result_of(report)
+        found = _result_of(report, self._session.test_id(report.nodeid))
         before = self._session.tests.get(found.id)
         self._session.tests[found.id] = _merged(before, found) if before else found
 
 
-def _result_of(report: Any) -> TestResult:
+def _result_of(report: Any, name: str) -> TestResult:
     extra = getattr(report, "harness", {})
     outcome = Outcome(extra.get("outcome") or report.outcome)
     unexpected = extra.get("unexpected", outcome not in (Outcome.PASSED, Outcome.SKIPPED))
     context = getattr(report, "context", None)
-    name = report.nodeid.partition("tests/guest/")[2] or report.nodeid
     if context is not None and getattr(context, "msg", None):
         name = f"{name}::{context.msg}"
     message = ""
@@ -112,7 +111,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         **facts,
         judge=judge,
         tests=tests,
-        live_updates=tuple(UpdateResult(**one) for item in found for one in item["live_updates"]),
+        extras={
+            key: tuple(one for item in found for one in item["extras"].get(key, ()))
+            for key in dict.fromkeys(key for item in found for key in item["extras"])
+        },
         boots=tuple(
             BootResult(**one | {"outcome": Boot(one["outcome"])})
             for item in found

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -20,14 +22,16 @@ from harness.base.errors import (
     PreconditionError,
     SilentGuestError,
 )
+from harness.base.suite import Suite, find_suite, load_suite
 from harness.plugin.options import by_expectation, one_of, results_directory, setting, worker_of
-from harness.results.results import Boot, BootResult, TestResult, UpdateResult
+from harness.results.kernel_log import KnownIssue
+from harness.results.known_issues import load_known_issues
+from harness.results.results import Boot, BootResult, TestResult
 
 if TYPE_CHECKING:
-    from harness.guest.machine import VirtualMachine
+    from harness.guest.machine import Machine
     from harness.guest.template import Started, Step
     from harness.kernel.build import KernelBuild
-    from harness.liveupdate.update import LiveUpdate
     from harness.run.pipeline import Pipeline
 
 _T = TypeVar("_T")
@@ -37,7 +41,7 @@ _T = TypeVar("_T")
 class _Watch:
     """A machine and how far its console has been judged."""
 
-    machine: VirtualMachine
+    machine: Machine
     judged: int = 0
 
 
@@ -51,9 +55,9 @@ class Session:
         self.by_expectation = by_expectation(config)
         self.templates = one_of(config, "templates", "yes", "no") == "yes"
         self.watches: list[_Watch] = []
-        self.shared: VirtualMachine | None = None
+        self.shared: Machine | None = None
         self.tests: dict[str, TestResult] = {}
-        self.updates: list[UpdateResult] = []
+        self.extras: dict[str, list[dict[str, Any]]] = {}
         self.boots: list[BootResult] = []
         self.running = ""
         self.workers: list[dict[str, Any]] = []
@@ -77,6 +81,16 @@ class Session:
             self._pipeline = Pipeline(target, Store(), self.say)
         return self._pipeline
 
+    @functools.cached_property
+    def suite(self) -> Suite:
+        """The suite that the tests are of."""
+        return or_exit(lambda: load_suite(find_suite(setting(self.config, "suite"))))
+
+    @functools.cached_property
+    def known_issues(self) -> tuple[KnownIssue, ...]:
+        """Splats of base kernels that fail no test."""
+        return load_known_issues(self.suite.known_issues)
+
     @property
     def used(self) -> bool:
         """Whether any test asked for a kernel."""
@@ -95,7 +109,7 @@ class Session:
             return None
         return {
             "facts": facts,
-            "live_updates": [dataclasses.asdict(update) for update in self.updates],
+            "extras": self.extras,
             "boots": [dataclasses.asdict(boot) for boot in self.boots],
         }
 
@@ -135,7 +149,7 @@ class Session:
     def _cmdline(self) -> tuple[str, ...]:
         return tuple((setting(self.config, "cmdline") or "").split())
 
-    def _watch(self, machine: VirtualMachine) -> None:
+    def _watch(self, machine: Machine) -> None:
         self.watches.append(_Watch(machine))
 
     def build(self, position: int | None) -> KernelBuild:
@@ -168,11 +182,21 @@ class Session:
         if error is not None and len(own) > 1 and not {Boot.OK, Boot.ERROR} & set(own):
             self._dead[release] = error
 
-    def record(self, update: LiveUpdate, test: str) -> None:
-        """Enter a live update into the results, if it came to its second kernel."""
-        result = update.result(test=test)
-        if result is not None:
-            self.updates.append(result)
+    def add(self, key: str, item: dict[str, Any]) -> None:
+        """Enter something of the suite's own into the results, under *key*.
+
+        :param item: as JSON can hold it; see :mod:`harness.report.sections` for how it is shown.
+        """
+        self.extras.setdefault(key, []).append(item)
+
+    def test_id(self, nodeid: str) -> str:
+        """Return what results call a test: its node id below the suite's tests."""
+        file, separator, rest = nodeid.partition("::")
+        path = Path(self.config.rootpath) / file
+        tests = self.suite.tests
+        return (
+            f"{path.relative_to(tests)}{separator}{rest}" if path.is_relative_to(tests) else nodeid
+        )
 
     def say(self, text: str) -> None:
         """Show progress although pytest captures output."""

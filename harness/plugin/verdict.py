@@ -17,6 +17,7 @@ import pytest
 from harness.base.errors import HarnessError, InfrastructureError, InputError, KernelCrash
 from harness.plugin.session import SESSION, Session, or_exit, session_of
 from harness.results.expectation import EVERYWHERE, Expectation, Expected, resolve
+from harness.results.kernel_log import KnownIssue, classify, find_splats
 from harness.results.results import Outcome
 
 _EXPECTATION = pytest.StashKey[Expectation]()
@@ -84,14 +85,14 @@ def pytest_runtest_makereport(
     report = yield
     report.harness = {"outcome": None, "splats": [], "known": []}
     if call.excinfo is not None:
-        _classify_error(call.excinfo.value, report, item.config.get_verbosity())
+        _classify_error(call.excinfo.value, report, item.config)
     if SESSION in item.config.stash:
         _judge_consoles(item, report)
         _compare(item, report)
     return report
 
 
-def _classify_error(error: BaseException, report: Any, verbosity: int) -> None:
+def _classify_error(error: BaseException, report: Any, config: pytest.Config) -> None:
     if not isinstance(error, HarnessError):
         # What a fixture asserts is a verdict as well; other trouble of a fixture is none.
         if report.failed:
@@ -100,14 +101,14 @@ def _classify_error(error: BaseException, report: Any, verbosity: int) -> None:
             report.harness["outcome"] = outcome.value
         return
     if isinstance(error, KernelCrash):
-        known = _is_known(error)
+        known = _is_known(error, session_of(config).known_issues)
         report.harness["outcome"] = (Outcome.ERROR if known else Outcome.CRASHED).value
         if error.splat:
             report.sections.append(("kernel crash", error.splat))
     elif isinstance(error, InfrastructureError | InputError):
         report.harness["outcome"] = Outcome.ERROR.value
         # Where in the harness it was noticed helps nobody; -v -v shows it all the same.
-        if verbosity < 2:
+        if config.get_verbosity() < 2:
             report.longrepr = error.message
     if error.hint:
         report.sections.append(("hint", error.hint))
@@ -115,12 +116,9 @@ def _classify_error(error: BaseException, report: Any, verbosity: int) -> None:
         report.sections.append(("log", str(error.log)))
 
 
-def _is_known(crash: KernelCrash) -> bool:
+def _is_known(crash: KernelCrash, known: tuple[KnownIssue, ...]) -> bool:
     """Return whether a kernel died of nothing but known issues: that is no verdict on it."""
-    from harness.results.kernel_log import classify, find_splats
-    from harness.results.known_issues import load_known_issues
-
-    verdict = classify(find_splats(crash.splat or ""), load_known_issues(), ())
+    verdict = classify(find_splats(crash.splat or ""), known, ())
     return bool(verdict.known) and not verdict.unexpected
 
 
@@ -129,9 +127,6 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
     session = item.config.stash[SESSION]
     if not session.watches:
         return
-    from harness.results.kernel_log import classify, find_splats
-    from harness.results.known_issues import load_known_issues
-
     expected = tuple(str(mark.args[0]) for mark in item.iter_markers("splat"))
     met: set[str] = item.stash.setdefault(_MET, set())
     for watch in list(session.watches):
@@ -142,7 +137,7 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
             continue
         watch.judged += len(text)
         _keep_console(session, item, report, text)
-        verdict = classify(find_splats(text), load_known_issues(), expected)
+        verdict = classify(find_splats(text), session.known_issues, expected)
         report.harness["known"] += [splat.title for splat in verdict.known]
         met |= {splat.title for splat in verdict.expected}
         for splat in verdict.unexpected:

@@ -1,122 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The rest of the report's page: live updates, facts, and what other commands found out."""
+"""The rest of the report's page: facts, and what other commands found out."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.report.columns import Column, plural, visible
-from harness.results.results import RunResults, UpdateResult
+from harness.report.columns import plural, visible
+from harness.results.results import RunResults
 
-STAGES = ("preserve", "load", "blackout", "retrieve", "verify", "finish")
 _WIDTH = 1000
 _LOG_LINES = 40
-
-# -- live updates --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A stage of a live update on the scale of its page."""
-
-    name: str
-    seconds: float
-    x: int
-    width: int
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """A live update, with its stages."""
-
-    test: str
-    number: int
-    preserved: int
-    verified: str
-    kept: bool
-    releases: str
-    total: float
-    bars: tuple[Bar, ...]
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Stage -> seconds."""
-        return {bar.name: bar.seconds for bar in self.bars}
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """The live updates of a column.
-
-    :param middle: an update whose stages are the medians of all.
-    :param longest: the longest blackout, in seconds.
-    """
-
-    column: Column
-    middle: Update
-    shortest: float
-    longest: float
-    updates: tuple[Update, ...]
-
-
-def scale_of(columns: Sequence[Column]) -> tuple[float, tuple[tuple[str, float], ...]]:
-    """Return how many seconds are drawn, and the marks of the axis with their places."""
-    longest = max((sum(u.stages.values()) for c in columns for u in _updates(c)), default=0.0)
-    step = next((s for s in (0.5, 1, 2, 5, 10, 20, 50, 100) if longest / s <= 6), 200)
-    marks = [n * step for n in range(int(longest / step) + 1)]
-    return longest, tuple((f"{mark:g} s", round(_WIDTH * mark / (longest or 1))) for mark in marks)
-
-
-def timelines_of(columns: Sequence[Column], longest: float) -> tuple[Timeline, ...]:
-    """Return the live updates of every column that has some."""
-    found = []
-    for column in columns:
-        updates = _updates(column)
-        if not updates:
-            continue
-        middle = {
-            stage: statistics.median(u.stages.get(stage, 0.0) for u in updates) for stage in STAGES
-        }
-        blackouts = [u.stages.get("blackout", 0.0) for u in updates]
-        found.append(
-            Timeline(
-                column=column,
-                middle=_update(None, middle, longest),
-                shortest=min(blackouts),
-                longest=max(blackouts),
-                updates=tuple(_update(u, u.stages, longest) for u in updates),
-            )
-        )
-    return tuple(found)
-
-
-def _updates(column: Column) -> tuple[UpdateResult, ...]:
-    return column.results.live_updates if column.results is not None else ()
-
-
-def _update(update: UpdateResult | None, stages: Mapping[str, float], longest: float) -> Update:
-    at, bars = 0.0, []
-    for name in STAGES:
-        seconds = stages.get(name, 0.0)
-        x, end = (round(_WIDTH * value / (longest or 1)) for value in (at, at + seconds))
-        bars.append(Bar(name, seconds, x, max(end - x, 2 if seconds else 0)))
-        at += seconds
-    releases = (update.from_release, update.to_release) if update is not None else ()
-    return Update(
-        test=update.test.rpartition("/")[2] if update is not None else "",
-        number=update.number if update is not None else 0,
-        preserved=update.preserved if update is not None else 0,
-        verified=update.comparison if update is not None else "",
-        kept=update is not None and update.kept,
-        releases=" \u2192 ".join(dict.fromkeys(releases)),
-        total=at,
-        bars=tuple(bars),
-    )
-
 
 # -- what was tested -------------------------------------------------------------------------
 

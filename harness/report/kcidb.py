@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from harness import NAME
 from harness.base.errors import InputError, SpecError
 from harness.base.store import digest
 from harness.results.evidence import Evidence, Kernel
@@ -25,7 +26,7 @@ VERSION = {"major": 5, "minor": 3}
 KINDS = ("checkouts", "builds", "tests")
 """What a report holds, each below the one before."""
 
-ORIGIN = "luo_harness"
+ORIGIN = NAME.replace("-", "_")
 """The name of the system that reports, unless the user has agreed on another one."""
 
 MAX_EXCERPT = 16384
@@ -265,7 +266,7 @@ def status_of(test: TestResult) -> str:
 
 
 def path_of(test_id: str) -> str:
-    """Return a test's place in KCIDB's tree: ``luo_harness.test_module.test_x.3``."""
+    """Return a test's place in KCIDB's tree: ``ORIGIN.test_module.test_x.3``."""
     words = re.sub(r"\.py(?=::|$)", "", test_id).replace("/", "::").replace("[", "::").split("::")
     plain = (re.sub(r"[^A-Za-z0-9_-]+", "_", word).strip("_") for word in words)
     return ".".join([ORIGIN, *(word for word in plain if word)])

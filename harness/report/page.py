@@ -29,16 +29,14 @@ from harness.report.columns import (
 )
 from harness.report.evidence import chapters_of
 from harness.report.extras import (
-    STAGES,
     bench_of,
     bisect_of,
     coverage_of,
     facts_of,
     mutants_of,
-    scale_of,
-    timelines_of,
 )
 from harness.report.grid import groups_of, patches_of, rows_of
+from harness.report.sections import Shown, section_of
 from harness.results.results import Outcome, read_results
 
 REPORT = "report.html"
@@ -77,10 +75,9 @@ def render(directory: Path) -> str:
         lstrip_blocks=True,
     )
     script = environment.get_template("page.js").render()
-    style = environment.get_template("page.css").render()
+    style = environment.get_template("page.css").render() + page.get("section_style", "")
     return environment.get_template("page.html.j2").render(
         **(_EMPTY | page),
-        stages=STAGES,
         script=script,
         style=style,
         script_hash=_hash(script),
@@ -113,8 +110,7 @@ _EMPTY: dict[str, Any] = {
     "columns": (),
     "groups": (),
     "chapters": (),
-    "axis": (),
-    "timelines": (),
+    "sections": (),
     "facts": (),
     **dict.fromkeys(_EXTRAS),
 }
@@ -220,7 +216,7 @@ def _link(item: Mapping[str, Any], columns: Sequence[Column]) -> str | None:
 
 
 def _tested_page(columns: Sequence[Column], bad: int, errors: int) -> dict[str, Any]:
-    longest, axis = scale_of(columns)
+    sections = _sections(columns)
     return {
         "verdict": _verdict(bad, errors),
         "tiles": list(_tiles(columns)),
@@ -228,10 +224,36 @@ def _tested_page(columns: Sequence[Column], bad: int, errors: int) -> dict[str, 
         "starts": [n for n, c in enumerate(columns) if n and columns[n - 1].profile != c.profile],
         "groups": groups_of(rows_of(columns), columns),
         "chapters": chapters_of(columns),
-        "axis": axis,
-        "timelines": timelines_of(columns, longest),
+        "sections": [part for part, _ in sections],
+        "section_style": "".join(style for _, style in sections),
         "facts": facts_of(c.results for c in columns if c.results is not None),
     }
+
+
+def _extras_by_key(columns: Sequence[Column]) -> dict[str, list[Shown]]:
+    """Return what tests of the suite entered: key -> the kernels that have such items."""
+    found: dict[str, list[Shown]] = {}
+    for column in columns:
+        label = f"position {column.position}, {column.profile}" if len(columns) > 1 else ""
+        for key, items in (column.results.extras if column.results is not None else {}).items():
+            if items:
+                found.setdefault(key, []).append(Shown(label, items))
+    return found
+
+
+def _sections(columns: Sequence[Column]) -> list[tuple[dict[str, Any], str]]:
+    """Return the suite's own sections of the page, each with the style it needs."""
+    return [
+        (
+            {
+                "id": f"extra-{key}",
+                "title": section_of(key).title,
+                "body": section_of(key).page(kernels),
+            },
+            section_of(key).style,
+        )
+        for key, kernels in _extras_by_key(columns).items()
+    ]
 
 
 def _verdict(bad: int, errors: int, good: str = "all as it should be") -> dict[str, str]:
@@ -261,9 +283,8 @@ def _tiles(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
     yield str(warnings), "new build warning" + ("s" if warnings != 1 else "")
     if len(columns) > 1:
         yield f"{sum(c.cached for c in columns)} of {len(columns)}", "kernels from the cache"
-    updates = sum(len(c.results.live_updates) for c in columns if c.results is not None)
-    if updates:
-        yield str(updates), "live updates"
+    for key, kernels in _extras_by_key(columns).items():
+        yield str(sum(len(each.items) for each in kernels)), section_of(key).title
     yield duration(sum(column.seconds for column in columns)), "of building and testing"
 
 

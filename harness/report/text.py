@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.sections import section_of
 from harness.results.results import Outcome, RunResults
 
 _STYLE = {
@@ -30,8 +31,9 @@ def print_results(results: RunResults, console: Console, *, directory: Path | No
     if results.series.get("patches"):
         console.print(_patches(results))
     console.print(_tests(results))
-    if results.live_updates:
-        console.print(_updates(results))
+    for key, items in results.extras.items():
+        if items:
+            console.print(section_of(key).table(items))
     for title in sorted({t for test in results.tests for t in test.known_issues}):
         console.print(f"known issue seen: {title}", style="yellow", markup=False)
     console.print(_verdict(results))
@@ -110,35 +112,6 @@ def _tests(results: RunResults) -> Table:
         elif results.judge == "expected" and test.outcome is not Outcome.PASSED:
             said, style = f"{said}, as stated", "green"
         table.add_row(Text(said, style=style), name, f"{test.seconds:.1f}")
-    return table
-
-
-def _updates(results: RunResults) -> Table:
-    table = Table(
-        title="live updates (same QEMU process, new boot id; one kernel named: to the same build)",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for name, justify in (
-        ("test", "left"),
-        ("kernels", "left"),
-        ("boot id", "left"),
-        ("no.", "right"),
-        ("verified", "right"),
-        ("blackout", "right"),
-    ):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for update in results.live_updates:
-        releases = dict.fromkeys((update.from_release, update.to_release))
-        table.add_row(
-            Text(update.test.rpartition("::")[2].rpartition("/")[2]),
-            " -> ".join(releases),
-            f"{update.from_boot_id[:8]} -> {update.to_boot_id[:8]}",
-            str(update.number),
-            update.comparison,
-            f"{update.stages.get('blackout', 0.0):.2f} s",
-        )
     return table
 
 

@@ -2,7 +2,7 @@
 """What a test is expected to do at a position, stated once in its markers.
 
 A test asks for the behaviour that the whole series brings.  Its markers say with which patch of
-the shipped series that comes; what is expected of it before follows.
+the suite's series that comes, by its number or its subject; what is expected of it before follows.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class Expectation:
 EVERYWHERE = Expectation()
 
 
-def fails_before(patch: int, splat: str | None = None, *, sometimes: bool = False) -> Expectation:
+def fails_before(
+    patch: int | str, splat: str | None = None, *, sometimes: bool = False
+) -> Expectation:
     """Return the expectation for positions before *patch*.
 
     :param splat: title of the splat that goes with the failure, a regular expression.
@@ -78,15 +80,15 @@ def fails_before(patch: int, splat: str | None = None, *, sometimes: bool = Fals
     )
 
 
-def only_from(patch: int) -> Expectation:
+def only_from(patch: int | str) -> Expectation:
     """Return the expectation for positions before *patch* of a test that begins to exist there."""
     return Expectation(outcome=Expected.SKIPPED, why=f"only from patch {patch}")
 
 
-def resolve(marks: Sequence[Mark], has_patch: Callable[[int], bool]) -> Expectation:
+def resolve(marks: Sequence[Mark], has_patch: Callable[[int | str], bool]) -> Expectation:
     """Return what is expected of a test with *marks*.
 
-    :param has_patch: whether the kernel under test has a patch of the shipped series.
+    :param has_patch: whether the kernel under test has a patch of the suite's series.
     :raises SpecError: when a marker is not used as it is meant to be.
     """
     found = []
@@ -98,10 +100,12 @@ def resolve(marks: Sequence[Mark], has_patch: Callable[[int], bool]) -> Expectat
         )
         try:
             expectation = make(*mark.args, **dict(mark.kwargs))  # type: ignore[call-overload]
-            number = int(str(mark.args[0]))
+            which = mark.args[0]
+            if not isinstance(which, int | str):
+                raise TypeError("a patch is named by its number or its subject")
         except (TypeError, ValueError, IndexError) as error:
             raise SpecError(f"marker {mark.name}{mark.args}: {error}") from error
-        if not has_patch(number):
+        if not has_patch(which):
             found.append(expectation)
     # There is nothing to ask before there is anything to fail.
     for outcome in (Expected.SKIPPED, Expected.FAILED, Expected.EITHER):

@@ -18,6 +18,7 @@ from typing import Any
 
 import platformdirs
 
+from harness import NAME
 from harness.base.errors import SpecError
 from harness.results.results import RunResults
 
@@ -103,7 +104,7 @@ class BadSince:
 def history_file() -> Path:
     """Return where the history is kept."""
     given = os.environ.get("HARNESS_HISTORY")
-    return Path(given) if given else platformdirs.user_state_path("luo-harness") / "history.sqlite"
+    return Path(given) if given else platformdirs.user_state_path(NAME) / "history.sqlite"
 
 
 class History:
@@ -211,7 +212,7 @@ class History:
     def add_figures(
         self, figures: Mapping[str, Mapping[str, Any]], *, release: str, accel: str, profile: str
     ) -> int:
-        """Add what a benchmark measured (:meth:`harness.benchmarks.bench.Figure.as_json`)."""
+        """Add what a benchmark measured (:meth:`benchmarks.bench.Figure.as_json`)."""
         with self._transaction():
             run = self._add(
                 at=time.time(),

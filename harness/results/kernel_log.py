@@ -257,28 +257,6 @@ def classify(
     return LogVerdict(**{name: tuple(items) for name, items in groups.items()})
 
 
-# -- the live update orchestrator ------------------------------------------------------------
-
-
-def kho_handover_found(text: str) -> bool:
-    """Say whether a booting kernel found handover data (``kernel/liveupdate/kexec_handover.c``)."""
-    return re.search(r"KHO: found kexec handover data", text) is not None
-
-
-def live_update_number(text: str) -> int | None:
-    """Return the last live update number in *text* (``luo_early_startup()``), or ``None``."""
-    found = re.findall(r"luo: Retrieved live update data, liveupdate number: (\d+)", text)
-    return int(found[-1]) if found else None
-
-
-def why_no_live_update(text: str) -> str | None:
-    """Return the line in which the kernel says why KHO or LUO is off, or ``None``."""
-    for line in text.splitlines():
-        if re.search(r"KHO: .*(?:[Ff]ail|disabl)|luo: .*(?:[Ff]ail|[Dd]isabl)", line):
-            return strip_prefix(line.strip())
-    return None
-
-
 # -- KTAP ------------------------------------------------------------------------------------
 
 

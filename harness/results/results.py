@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.base.errors import SpecError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the JSON form; grows when a reader of the old form would go wrong."""
 
 
@@ -69,43 +69,6 @@ class TestResult:
         return self.outcome in (Outcome.FAILED, Outcome.CRASHED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateResult:
-    """One live update that a test performed, with its proof.
-
-    :param stages: stage -> seconds (``preserve``, ``load``, ``blackout``, ``retrieve``,
-        ``verify``, ``finish``).
-    :param number: the live update number that the next kernel read from the last one.
-    :param preserved: how many files went through the update.
-    :param compared: how many of them its tests compared with what was preserved; ``None`` in
-        results of before this was counted.
-    :param verified: how many of those were the same.
-    :param kept: whether it was done when a template was made, in the machine it was cloned from.
-    """
-
-    test: str
-    from_release: str
-    to_release: str
-    from_boot_id: str
-    to_boot_id: str
-    qemu_pid: int
-    number: int
-    preserved: int
-    verified: int
-    stages: Mapping[str, float]
-    compared: int | None = None
-    kept: bool = False
-
-    @property
-    def comparison(self) -> str:
-        """How many files were verified, of those that the tests compared: ``108/108``.
-
-        What was preserved and not compared is no loss: ``-`` when no file was.
-        """
-        compared = self.verified if self.compared is None else self.compared
-        return f"{self.verified}/{compared}" if compared else "-"
-
-
 class Boot(StrEnum):
     """What became of a boot.
 
@@ -143,6 +106,8 @@ class RunResults:
     """Everything one run found out.
 
     :param boots: every machine that was booted, in order.
+    :param extras: what the suite's own tests entered, as JSON can hold it: key -> items
+        (``harness/report/sections.py`` has how they are shown).
     :param builds: position -> cache key, of every kernel that was used.
     :param judge: ``desired``: by what the series is to bring; ``expected``: by what the tests
         state for the position.
@@ -154,8 +119,8 @@ class RunResults:
     accel: str
     machine: Mapping[str, Any]
     tests: tuple[TestResult, ...]
-    live_updates: tuple[UpdateResult, ...]
     seconds: float
+    extras: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     judge: str = "desired"
     boots: tuple[BootResult, ...] = ()
     builds: Mapping[str, str] = field(default_factory=dict)
@@ -185,7 +150,10 @@ class RunResults:
         return replace(
             self,
             tests=tuple(tests.values()),
-            live_updates=self.live_updates + later.live_updates,
+            extras={
+                key: (*self.extras.get(key, ()), *later.extras.get(key, ()))
+                for key in {**self.extras, **later.extras}
+            },
             boots=(*self.boots, *boots),
             builds={**self.builds, **later.builds},
             seconds=self.seconds + later.seconds,
@@ -204,7 +172,7 @@ class RunResults:
             "builds": dict(self.builds),
             "boots": [_plain(boot) for boot in self.boots],
             "tests": [_plain(test) for test in self.tests],
-            "live_updates": [_plain(update) for update in self.live_updates],
+            "extras": {key: [dict(item) for item in items] for key, items in self.extras.items()},
             "counts": self.counts,
             "seconds": round(self.seconds, 3),
         }
@@ -267,9 +235,7 @@ def read_results(path: Path) -> RunResults:
                 )
                 for item in data["tests"]
             ),
-            live_updates=tuple(
-                UpdateResult(**_known(UpdateResult, item)) for item in data["live_updates"]
-            ),
+            extras={key: tuple(items) for key, items in data["extras"].items()},
             seconds=data["seconds"],
             judge=data.get("judge", "desired"),
             boots=tuple(

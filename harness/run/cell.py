@@ -16,12 +16,14 @@ from pathlib import Path
 
 from harness.base.errors import InputError
 from harness.base.settings import settings_of, target_from_settings
-from harness.base.spec import DEFAULT_CC, GUEST_TESTS_DIR, PROJECT_ROOT, Target
+from harness.base.spec import DEFAULT_CC, PROJECT_ROOT, Target
 from harness.base.store import digest
+from harness.base.suite import Suite, load_suite
 from harness.results.results import BootResult, RunResults, TestResult
 
 _SETTINGS = (
-    *("kernel", "base", "series", "position", "extra", "profile", "accel", "jobs", "qemu"),
+    *("suite", "kernel", "base", "series", "position", "extra", "profile", "accel", "jobs"),
+    "qemu",
     *("cc", "cmdline", "judge", "results"),
 )
 
@@ -31,7 +33,7 @@ class Cell:
     """Tests on one kernel.
 
     :param target: its position is a number.
-    :param tests: ids below ``tests/guest``, or paths; empty for all tests.
+    :param tests: ids below the suite's tests, or paths; empty for all tests.
     :param pytest_args: further arguments for pytest.
     :param judge: ``desired`` or ``expected``, see :class:`harness.results.results.RunResults`.
     :param cmdline: further kernel parameters.
@@ -42,6 +44,11 @@ class Cell:
     pytest_args: tuple[str, ...] = ()
     judge: str = "expected"
     cmdline: str = ""
+
+    @property
+    def suite(self) -> Suite:
+        """The suite that the tests are of."""
+        return load_suite(self.target.suite)
 
     @property
     def name(self) -> str:
@@ -126,19 +133,26 @@ class CellResult:
 
 def pytest_argv(cell: Cell, directory: Path) -> list[str | Path]:
     """Return the command line that runs a cell's tests."""
-    words: list[str | Path] = [sys.executable, "-m", "pytest", f"--rootdir={PROJECT_ROOT}"]
-    words += ["-c", PROJECT_ROOT / "pyproject.toml", "-p", "no:cacheprovider"]
+    suite = cell.suite
+    words: list[str | Path] = [sys.executable, "-m", "pytest", f"--rootdir={suite.root}"]
+    words += ["-c", _configuration(suite), "-p", "no:cacheprovider"]
     words += [f"--junitxml={directory / 'junit.xml'}", f"--harness-results={directory}"]
     settings = settings_of(cell.target) | {"judge": cell.judge}
     if cell.cmdline:
         settings["cmdline"] = cell.cmdline
     words += [f"--harness-{name}={value}" for name, value in settings.items()]
-    further = tuple(_resolved(word) for word in cell.pytest_args)
+    further = tuple(_resolved(word, suite) for word in cell.pytest_args)
     words += further
-    words += [_test_path(test) for test in cell.tests]
+    words += [_test_path(test, suite) for test in cell.tests]
     if not cell.tests and not own_paths(further):
-        words.append(str(GUEST_TESTS_DIR))
+        words.append(str(suite.tests))
     return words
+
+
+def _configuration(suite: Suite) -> Path:
+    """Return pytest's configuration: the suite's own, never that of a project it is in."""
+    own = suite.root / "pytest.ini"
+    return own if own.is_file() else Path(__file__).with_name("pytest.ini")
 
 
 def pytest_environment() -> dict[str, str]:
@@ -149,29 +163,35 @@ def pytest_environment() -> dict[str, str]:
 def reproduce(cell: Cell) -> str:
     """Return the command line that runs the cell again, for people to copy."""
     # CC may not be set where it is copied to.
-    defaults = settings_of(target_from_settings(lambda _name: None)) | {"cc": DEFAULT_CC}
+    own = {"suite": str(cell.target.suite)}
+    defaults = settings_of(target_from_settings(own.get)) | {"cc": DEFAULT_CC}
     words = ["harness", "run"]
     for name, value in settings_of(cell.target).items():
         if name == "series" and Path(value).exists():
             value = str(Path(value).resolve())
-        if name in ("position", "profile") or value != defaults.get(name):
+        if name == "suite":
+            differs = cell.target.suite != PROJECT_ROOT
+        else:
+            differs = name in ("position", "profile") or value != defaults.get(name)
+        if differs:
             words += [f"--{name}", value]
     if cell.cmdline:
         words += ["--cmdline", cell.cmdline]
     if cell.judge == "expected":
         words.append("--expected")
-    tests = [f"tests/guest/{test}" if _below_guest_tests(test) else test for test in cell.tests]
+    suite = cell.suite
+    tests = [_shown(test, suite) for test in cell.tests]
     if cell.pytest_args or tests:
         words += ["--", *cell.pytest_args, *tests]
     return shlex.join(words)
 
 
-def inputs_of(results: RunResults) -> str:
+def inputs_of(results: RunResults, suite: Suite) -> str:
     """Return a key of what a run was about: runs with the same one should come to the same."""
     builds = [part for pair in sorted(results.builds.items()) for part in pair]
     return digest(
         *builds,
-        GUEST_TESTS_DIR,
+        suite.tests,
         results.accel,
         results.machine["qemu"],
         *results.machine["cmdline"],
@@ -184,20 +204,20 @@ def function_of(test_id: str) -> str:
     return match.group() if match else test_id
 
 
-def find_test(text: str) -> str:
-    """Return the id below ``tests/guest`` of a test that is named by id, path or function.
+def find_test(text: str, suite: Suite) -> str:
+    """Return the id, below the suite's tests, of a test that is named by id, path or function.
 
     :raises InputError: when there is none, or more than one.
     """
     if "::" in text:
-        test_id = text.partition("tests/guest/")[2] or text
-        if not (GUEST_TESTS_DIR / test_id.partition("::")[0]).is_file():
+        test_id = text.partition(f"{_place(suite)}/")[2] or text
+        if not (suite.tests / test_id.partition("::")[0]).is_file():
             raise InputError(f"there is no test {text!r}", hint="such as test_x.py::test_y[0]")
         return test_id
     name = re.escape(text.partition("[")[0])
     files = [
         path
-        for path in sorted(GUEST_TESTS_DIR.rglob("test_*.py"))
+        for path in sorted(suite.tests.rglob("test_*.py"))
         if re.search(rf"^def {name}\(", path.read_text(), re.M)
     ]
     if len(files) != 1:
@@ -206,7 +226,7 @@ def find_test(text: str) -> str:
             f"there is no test {text!r}" if not files else f"{text!r} is in {several}",
             hint="such as test_x.py::test_y[0]",
         )
-    return f"{files[0].relative_to(GUEST_TESTS_DIR)}::{text}"
+    return f"{files[0].relative_to(suite.tests)}::{text}"
 
 
 def own_paths(words: tuple[str, ...]) -> list[Path]:
@@ -215,13 +235,24 @@ def own_paths(words: tuple[str, ...]) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
-def _below_guest_tests(test: str) -> bool:
-    return (GUEST_TESTS_DIR / test.partition("::")[0]).is_file()
+def _place(suite: Suite) -> Path:
+    """Return where the suite's tests are, as people name it."""
+    if suite.tests.is_relative_to(suite.root):
+        return suite.tests.relative_to(suite.root)
+    return suite.tests
 
 
-def _test_path(test: str) -> str:
-    if _below_guest_tests(test):
-        return str(GUEST_TESTS_DIR / test)
+def _is_below_tests(test: str, suite: Suite) -> bool:
+    return (suite.tests / test.partition("::")[0]).is_file()
+
+
+def _shown(test: str, suite: Suite) -> str:
+    return str(_place(suite) / test) if _is_below_tests(test, suite) else test
+
+
+def _test_path(test: str, suite: Suite) -> str:
+    if _is_below_tests(test, suite):
+        return str(suite.tests / test)
     if not Path(test.partition("::")[0]).exists():
         raise InputError(
             f"there is no test {test!r}", hint="an id as results.json has it: test_x.py::test_y"
@@ -229,11 +260,11 @@ def _test_path(test: str) -> str:
     return test
 
 
-def _resolved(word: str) -> str:
-    """Find a test that is named from the top of the checkout, wherever we are."""
+def _resolved(word: str, suite: Suite) -> str:
+    """Find a test that is named from the top of the suite, wherever we are."""
     name = word.partition("::")[0]
     if name.endswith(".py") and not Path(name).exists():
-        for top in (PROJECT_ROOT, GUEST_TESTS_DIR):
+        for top in (suite.root, suite.tests):
             if (top / name).is_file():
                 return str(top / word)
     return word

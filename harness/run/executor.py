@@ -8,6 +8,7 @@ what its tests say.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 import shutil
 import time
@@ -24,10 +25,8 @@ from harness.base.errors import (
     KconfigError,
     SeriesError,
 )
-from harness.base.spec import GUEST_TESTS_DIR
 from harness.base.store import Store, digest
 from harness.guest.accel import qemu_build
-from harness.results.known_issues import KNOWN_ISSUES_FILE
 from harness.results.results import Boot, BootResult, Outcome, RunResults, read_results
 from harness.run.cell import (
     Cell,
@@ -51,7 +50,7 @@ _AGAIN = "again"
 _SHOW_S = 10.0
 """Seconds between two words about how far the tests are."""
 
-_JUDGING = ("results", "guest", "liveupdate", "run", "plugin")
+_JUDGING = ("results", "guest", "run", "plugin")
 """Folders of the package between a kernel and what a test says of it.  What ``base`` and
 ``kernel`` do is in the keys of build and image; the others come after the tests."""
 
@@ -236,16 +235,18 @@ class _Run:
         Kernels of other positions that a test boots are not in it: :meth:`_from_cache`.
         """
         pipeline, cell = self.pipeline, self.cell
-        profile = pipeline.profile
+        suite, profile = pipeline.suite, pipeline.profile
         package = Path(__file__).parents[1]
         judging = [path for folder in _JUDGING for path in sorted((package / folder).glob("*.py"))]
+        judging += [path for name in suite.plugins for path in _beside(name)]
         return digest(
             *(_KIND, _RECIPE, pipeline.build_key(), pipeline.position().commit),
             pipeline.image(pipeline.build()).key,
             *(profile.cmdline, profile.memory_mib, profile.cpus, profile.timeout_scale),
             *(pipeline.accel.name, qemu_build(pipeline.qemu)),
             *(cell.judge, cell.cmdline, cell.tests, cell.pytest_args),
-            *(GUEST_TESTS_DIR, KNOWN_ISSUES_FILE, *own_paths(cell.pytest_args), *judging),
+            *(suite.file, suite.tests, *([suite.known_issues] if suite.known_issues else [])),
+            *(*own_paths(cell.pytest_args), *judging),
         )
 
     def _from_cache(self, key: str) -> bool:
@@ -269,6 +270,12 @@ class _Run:
     def _into_cache(self, key: str) -> None:
         with self.store.produce(_KIND, key) as entry:
             shutil.copytree(self.directory, entry, dirs_exist_ok=True)
+
+
+def _beside(plugin: str) -> list[Path]:
+    """Return the files that a plugin is in, with those beside it: they judge as well."""
+    found = importlib.util.find_spec(plugin)
+    return sorted(Path(found.origin).parent.glob("*.py")) if found and found.origin else []
 
 
 def _boot_of(release: str, results: RunResults) -> BootResult | None:

@@ -17,17 +17,12 @@ from harness.base.arch import Architecture, architecture
 from harness.base.errors import SpecError
 from harness.base.spec import (
     DEFAULT_CC,
-    DEFAULT_SERIES,
-    IMAGES_DIR,
-    KMOD_DIR,
-    ImageSpec,
     MachineSpec,
     ProfileSpec,
     Target,
-    load_image,
-    load_profile,
 )
 from harness.base.store import Store
+from harness.base.suite import Suite, load_suite
 from harness.guest.accel import Accel, choose_accel
 from harness.guest.image import (
     GuestKeys,
@@ -38,8 +33,8 @@ from harness.guest.image import (
     guest_keys,
     payload_archive,
 )
-from harness.guest.machine import KERNEL_PATH, SELFTESTS_PATH, Saved, VirtualMachine
-from harness.guest.module import KMOD_PATH
+from harness.guest.machine import KERNEL_PATH, SELFTESTS_PATH, Machine, Saved
+from harness.guest.module import MODULES_PATH
 from harness.guest.qemu import Memory
 from harness.guest.template import Templates
 from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
@@ -56,7 +51,7 @@ from harness.kernel.build import (
 from harness.kernel.build_log import new_warnings
 from harness.kernel.fragment import fragments_of
 from harness.kernel.kconfig import KernelConfig, configure, explain
-from harness.kernel.series import Series, read_series
+from harness.kernel.series import Series, read_series, touched_files
 from harness.kernel.source import SourceTree, git, open_source
 from harness.kernel.worktree import object_tree, work_tree
 from harness.run.meanwhile import meanwhile
@@ -64,13 +59,6 @@ from harness.run.meanwhile import meanwhile
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
-
-SUPPORT = DEFAULT_SERIES / "support"
-"""Commits under every position, whatever the series: the test module needs them."""
-
-
-def _recipe() -> ImageSpec:
-    return load_image(IMAGES_DIR / "initramfs.yaml")
 
 
 class Pipeline:
@@ -98,9 +86,14 @@ class Pipeline:
         return architecture(self.target.arch)
 
     @cached_property
+    def suite(self) -> Suite:
+        """What the series is about."""
+        return load_suite(self.target.suite)
+
+    @cached_property
     def profile(self) -> ProfileSpec:
         """The profile."""
-        return load_profile(self.target.profile)
+        return self.suite.profile(self.target.profile)
 
     @cached_property
     def source(self) -> SourceTree:
@@ -127,7 +120,7 @@ class Pipeline:
         if self.target.cc != DEFAULT_CC:
             _ = self.toolchain
         return apply_series(
-            self.source, series, self.store, support=SUPPORT, progress=self._progress
+            self.source, series, self.store, support=self.suite.support, progress=self._progress
         )
 
     @cached_property
@@ -169,17 +162,18 @@ class Pipeline:
             return self._own
         return apply_extra(self.source, self._own, self.extra, self.store, progress=self._progress)
 
-    def has_patch(self, number: int) -> bool:
-        """Return whether the kernel under test has a patch of the shipped series.
+    def has_patch(self, which: int | str) -> bool:
+        """Return whether the kernel under test has a patch of the suite's series.
 
         It is known by its subject: another re-roll may have it at another number, and a newer
         tree may have it already.
 
-        :raises SpecError: when the shipped series has no such patch.
+        :param which: its number in the suite's own series, or its subject.
+        :raises SpecError: when that series has no such patch.
         """
-        subject = self._shipped_subjects.get(number)
-        if subject is None:
-            raise SpecError(f"the shipped series has no patch {number}")
+        subject = which if isinstance(which, str) else self._subjects.get(which)
+        if subject is None or (self._subjects and subject not in self._subjects.values()):
+            raise SpecError(f"the series of the suite {self.suite.name} has no patch {which!r}")
         if any(patch.subject == subject for series in self.extra for patch in series.patches):
             return True
         for position in self.applied.positions[1:]:
@@ -188,15 +182,26 @@ class Pipeline:
         return subject in self._base_subjects
 
     @cached_property
-    def _shipped_subjects(self) -> dict[int, str]:
-        return {patch.number: patch.subject for patch in read_series(str(DEFAULT_SERIES)).patches}
+    def _suite_series(self) -> Series | None:
+        """The suite's own series; without one, what is under test has the word."""
+        if self.suite.series is None:
+            return self.series
+        return read_series(self.suite.series, repo=self.target.kernel.path)
+
+    @cached_property
+    def _subjects(self) -> dict[int, str]:
+        series = self._suite_series
+        return {patch.number: patch.subject for patch in series.patches} if series else {}
 
     @cached_property
     def _base_subjects(self) -> frozenset[str]:
-        """Subjects of what the tree itself did to live updates, newest first, up to a limit."""
+        """Subjects of what the tree did to the files of the series, newest first, up to a limit."""
+        series = self._suite_series
+        if series is None:
+            return frozenset()
+        files = {name for patch in series.patches for name in touched_files(patch.mail)}
         words = ("log", "-n", "1000", "--format=%s", self.source.base, "--")
-        paths = ("kernel/liveupdate", "include/linux/liveupdate.h")
-        return frozenset(git(self.source.repo, *words, *paths).stdout.splitlines())
+        return frozenset(git(self.source.repo, *words, *sorted(files)).stdout.splitlines())
 
     # -- building ----------------------------------------------------------------------------
 
@@ -232,7 +237,7 @@ class Pipeline:
             arch=self.arch,
             profile=self.profile,
             localversion=self._localversion(at),
-            kmod_source=KMOD_DIR,
+            suite=self.suite,
             toolchain=self.toolchain,
         )
 
@@ -255,7 +260,7 @@ class Pipeline:
                     arch=self.arch,
                     profile=self.profile,
                     localversion=localversion,
-                    kmod_source=KMOD_DIR,
+                    suite=self.suite,
                     toolchain=self.toolchain,
                     store=self.store,
                     progress=self._progress,
@@ -268,10 +273,10 @@ class Pipeline:
     def _ahead_of_machines(self) -> tuple[Callable[[], object], ...]:
         """Return what machines will need besides a kernel; it goes without words of its own."""
         store, arch, request = Store(self.store.root), self.arch, self.target.accel
-        qemu = self.qemu
+        qemu, image = self.qemu, self.suite.image
         return (
             lambda: guest_keys(store),
-            lambda: fetch_packages(_recipe(), arch=arch, store=store, progress=log.info),
+            lambda: fetch_packages(image, arch=arch, store=store, progress=log.info),
             lambda: choose_accel(request, arch, store, qemu),
         )
 
@@ -290,11 +295,16 @@ class Pipeline:
         return tuple(str(w) for w in new_warnings(found.warnings, self.build().warnings))
 
     def _work_tree(self, at: Position) -> contextlib.AbstractContextManager[Path]:
-        kind = {"profile": self.profile.name, "cc": self.target.cc}
+        kind = {"profile": self._kind, "cc": self.target.cc}
         return work_tree(self.source, at.commit, self.store, **kind)
 
+    @property
+    def _kind(self) -> str:
+        """What object trees are told apart by: suites configure the same profile differently."""
+        return f"{self.suite.name}-{self.profile.name}"
+
     def _objects(self, tree: Path) -> Path:
-        return object_tree(tree, self.profile.name, self.target.cc)
+        return object_tree(tree, self._kind, self.target.cc)
 
     def configure(self) -> KernelConfig:
         """Configure the target's position, and prove the configuration.
@@ -338,7 +348,9 @@ class Pipeline:
         """Return the guest's root file system for *build*."""
         if build.key not in self._images:
             self._images[build.key] = build_image(
-                _recipe(),
+                self.suite.image,
+                verbs=self.suite.verbs,
+                headers=self.suite.headers,
                 arch=self.arch,
                 uapi=build.uapi,
                 compiler=(self.target.cc, self.toolchain.compiler),
@@ -362,7 +374,7 @@ class Pipeline:
         programs = {f"{SELFTESTS_PATH}/{path.name}": path for path in build.userspace.iterdir()}
         return Initrd(
             shared=(self.image(build).initrd, self.keys.archive),
-            own=self._archive({KMOD_PATH: build.kmod}),
+            own=self._archive({f"{MODULES_PATH}/{p.name}": p for p in build.modules.values()}),
             first=self._archive({KERNEL_PATH: build.image, **programs}),
         )
 
@@ -378,17 +390,18 @@ class Pipeline:
         gdb: bool = False,
         memory: Memory | None = None,
         saved: Saved | None = None,
-    ) -> VirtualMachine:
+    ) -> Machine:
         """Return a machine for *build*, not started.
 
         :param cmdline: kernel parameters after the profile's.
-        :param memory: see :class:`harness.guest.machine.VirtualMachine`, as for *saved*.
+        :param memory: see :class:`harness.guest.machine.Machine`, as for *saved*.
         """
-        return VirtualMachine(
+        return Machine(
             spec=self._machine_spec(build, cmdline),
             build=build,
             keys=self.keys,
             initrds=self.initrd,
+            preconditions=self.suite.preconditions,
             log_dir=log_dir,
             gdb=gdb,
             memory=memory,
@@ -415,7 +428,7 @@ class Pipeline:
             qemu=self.qemu,
             kernel=build.image,
             initrds=self.initrd(build).parts,
-            # The initrd stays, for the next kernel: see LiveUpdate.load().
+            # The initrd stays, for the next kernel: see harness/guest/kexec.py.
             cmdline=("retain_initrd", *self.profile.cmdline, *cmdline),
             memory_mib=self.profile.memory_mib,
             cpus=self.profile.cpus,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which lines of the live update code the guest tests reach, before and after the kexec.
+"""Which lines of the suite's files the guest tests reach, in all kernels of a machine.
 
 The profile ``coverage`` counts (gcov); machines leave the counters of each of their kernels beside
-their logs (:meth:`harness.guest.machine.VirtualMachine.collect_counters`); gcovr adds them up.
+their logs (:meth:`harness.guest.machine.Machine.collect_counters`); gcovr adds them up.
 """
 
 from __future__ import annotations
@@ -21,15 +21,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.base import command
-from harness.base.errors import InfrastructureError
-from harness.base.spec import DEFAULT_CC, PROJECT_ROOT
+from harness.base.errors import InfrastructureError, SpecError
+from harness.base.spec import DEFAULT_CC
 from harness.base.strict_yaml import read_yaml_list
+from harness.base.suite import CoverageSpec, Suite
 
 SCHEMA = 1
-SOURCES = r".*kernel/liveupdate/luo_.*\.c"
-"""The files that count, a regular expression for paths."""
-
-REASONS_FILE = PROJECT_ROOT / "tests" / "coverage.yaml"
 GCOVR_S = 300.0
 
 
@@ -76,13 +73,28 @@ class Reason:
     reason: str
 
 
-def read_reasons(file: Path = REASONS_FILE) -> tuple[Reason, ...]:
+def coverage_of(suite: Suite) -> CoverageSpec:
+    """Return which files count.
+
+    :raises SpecError: when the suite does not say.
+    """
+    if suite.coverage is None:
+        raise SpecError(
+            f"{suite.file} does not say which files count",
+            hint="the key 'coverage' with 'files', a regular expression for paths",
+        )
+    return suite.coverage
+
+
+def read_reasons(file: Path | None) -> tuple[Reason, ...]:
     """Read why lines cannot be reached.
 
+    :param file: the suite's; ``None`` gives no reasons.
     :raises SpecError: on anything that is none.
     """
-    found = []
-    for item in read_yaml_list(file, "the list of lines that cannot be reached"):
+    found: list[Reason] = []
+    items = read_yaml_list(file, "the list of lines that cannot be reached") if file else ()
+    for item in items:
         with item:
             found.append(
                 Reason(
@@ -101,11 +113,17 @@ def counted(results: Path, build_key: str) -> tuple[Path, ...]:
 
 
 def merge(
-    directories: Sequence[Path], sources: Path, results: Path, *, cc: str = DEFAULT_CC
+    directories: Sequence[Path],
+    sources: Path,
+    results: Path,
+    files: str,
+    *,
+    cc: str = DEFAULT_CC,
 ) -> dict[str, Any]:
     """Add counters up with gcovr; return its JSON, and leave the HTML report in *results*.
 
     :param sources: the work tree that was built, checked out.
+    :param files: a regular expression for the paths that count.
     :param cc: the compiler: its counters are for its own gcov.
     :raises InfrastructureError: when there are no counters.
     """
@@ -118,7 +136,7 @@ def merge(
     words: list[str | Path] = [sys.executable, "-m", "gcovr", "--root", sources]
     words += [
         "--filter",
-        SOURCES,
+        files,
         "--gcov-ignore-parse-errors=all",
         "--exclude-unreachable-branches",
     ]

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Would the tests notice?  Small wrong changes to the kernel, each to be found by a test.
 
-A mutant is a patch for the last position of the series (``tests/mutants/*.patch``): its subject
+A mutant is a patch for the last position of the series (the suite says where): its subject
 says what is wrong, trailers say the rest::
 
-    mutant: a failed FLB preserve keeps its module reference
+    mutant: a failed open keeps its reference
 
     Breaks: 5                  the patch of the series whose work it undoes, or "base"
     Profile: debug             where it can be noticed; "default" when left out
-    Tests: test_flb.py         tests to try first, ids below tests/guest
+    Tests: test_open.py        tests to try first, ids below the suite's tests
     Survives: why              no test can notice it, and why not
 """
 
@@ -29,6 +29,7 @@ from rich.text import Text
 
 from harness.base.errors import ExitCode, SpecError
 from harness.base.spec import Target
+from harness.base.suite import Suite
 from harness.results.results import Outcome
 from harness.run.cell import Cell, CellResult, CellStatus
 
@@ -45,7 +46,7 @@ class Mutant:
     :param name: the file's name without number and suffix.
     :param what: what is wrong, one line.
     :param breaks: the number of a patch, or ``base``.
-    :param tests: what to try first, ids below ``tests/guest``; empty for all tests at once.
+    :param tests: what to try first, ids below the suite's tests; empty for all tests at once.
     :param survives: why no test can notice it; ``None`` when one must.
     """
 
@@ -88,6 +89,18 @@ class Trial:
     message: str
     log: Path
     seconds: float
+
+
+def mutants_of(suite: Suite, names: Sequence[str] = ()) -> tuple[Mutant, ...]:
+    """Read a suite's mutants, as :func:`read_mutants` does.
+
+    :raises SpecError: when it has none.
+    """
+    if suite.mutants is None:
+        raise SpecError(
+            f"{suite.file} names no mutants", hint="the key 'mutants', a directory of patches"
+        )
+    return read_mutants(suite.mutants, names)
 
 
 def read_mutants(directory: Path, names: Sequence[str] = ()) -> tuple[Mutant, ...]:
@@ -271,7 +284,7 @@ def to_markdown(trials: Sequence[Trial], title: str) -> str:
     lines = [
         "# Mutants",
         "",
-        "Small wrong changes to the kernel with the whole series applied (`tests/mutants/`), and",
+        "Small wrong changes to the kernel with the whole series applied of the suite, and",
         "the test that notices each of them.",
         "Made by `harness mutants --table docs/mutants.md`; do not edit.",
         "",

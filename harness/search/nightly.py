@@ -24,9 +24,9 @@ from harness.base.errors import (
     SpecError,
 )
 from harness.base.settings import parse_positions, target_from_settings
-from harness.base.spec import DEFAULT_SERIES, load_profile
 from harness.base.store import Store
 from harness.base.strict_yaml import Section, read_yaml
+from harness.base.suite import Suite, find_suite, load_suite
 from harness.kernel.apply import AppliedSeries
 from harness.kernel.source import git
 from harness.report.page import write_report
@@ -69,6 +69,7 @@ class NightlySpec:
     :param positions: such as ``0..11``; ``None`` is all that differ.
     """
 
+    suite: Suite
     kernels: tuple[NightlyKernel, ...]
     series: tuple[str, ...]
     profiles: tuple[str, ...]
@@ -125,8 +126,9 @@ def read_nightly(file: Path) -> NightlySpec:
     with read_yaml(file, "nightly") as top:
         names = top.texts("series", ("shipped",))
         profiles = top.texts("profiles", ("default",))
+        suite = load_suite(find_suite(_below(file, top.value("suite", str, None))))
         for name in profiles:
-            load_profile(name)
+            suite.profile(name)
         kernels = []
         with top.section("kernels") as section:
             for name in section.keys():  # noqa: SIM118 - a Section is no dict
@@ -135,6 +137,7 @@ def read_nightly(file: Path) -> NightlySpec:
         if not kernels:
             raise top.error("kernels", "no kernel is named")
         return NightlySpec(
+            suite=suite,
             kernels=tuple(kernels),
             series=names,
             profiles=profiles,
@@ -144,6 +147,11 @@ def read_nightly(file: Path) -> NightlySpec:
             budget_s=60.0 * top.value("budget_minutes", (int, float), 480),
             keep=top.value("keep", int, 1000),
         )
+
+
+def _below(file: Path, text: str | None) -> str | None:
+    """Return a path that *file* names, as seen from here."""
+    return None if text is None else str(file.parent / Path(text).expanduser())
 
 
 def _kernel(name: str, item: Section, directory: Path) -> NightlyKernel:
@@ -235,9 +243,11 @@ def _run_part(
 ) -> None:
     part.directory.mkdir(parents=True, exist_ok=True)
     settings = {
+        "suite": str(spec.suite.root),
         "accel": spec.accel,
-        "series": str(DEFAULT_SERIES) if series == "shipped" else series,
     }
+    if series != "shipped":
+        settings["series"] = series
     if kernel.git is not None:
         settings["kernel"] = str(_fetched(kernel, store, progress))
         settings["base"] = "refs/heads/nightly"
@@ -277,7 +287,7 @@ def _note(part: Part, spec: NightlySpec, applied: AppliedSeries, result: CellRes
             history.add_run(
                 result.results,
                 directory=result.directory,
-                inputs=inputs_of(result.results),
+                inputs=inputs_of(result.results, spec.suite),
                 kind="nightly",
             )
 

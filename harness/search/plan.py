@@ -16,13 +16,14 @@ from typing import Any
 
 import yaml
 
+from harness import NAME
 from harness.base.errors import SpecError
 from harness.base.settings import positions_text
 
 MAX_JOBS = 256
 """What GitHub makes of one matrix at most, see "Running variations of jobs in a workflow"."""
 
-CACHE = ".cache/luo-harness"
+CACHE = f".cache/{NAME}"
 """``HARNESS_CACHE`` of the jobs, below the checkout: services keep nothing from elsewhere."""
 
 _RETRIED = {"max": 1, "exit_codes": [3]}
@@ -178,9 +179,9 @@ def to_gitlab(jobs: Sequence[Job]) -> str:
 
 
 def _gitlab_job(job: Job) -> dict[str, Any]:
-    downloads = {"key": "luo-harness-downloads", "paths": [f"{CACHE}/downloads"]}
+    downloads = {"key": f"{NAME}-downloads", "paths": [f"{CACHE}/downloads"]}
     if job.stage is Stage.BUILD:
-        ccache = {"key": f"luo-harness-ccache-{job.profile}", "paths": [f"{CACHE}/ccache"]}
+        ccache = {"key": f"{NAME}-ccache-{job.profile}", "paths": [f"{CACHE}/ccache"]}
         return {
             "stage": job.stage.value,
             "script": [job.command],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from harness.guest.machine import VirtualMachine
+from harness.guest.machine import Machine
 
 SUBTREE = "/sys/kernel/debug/kho/in/sub_fdts/LUO"
 COMPATIBLE_BYTES, NAME_BYTES = 48, 64
@@ -38,14 +38,14 @@ class Session:
     files: tuple[File, ...]
 
 
-def read(vm: VirtualMachine, at: int, length: int) -> bytes:
+def read(vm: Machine, at: int, length: int) -> bytes:
     """Return *length* bytes of physical memory."""
     command = f"dd if=/dev/mem iflag=skip_bytes skip={at} bs={length} count=1 2>/dev/null | od -v"
     out = vm.check(["sh", "-c", f"{command} -An -tx1"])
     return bytes.fromhex("".join(out.split()))
 
 
-def write(vm: VirtualMachine, at: int, data: bytes) -> None:
+def write(vm: Machine, at: int, data: bytes) -> None:
     """Overwrite physical memory."""
     escaped = "".join(f"\\{byte:03o}" for byte in data)
     vm.check(
@@ -54,7 +54,7 @@ def write(vm: VirtualMachine, at: int, data: bytes) -> None:
     assert read(vm, at, len(data)) == data
 
 
-def sessions(vm: VirtualMachine) -> tuple[Session, ...]:
+def sessions(vm: Machine) -> tuple[Session, ...]:
     """Return the sessions that wait to be deserialized."""
     text = vm.check(["od", "-v", "-An", "-tx1", SUBTREE])
     header = _property(bytes.fromhex("".join(text.split())), "luo-session-header")

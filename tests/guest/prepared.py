@@ -7,6 +7,7 @@ has a clone of the second kernel in which nothing has been retrieved yet.
 
 from __future__ import annotations
 
+from harness.liveupdate.module import luo_test
 from harness.liveupdate.update import LiveUpdate, Memfd
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -85,7 +86,7 @@ def module_and_memfd(update: LiveUpdate) -> None:
     The module's files are devices, which do not pin it themselves.
     """
     vm = update.vm
-    vm.module.load()
+    luo_test(vm).load()
     vm.must("open", "foreign", "/dev/null")
     update.preserve("foreign", session="first")
     update.preserve_memfds(
@@ -96,7 +97,7 @@ def module_and_memfd(update: LiveUpdate) -> None:
 def device_file(update: LiveUpdate) -> None:
     """A file of the module's own device, which pins the module, and its FLBs."""
     vm = update.vm
-    vm.module.load(flbs=FLBS)
+    luo_test(vm).load(flbs=FLBS)
     vm.must("open", "file", "/dev/luo_test", "--flags", "rdwr")
     vm.must("write", "file", CONTENT)
     update.preserve("file")
@@ -105,7 +106,7 @@ def device_file(update: LiveUpdate) -> None:
 def handlers(update: LiveUpdate) -> None:
     """Two files in session ``one`` of the first handler, one each in ``two`` and ``three``."""
     vm = update.vm
-    vm.module.load(handlers=2)
+    luo_test(vm).load(handlers=2)
     for session, token, path in (
         ("one", 1, "/dev/null"),
         ("one", 2, "/dev/null"),
@@ -121,7 +122,7 @@ def handlers(update: LiveUpdate) -> None:
 def flbs(update: LiveUpdate) -> None:
     """Two files whose handler has FLBs."""
     vm = update.vm
-    vm.module.load(flbs=FLBS)
+    luo_test(vm).load(flbs=FLBS)
     for number in (1, 2):
         vm.must("open", f"file{number}", "/dev/null")
         update.preserve(f"file{number}")
@@ -130,7 +131,7 @@ def flbs(update: LiveUpdate) -> None:
 def one_for_each_failure(update: LiveUpdate) -> None:
     """A memfd and a file of the module for each failure to come."""
     vm = update.vm
-    vm.module.load(flbs=1)
+    luo_test(vm).load(flbs=1)
     vm.must("open", "null", "/dev/null")
     update.preserve_memfds(
         *(

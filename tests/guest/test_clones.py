@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness.base.store import Store
-from harness.guest.machine import VirtualMachine
+from harness.guest.machine import Machine
 from harness.kernel.build import KernelBuild
+from harness.liveupdate.module import luo_test
 from harness.liveupdate.update import LiveUpdate, Memfd
 from harness.run.pipeline import Pipeline
 
@@ -25,12 +26,12 @@ pytestmark = [
 AT_ONCE = 8
 
 
-def random_bytes(machine: VirtualMachine) -> str:
+def random_bytes(machine: Machine) -> str:
     return machine.check("head -c 16 /dev/urandom | od -An -tx1")
 
 
 def test_clones_share_nothing_but_their_beginning(
-    boot_machine: Callable[..., VirtualMachine],
+    boot_machine: Callable[..., Machine],
 ) -> None:
     with boot_machine() as one, boot_machine() as two:
         assert one.epoch.boot_id == two.epoch.boot_id, "they are of one template"
@@ -41,7 +42,7 @@ def test_clones_share_nothing_but_their_beginning(
             assert abs(int(machine.check(["date", "+%s"])) - time.time()) < 3
 
 
-def test_eight_clones_at_once(boot_machine: Callable[..., VirtualMachine]) -> None:
+def test_eight_clones_at_once(boot_machine: Callable[..., Machine]) -> None:
     with contextlib.ExitStack() as stack:
         machines = [stack.enter_context(boot_machine()) for _ in range(AT_ONCE)]
         for number, machine in enumerate(machines):
@@ -55,7 +56,7 @@ def test_eight_clones_at_once(boot_machine: Callable[..., VirtualMachine]) -> No
 
 
 def test_clones_are_updated_independently(
-    boot_machine: Callable[..., VirtualMachine], live_update: Callable[..., LiveUpdate]
+    boot_machine: Callable[..., Machine], live_update: Callable[..., LiveUpdate]
 ) -> None:
     with boot_machine() as one, boot_machine() as two:
         for seed, machine in enumerate((one, two), 1):
@@ -79,7 +80,7 @@ def test_damaged_template_is_made_anew(
     assert entry is not None
     with (entry / damage).open("r+b") as file:
         file.truncate(1 << 10)
-    booted: list[VirtualMachine] = []
+    booted: list[Machine] = []
     with templates.start(tmp_path / "second", booting=booted.append).machine as machine:
         assert machine.must("ping")["ok"]
     assert len(booted) == 1
@@ -88,7 +89,7 @@ def test_damaged_template_is_made_anew(
     assert len(booted) == 1
 
 
-def mounts(machine: VirtualMachine) -> set[tuple[str, ...]]:
+def mounts(machine: Machine) -> set[tuple[str, ...]]:
     """Return what is mounted where, as what, and how; limits of room follow the free memory."""
     found = set()
     for line in machine.check(["cat", "/proc/mounts"]).splitlines():
@@ -111,4 +112,4 @@ def test_booted_machine_and_clone_are_alike(
         assert {where for _, where, *_ in mounts(cloned)} >= {"/proc", "/sys", "/dev"}
         assert mounts(booted) == mounts(cloned)
         assert booted.epoch.release == cloned.epoch.release
-        assert booted.module.loaded == cloned.module.loaded
+        assert luo_test(booted).loaded == luo_test(cloned).loaded

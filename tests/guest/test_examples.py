@@ -13,11 +13,14 @@ from pathlib import Path
 import pexpect
 import pytest
 from _pytest.mark import ParameterSet
-from examples import AT_A_TERMINAL, DEADLINE_S, ROOT, WITH_MACHINE, Run, environment, run
 
-from harness.base.spec import DEFAULT_SERIES
+from examples import AT_A_TERMINAL, DEADLINE_S, ROOT, WITH_MACHINE, Run, environment, run
+from harness.base.spec import PROJECT_ROOT
+from harness.base.suite import load_suite
 from harness.kernel.build import KernelBuild
 from harness.run.pipeline import Pipeline
+
+SERIES = Path(load_suite(PROJECT_ROOT).series or "")
 
 pytestmark = [
     pytest.mark.catalogue,
@@ -35,7 +38,7 @@ def numbered(table: Mapping[str, Run]) -> list[ParameterSet]:
 def tree(pipeline: Pipeline, kernel: KernelBuild, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git tree with the kernel before the series, in a home directory of its own."""
     target = pipeline.target
-    if target.kernel.path is not None or target.series != str(DEFAULT_SERIES) or target.extra:
+    if target.kernel.path is not None or target.series != str(SERIES) or target.extra:
         pytest.skip("the examples are about the shipped series")
     source, path = pipeline.source, tmp_path_factory.mktemp("tree") / "linux"
     words = ("clone", "-q", "--shared", "--no-checkout", source.repo, path)
@@ -57,7 +60,7 @@ def home(pipeline: Pipeline, tree: Path, tmp_path: Path) -> Path:
     (tmp_path / "linux").symlink_to(tree)
     for name in ("tests", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
-    mails = [path.read_bytes() for path in sorted(DEFAULT_SERIES.glob("00*.patch"))]
+    mails = [path.read_bytes() for path in sorted(SERIES.glob("00*.patch"))]
     (tmp_path / "v4.mbx").write_bytes(b"".join(mails))
     (tmp_path / "nightly.yaml").write_text(
         "kernels: {pinned: {package: pinned}}\nprofiles: [default]\npositions: '11'\n"

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
-from harness.guest.machine import VirtualMachine
-from harness.guest.module import KernelModule
+from harness.guest.machine import Machine
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import TestModule, luo_test
 from harness.liveupdate.update import LiveUpdate
-from harness.plugin.fixtures import UpdatedMachine
 
 pytestmark = pytest.mark.catalogue
 
@@ -25,7 +25,7 @@ KMEMLEAK = "/sys/kernel/debug/kmemleak"
 
 
 def fail_each(
-    vm: VirtualMachine, where: str, *command: object, undo: str = "true"
+    vm: Machine, where: str, *command: object, undo: str = "true"
 ) -> list[dict[str, object]]:
     """Run an agent command with its first, second, ... allocation failing; return the answers.
 
@@ -39,7 +39,7 @@ def fail_each(
     script = f"""
         n=1
         while [ $n -le {MOST_FAILURES} ]; do
-            answer=$(luo-agent fail-nth $n {where} {words})
+            answer=$(harness-agent fail-nth $n {where} {words})
             echo "$answer"
             case $answer in '{{"ok":true'*) {{ {undo}; }} >/run/undo || cat /run/undo;; esac
             case $answer in *'"injected":false'*) exit 0;; esac
@@ -59,7 +59,7 @@ def errors(answers: list[dict[str, object]]) -> set[object]:
     return {answer["error"] for answer in answers if not answer["ok"]}
 
 
-def assert_no_leak(vm: VirtualMachine) -> None:
+def assert_no_leak(vm: Machine) -> None:
     """Ask kmemleak, where the kernel has it."""
     if vm.run(["test", "-w", KMEMLEAK]).status != 0:
         return
@@ -69,16 +69,23 @@ def assert_no_leak(vm: VirtualMachine) -> None:
     assert "luo" not in found, found
 
 
-def test_open_with_failing_allocations(machine: VirtualMachine) -> None:
+@pytest.mark.parametrize("where", ["open", "read"])
+def test_kernel_file_with_failing_allocations(machine: Machine, where: str) -> None:
+    answers = fail_each(machine, where, "get", "/proc/modules")
+    assert errors(answers) == {"ENOMEM"}
+    assert "content" in answers[-1]
+
+
+def test_open_with_failing_allocations(machine: Machine) -> None:
     answers = fail_each(
-        machine, "open", "session", "create", "s@", undo="luo-agent session close s$n"
+        machine, "open", "session", "create", "s@", undo="harness-agent session close s$n"
     )
     assert errors(answers) == {"ENOMEM"}
 
 
-def test_create_session_with_failing_allocations(machine: VirtualMachine) -> None:
+def test_create_session_with_failing_allocations(machine: Machine) -> None:
     answers = fail_each(
-        machine, "ioctl", "session", "create", "s", undo="luo-agent session close s"
+        machine, "ioctl", "session", "create", "s", undo="harness-agent session close s"
     )
     assert errors(answers) == {"ENOMEM"}
     assert machine.must("session", "list")["items"] == []
@@ -86,23 +93,21 @@ def test_create_session_with_failing_allocations(machine: VirtualMachine) -> Non
     machine.must("session", "create", "s")
 
 
-def test_preserve_memfd_with_failing_allocations(machine: VirtualMachine) -> None:
+def test_preserve_memfd_with_failing_allocations(machine: Machine) -> None:
     machine.must("session", "create", "s")
     machine.must("memfd", "create", "data", "--size", 1 << 16, "--seed", 9)
     answers = fail_each(
         machine,
         "ioctl",
         *("preserve", "s", 1, "data"),
-        undo="luo-agent session close s && luo-agent session create s",
+        undo="harness-agent session close s && harness-agent session create s",
     )
     assert errors(answers) == {"ENOMEM"}
     machine.must("preserve", "s", 1, "data")
     machine.must("check", "data", "--size", 1 << 16, "--seed", 9)
 
 
-def test_preserve_with_flbs_with_failing_allocations(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_preserve_with_flbs_with_failing_allocations(machine: Machine, module: TestModule) -> None:
     module.load(flbs=2)
     idle = module.refcount()
     machine.must("session", "create", "s")
@@ -111,7 +116,7 @@ def test_preserve_with_flbs_with_failing_allocations(
         machine,
         "ioctl",
         *("preserve", "s", 1, "file"),
-        undo="luo-agent session close s && luo-agent session create s",
+        undo="harness-agent session close s && harness-agent session create s",
     )
     assert errors(answers) == {"ENOMEM"}
     assert module.refcount() == idle
@@ -128,7 +133,7 @@ def test_preserve_with_flbs_with_failing_allocations(
 def updated(updated_machine: UpdatedMachine) -> Iterator[LiveUpdate]:
     """A memfd and a module's file for each failure to come, not yet retrieved."""
     with updated_machine(one_for_each_failure) as update:
-        update.vm.module.load(flbs=1)
+        luo_test(update.vm).load(flbs=1)
         yield update
 
 
@@ -158,13 +163,13 @@ def test_retrieve_memfd_with_failing_allocations(updated: LiveUpdate) -> None:
 def test_retrieve_module_file_with_failing_allocations(updated: LiveUpdate) -> None:
     vm = updated.vm
     vm.must("session", "retrieve", "module")
-    assert vm.module.refcount() == MOST_FAILURES
+    assert luo_test(vm).refcount() == MOST_FAILURES
     answers = fail_each(vm, "ioctl", "retrieve", "module", "@", "f@")
     assert errors(answers) == {"ENOMEM"}
-    assert vm.module.refcount() == MOST_FAILURES
-    assert vm.module.control("flb incoming 0").error is None
-    assert vm.module.refcount() == MOST_FAILURES + 1
+    assert luo_test(vm).refcount() == MOST_FAILURES
+    assert luo_test(vm).control("flb incoming 0").error is None
+    assert luo_test(vm).refcount() == MOST_FAILURES + 1
     vm.must("session", "finish", "module")
-    assert vm.module.refcount() == 0
-    assert vm.module.counters()["violation"] == 0
+    assert luo_test(vm).refcount() == 0
+    assert luo_test(vm).counters()["violation"] == 0
     assert_no_leak(vm)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import pytest
 from prepared import FLBS, flbs
 
-from harness.guest.machine import VirtualMachine
-from harness.guest.module import KernelModule
+from harness.guest.machine import Machine
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import TestModule, luo_test
 from harness.liveupdate.update import LiveUpdate
-from harness.plugin.fixtures import UpdatedMachine
 
 pytestmark = pytest.mark.catalogue
 
@@ -21,7 +21,7 @@ ROOM = 63
 """FLBs that the orchestrator has room for (``kernel/liveupdate/luo_flb.c``)."""
 
 
-def hold(machine: VirtualMachine, *paths: str, session: str = "holder") -> None:
+def hold(machine: Machine, *paths: str, session: str = "holder") -> None:
     """Preserve devices in a new session, under the tokens 1, 2, ..."""
     machine.must("session", "create", session)
     for token, path in enumerate(paths, 1):
@@ -30,7 +30,7 @@ def hold(machine: VirtualMachine, *paths: str, session: str = "holder") -> None:
 
 
 @pytest.mark.fails_before(5)
-def test_registered_flb_pins_nothing(machine: VirtualMachine, module: KernelModule) -> None:
+def test_registered_flb_pins_nothing(machine: Machine, module: TestModule) -> None:
     module.load(flbs=FLBS)
     registered = module.refcount()
     for number in range(FLBS):
@@ -39,9 +39,7 @@ def test_registered_flb_pins_nothing(machine: VirtualMachine, module: KernelModu
 
 
 @pytest.mark.fails_before(5)
-def test_flb_references_grow_once_however_many_files(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_flb_references_grow_once_however_many_files(machine: Machine, module: TestModule) -> None:
     module.load(flbs=FLBS)
     seen = [module.refcount()]
     hold(machine, "/dev/null", session="one")
@@ -61,7 +59,7 @@ def test_flb_references_grow_once_however_many_files(
 
 
 def test_outgoing_object_is_there_while_a_file_needs_it(
-    machine: VirtualMachine, module: KernelModule
+    machine: Machine, module: TestModule
 ) -> None:
     module.load(flbs=FLBS)
     hold(machine, "/dev/null")
@@ -77,7 +75,7 @@ def test_outgoing_object_is_there_while_a_file_needs_it(
 @pytest.mark.fails_before(5)
 @pytest.mark.parametrize("callback", ["flb0.preserve", "flb1.preserve", "handler0.preserve"])
 def test_preserve_that_fails_gives_the_flbs_back(
-    machine: VirtualMachine, module: KernelModule, callback: str
+    machine: Machine, module: TestModule, callback: str
 ) -> None:
     module.load(flbs=FLBS)
     idle = module.refcount()
@@ -100,10 +98,10 @@ def test_preserve_that_fails_gives_the_flbs_back(
 @pytest.mark.fails_before(10)
 def test_flb_references_across_a_live_update(updated_machine: UpdatedMachine) -> None:
     with updated_machine(flbs) as update:
-        flb_references_in_the_second_kernel(update, update.vm.module)
+        flb_references_in_the_second_kernel(update, luo_test(update.vm))
 
 
-def flb_references_in_the_second_kernel(update: LiveUpdate, module: KernelModule) -> None:
+def flb_references_in_the_second_kernel(update: LiveUpdate, module: TestModule) -> None:
     module.load(flbs=FLBS)
     # Before anything is deserialized, looked up but failing, then for good.
     assert module.refcount() == 0
@@ -134,9 +132,7 @@ def flb_references_in_the_second_kernel(update: LiveUpdate, module: KernelModule
 
 
 @pytest.mark.fails_before(7)
-def test_flb_of_two_handlers_survives_the_first(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_flb_of_two_handlers_survives_the_first(machine: Machine, module: TestModule) -> None:
     module.load(handlers=2, flbs=1)
     assert module.control("unregister handler 0").error is None
     hold(machine, "/dev/zero")
@@ -148,7 +144,7 @@ def test_flb_of_two_handlers_survives_the_first(
 
 
 @pytest.mark.fails_before(7)
-def test_unregistered_handler_takes_its_flbs_off_the_global_list(module: KernelModule) -> None:
+def test_unregistered_handler_takes_its_flbs_off_the_global_list(module: TestModule) -> None:
     module.load(flbs=ROOM + 1, register=0, verbose=0)
     assert module.control("register all").error == "ENOSPC"
     assert module.control("unregister handler 0").error is None
@@ -160,9 +156,7 @@ def test_unregistered_handler_takes_its_flbs_off_the_global_list(module: KernelM
 
 
 @pytest.mark.fails_before(7)
-def test_unregistered_handler_asks_its_flbs_no_more(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_unregistered_handler_asks_its_flbs_no_more(machine: Machine, module: TestModule) -> None:
     module.load(flbs=1)
     assert module.control("unregister handler 0").error is None
     assert module.control("register handler 0").error is None
@@ -172,12 +166,12 @@ def test_unregistered_handler_asks_its_flbs_no_more(
     assert counters["flb0.preserve"] == 0
 
 
-def test_flb_registered_twice_with_one_handler_is_refused(module: KernelModule) -> None:
+def test_flb_registered_twice_with_one_handler_is_refused(module: TestModule) -> None:
     module.load(flbs=1)
     assert module.control("register flb 0").error == "EEXIST"
 
 
-def test_more_flbs_than_there_is_room_for_are_refused(module: KernelModule) -> None:
+def test_more_flbs_than_there_is_room_for_are_refused(module: TestModule) -> None:
     module.load(flbs=ROOM + 1, register=0, verbose=0)
     assert module.control("register all").error == "ENOSPC"
     assert module.control("unregister all").error is None
@@ -185,7 +179,7 @@ def test_more_flbs_than_there_is_room_for_are_refused(module: KernelModule) -> N
 
 @pytest.mark.fails_before(6)
 def test_flb_unregistered_while_in_use_is_given_back_with_its_file(
-    machine: VirtualMachine, module: KernelModule
+    machine: Machine, module: TestModule
 ) -> None:
     module.load(flbs=1)
     hold(machine, "/dev/null")

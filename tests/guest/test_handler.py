@@ -10,9 +10,9 @@ import handed_over
 import pytest
 from prepared import handlers, module_and_memfd
 
-from harness.guest.machine import VirtualMachine
-from harness.guest.module import KernelModule
-from harness.plugin.fixtures import UpdatedMachine
+from harness.guest.machine import Machine
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import TestModule, luo_test
 
 pytestmark = pytest.mark.catalogue
 
@@ -22,9 +22,7 @@ DANGLING = r"page fault|KASAN|general protection|list_add corruption|Oops"
 
 
 @pytest.mark.fails_before(10)
-def test_each_preserved_file_pins_the_module_once(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_each_preserved_file_pins_the_module_once(machine: Machine, module: TestModule) -> None:
     module.load()
     machine.must("session", "create", "holder")
     counts = [module.refcount()]
@@ -38,7 +36,7 @@ def test_each_preserved_file_pins_the_module_once(
 
 
 @pytest.mark.fails_before(10)
-def test_module_in_use_stays_and_goes_after(machine: VirtualMachine, module: KernelModule) -> None:
+def test_module_in_use_stays_and_goes_after(machine: Machine, module: TestModule) -> None:
     module.load()
     machine.must("open", "file", "/dev/null")
     machine.must("session", "create", "holder")
@@ -51,9 +49,7 @@ def test_module_in_use_stays_and_goes_after(machine: VirtualMachine, module: Ker
 
 @pytest.mark.fails_before(10)
 @pytest.mark.parametrize("error", ["EIO", "ENOMEM"])
-def test_refused_preserve_pins_nothing(
-    machine: VirtualMachine, module: KernelModule, error: str
-) -> None:
+def test_refused_preserve_pins_nothing(machine: Machine, module: TestModule, error: str) -> None:
     module.load()
     machine.must("open", "file", "/dev/null")
     machine.must("session", "create", "holder")
@@ -64,7 +60,7 @@ def test_refused_preserve_pins_nothing(
 
 
 @pytest.mark.fails_before(10)
-def test_file_nobody_wants_pins_nothing(machine: VirtualMachine, module: KernelModule) -> None:
+def test_file_nobody_wants_pins_nothing(machine: Machine, module: TestModule) -> None:
     module.load()
     machine.must("open", "file", "/dev/full")
     machine.must("session", "create", "holder")
@@ -74,7 +70,7 @@ def test_file_nobody_wants_pins_nothing(machine: VirtualMachine, module: KernelM
 
 @pytest.mark.fails_before(6)
 def test_handler_unregistered_while_in_use_still_gets_its_file_back(
-    machine: VirtualMachine, module: KernelModule
+    machine: Machine, module: TestModule
 ) -> None:
     module.load()
     machine.must("open", "file", "/dev/null")
@@ -92,10 +88,10 @@ def test_handler_unregistered_while_in_use_still_gets_its_file_back(
 @pytest.mark.fails_before(10)
 def test_references_across_a_live_update(updated_machine: UpdatedMachine) -> None:
     with updated_machine(handlers) as update:
-        references_in_the_second_kernel(update.vm, update.vm.module)
+        references_in_the_second_kernel(update.vm, luo_test(update.vm))
 
 
-def references_in_the_second_kernel(machine: VirtualMachine, module: KernelModule) -> None:
+def references_in_the_second_kernel(machine: Machine, module: TestModule) -> None:
     module.load(handlers=2)
     assert module.refcount() == 0
     machine.must("session", "retrieve", "one")
@@ -152,7 +148,7 @@ def test_module_that_is_missing_after_the_update_is_named(
 )
 @pytest.mark.fresh_machine
 def test_forced_unload_leaves_no_dangling_handler(
-    machine: VirtualMachine, module: KernelModule, unregister: str
+    machine: Machine, module: TestModule, unregister: str
 ) -> None:
     module.load(flbs=1, unregister=unregister)
     machine.must("session", "create", "unrelated")

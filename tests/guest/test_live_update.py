@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 from prepared import FLBS, device_file
 
-from harness.base.errors import UpdateRefused
-from harness.guest.machine import VirtualMachine
-from harness.guest.module import KernelModule
+from harness.base.errors import KexecRefused
+from harness.guest.machine import Machine
 from harness.kernel.build import KernelBuild
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import TestModule, luo_test
 from harness.liveupdate.update import LiveUpdate, Memfd
-from harness.plugin.fixtures import UpdatedMachine
 from harness.run.pipeline import Pipeline
 
 DEVICE = "/dev/luo_test"
@@ -32,9 +32,7 @@ def preserve_module_file(update: LiveUpdate, name: str, content: str) -> None:
 
 
 @pytest.mark.profiles(*QUICK)
-def test_many_sessions_survive(
-    machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
-) -> None:
+def test_many_sessions_survive(machine: Machine, live_update: Callable[..., LiveUpdate]) -> None:
     update = live_update(machine)
     update.preserve_memfds(
         *(Memfd(f"m{n}", size=4096, seed=n + 1, session=f"session {n}") for n in range(SESSIONS))
@@ -48,7 +46,7 @@ def test_many_sessions_survive(
 @pytest.mark.fails_before(10)
 def test_module_file_and_flbs_survive(updated_machine: UpdatedMachine) -> None:
     with updated_machine(device_file) as update:
-        machine, module = update.vm, update.vm.module
+        machine, module = update.vm, luo_test(update.vm)
         # The first open of /dev/liveupdate deserializes: the handler must be there before.
         module.load(flbs=FLBS)
         assert module.refcount() == 0
@@ -71,7 +69,7 @@ def test_module_file_and_flbs_survive(updated_machine: UpdatedMachine) -> None:
 @pytest.mark.fails_before(10)
 def test_module_is_pinned_from_deserialization_to_finish(updated_machine: UpdatedMachine) -> None:
     with updated_machine(device_file) as update:
-        machine, module, session = update.vm, update.vm.module, update.default_session
+        machine, module, session = update.vm, luo_test(update.vm), update.default_session
         module.load(flbs=FLBS)
         assert module.refcount() == 0
         machine.must("session", "retrieve", session)
@@ -86,7 +84,7 @@ def test_module_is_pinned_from_deserialization_to_finish(updated_machine: Update
 @pytest.mark.profiles(*QUICK)
 @pytest.mark.fresh_machine
 def test_two_live_updates_in_a_row(
-    machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
+    machine: Machine, live_update: Callable[..., LiveUpdate]
 ) -> None:
     numbers = []
     for turn in range(2):
@@ -103,14 +101,14 @@ def test_two_live_updates_in_a_row(
 
 @pytest.mark.fresh_machine
 def test_live_update_is_refused_when_a_file_cannot_freeze(
-    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
+    machine: Machine, module: TestModule, live_update: Callable[..., LiveUpdate]
 ) -> None:
     module.load()
     update = live_update(machine)
     preserve_module_file(update, "file", "state")
     module.fail("handler0.freeze", "EBUSY")
     update.load()
-    with pytest.raises(UpdateRefused):
+    with pytest.raises(KexecRefused):
         update.go()
     assert len(machine.epochs) == 1
     assert machine.must("read", "file", "--length", 5)["ok"]
@@ -121,7 +119,7 @@ def test_live_update_is_refused_when_a_file_cannot_freeze(
 def test_live_update_between_the_first_and_the_last_position(
     pipeline: Pipeline,
     kernel_at: Callable[[int], KernelBuild],
-    boot_machine: Callable[..., VirtualMachine],
+    boot_machine: Callable[..., Machine],
     live_update: Callable[..., LiveUpdate],
     direction: str,
 ) -> None:

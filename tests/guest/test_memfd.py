@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from prepared import KIB, MANY, MEMFDS, MOVED, MOVED_TO, SEALED, memfds
 
+from harness.liveupdate.fixtures import UpdatedMachine
 from harness.liveupdate.update import LiveUpdate
-from harness.plugin.fixtures import UpdatedMachine
 
 
 @pytest.fixture(scope="module")

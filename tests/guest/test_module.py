@@ -8,46 +8,44 @@ from __future__ import annotations
 
 import pytest
 
-from harness.guest.machine import VirtualMachine
-from harness.guest.module import KernelModule
+from harness.guest.machine import Machine
 from harness.kernel.build import KernelBuild
+from harness.liveupdate.module import TestModule
 
 DEVICE = "/dev/luo_test"
 BUSY = "EAGAIN"
 """``delete_module(2)`` of a module in use; EWOULDBLOCK is the same number."""
 
 
-def open_file(machine: VirtualMachine, name: str, content: str) -> None:
+def open_file(machine: Machine, name: str, content: str) -> None:
     machine.must("open", name, DEVICE, "--flags", "rdwr")
     machine.must("write", name, content)
 
 
 @pytest.mark.fails_before(10)
 @pytest.mark.parametrize("flbs", [0, 1, 3])
-def test_registered_module_is_not_pinned(module: KernelModule, flbs: int) -> None:
+def test_registered_module_is_not_pinned(module: TestModule, flbs: int) -> None:
     module.load(flbs=flbs)
     assert module.refcount() == 0
 
 
 @pytest.mark.fails_before(10)
 @pytest.mark.parametrize("flbs", [0, 3])
-def test_idle_module_can_be_unloaded(module: KernelModule, flbs: int) -> None:
+def test_idle_module_can_be_unloaded(module: TestModule, flbs: int) -> None:
     module.load(flbs=flbs)
     assert module.unload() is None
     assert not module.loaded
 
 
 @pytest.mark.fails_before(10)
-def test_module_can_be_loaded_and_unloaded_again_and_again(module: KernelModule) -> None:
+def test_module_can_be_loaded_and_unloaded_again_and_again(module: TestModule) -> None:
     for _ in range(5):
         module.load(flbs=2)
         assert module.unload() is None
 
 
 @pytest.mark.fails_before(10)
-def test_unrelated_session_does_not_pin_the_module(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_unrelated_session_does_not_pin_the_module(machine: Machine, module: TestModule) -> None:
     module.load(flbs=1)
     machine.must("session", "create", "unrelated")
     machine.must("memfd", "create", "data", "--size", 4096)
@@ -57,9 +55,7 @@ def test_unrelated_session_does_not_pin_the_module(
 
 @pytest.mark.fails_before(10)
 @pytest.mark.parametrize("flbs", [0, 2])
-def test_preserved_file_pins_the_module(
-    machine: VirtualMachine, module: KernelModule, flbs: int
-) -> None:
+def test_preserved_file_pins_the_module(machine: Machine, module: TestModule, flbs: int) -> None:
     module.load(flbs=flbs)
     open_file(machine, "file", "state")
     machine.must("session", "create", "holder")
@@ -72,7 +68,7 @@ def test_preserved_file_pins_the_module(
 
 @pytest.mark.fails_before(10)
 def test_second_preserved_file_takes_no_second_flb_reference(
-    machine: VirtualMachine, module: KernelModule
+    machine: Machine, module: TestModule
 ) -> None:
     module.load(flbs=2)
     machine.must("session", "create", "holder")
@@ -86,7 +82,7 @@ def test_second_preserved_file_takes_no_second_flb_reference(
 
 
 def test_closing_the_session_gives_every_reference_back(
-    machine: VirtualMachine, module: KernelModule
+    machine: Machine, module: TestModule
 ) -> None:
     module.load(flbs=2)
     open_file(machine, "file", "state")
@@ -99,7 +95,7 @@ def test_closing_the_session_gives_every_reference_back(
 
 @pytest.mark.fails_before(10)
 def test_unload_is_refused_while_a_file_is_preserved_and_works_after(
-    machine: VirtualMachine, module: KernelModule
+    machine: Machine, module: TestModule
 ) -> None:
     module.load(flbs=1)
     open_file(machine, "file", "state")
@@ -111,9 +107,7 @@ def test_unload_is_refused_while_a_file_is_preserved_and_works_after(
     assert module.unload() is None
 
 
-def test_preserve_that_fails_leaks_no_reference(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_preserve_that_fails_leaks_no_reference(machine: Machine, module: TestModule) -> None:
     module.load(flbs=2)
     open_file(machine, "file", "state")
     idle = module.refcount()
@@ -124,9 +118,7 @@ def test_preserve_that_fails_leaks_no_reference(
     assert module.refcount() == idle
 
 
-def test_flb_preserve_that_fails_leaks_no_reference(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_flb_preserve_that_fails_leaks_no_reference(machine: Machine, module: TestModule) -> None:
     module.load(flbs=3)
     open_file(machine, "file", "state")
     idle = module.refcount()
@@ -141,7 +133,7 @@ def test_flb_preserve_that_fails_leaks_no_reference(
 
 @pytest.mark.fails_before(6)
 def test_registering_works_while_an_unrelated_session_exists(
-    machine: VirtualMachine, module: KernelModule
+    machine: Machine, module: TestModule
 ) -> None:
     module.load(flbs=1, register=0)
     machine.must("session", "create", "unrelated")
@@ -151,7 +143,7 @@ def test_registering_works_while_an_unrelated_session_exists(
 
 @pytest.mark.fails_before(6)
 def test_unregistering_works_while_an_unrelated_session_exists(
-    machine: VirtualMachine, module: KernelModule
+    machine: Machine, module: TestModule
 ) -> None:
     module.load(flbs=1)
     machine.must("session", "create", "unrelated")
@@ -161,7 +153,7 @@ def test_unregistering_works_while_an_unrelated_session_exists(
 
 
 @pytest.mark.fails_before(7)
-def test_unregistering_a_handler_unregisters_its_flbs(module: KernelModule) -> None:
+def test_unregistering_a_handler_unregisters_its_flbs(module: TestModule) -> None:
     module.load(flbs=2)
     assert module.control("unregister handler 0").error is None
     assert module.control("register handler 0").error is None
@@ -170,14 +162,14 @@ def test_unregistering_a_handler_unregisters_its_flbs(module: KernelModule) -> N
 
 
 @pytest.mark.fails_before(9)
-def test_unregister_functions_return_nothing(module: KernelModule) -> None:
+def test_unregister_functions_return_nothing(module: TestModule) -> None:
     module.load(flbs=1)
     assert module.control("unregister flb 0").returned == "void"
     assert module.control("unregister handler 0").returned == "void"
 
 
 @pytest.mark.fails_before(10)
-def test_unloaded_handler_is_no_longer_asked(machine: VirtualMachine, module: KernelModule) -> None:
+def test_unloaded_handler_is_no_longer_asked(machine: Machine, module: TestModule) -> None:
     module.load(flbs=1)
     assert module.unload() is None
     machine.must("session", "create", "after")
@@ -185,7 +177,7 @@ def test_unloaded_handler_is_no_longer_asked(machine: VirtualMachine, module: Ke
     machine.must("preserve", "after", 1, "data")
 
 
-def test_duplicate_handler_is_refused(module: KernelModule) -> None:
+def test_duplicate_handler_is_refused(module: TestModule) -> None:
     module.load(handlers=1)
     assert module.control("register handler 0").error == "EEXIST"
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
-from harness.guest.machine import VirtualMachine
-from harness.guest.module import KernelModule
-from harness.plugin.fixtures import UpdatedMachine
+from harness.guest.machine import Machine
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import TestModule, luo_test
 
 pytestmark = pytest.mark.catalogue
 
@@ -21,7 +21,7 @@ STORM_MS = 2000
 """In half of it, two emulated CPUs corrupt a list that handlers leave without the lock."""
 
 
-def test_first_use_of_flbs_on_all_cpus(machine: VirtualMachine, module: KernelModule) -> None:
+def test_first_use_of_flbs_on_all_cpus(machine: Machine, module: TestModule) -> None:
     module.load(flbs=ROOM, register=0, verbose=0)
     assert module.control("race outgoing").error is None
     # Each of them works afterwards: its locks and its list are whole.
@@ -41,7 +41,7 @@ ROUNDS = 5
 
 @pytest.mark.profiles("kcsan")
 @pytest.mark.fails_before(2, splat=r"KCSAN: data-race in (?:luo|liveupdate)_\w+")
-def test_first_use_of_flbs_is_no_data_race(machine: VirtualMachine, module: KernelModule) -> None:
+def test_first_use_of_flbs_is_no_data_race(machine: Machine, module: TestModule) -> None:
     # Reports name the function that the compiler left the access in: all of the orchestrator's.
     symbols = machine.check(
         "awk '$3 ~ /^(luo|liveupdate)_/ && $2 ~ /[tT]/ {print $3}' /proc/kallsyms"
@@ -64,7 +64,7 @@ def until(path: str) -> str:
     return f"while [ ! -e {path} ]; do usleep 50000; done"
 
 
-def test_registration_storm_without_sessions(module: KernelModule) -> None:
+def test_registration_storm_without_sessions(module: TestModule) -> None:
     module.load(flbs=4, handlers=2, register=0, verbose=0)
     assert module.control(f"storm registration {STORM_MS}").error is None
     # Before patch 7 the storm leaves behind what still has FLBs.
@@ -72,18 +72,16 @@ def test_registration_storm_without_sessions(module: KernelModule) -> None:
     assert module.control("register all").error is None
 
 
-def test_registration_storm_among_preserved_files(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_registration_storm_among_preserved_files(machine: Machine, module: TestModule) -> None:
     module.load(flbs=4, handlers=2, register=0, verbose=0)
     machine.must("open", "file", "/dev/null")
     machine.must("memfd", "create", "data", "--size", 4096)
     loop = """
         while [ -e /run/storm ]; do
-            luo-agent session create s
-            luo-agent preserve s 1 file
-            luo-agent preserve s 2 data || touch /run/lost
-            luo-agent session close s
+            harness-agent session create s
+            harness-agent preserve s 1 file
+            harness-agent preserve s 2 data || touch /run/lost
+            harness-agent session close s
         done
         touch /run/calm
     """
@@ -103,7 +101,7 @@ def test_registration_storm_among_preserved_files(
 
 def test_registration_storm_among_retrieved_files(updated_machine: UpdatedMachine) -> None:
     with updated_machine(one_for_each_failure) as update:
-        machine, module = update.vm, update.vm.module
+        machine, module = update.vm, luo_test(update.vm)
         module.load(flbs=4, handlers=2, verbose=0)
         # Deserialized while the handlers are sure to be there; retrieved while they come and go.
         for session in ("memfds", "module"):
@@ -111,7 +109,8 @@ def test_registration_storm_among_retrieved_files(updated_machine: UpdatedMachin
         loop = f"""
             n=1
             while [ $n -le {MOST_FAILURES} ]; do
-                luo-agent retrieve memfds $n m$n && luo-agent retrieve module $n f$n || break
+                harness-agent retrieve memfds $n m$n || break
+                harness-agent retrieve module $n f$n || break
                 n=$((n + 1))
             done >/run/retrieved 2>&1
             echo $n >/run/end

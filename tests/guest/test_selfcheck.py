@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.guest.machine import VirtualMachine
-from harness.guest.module import KernelModule
+from harness.guest.machine import Machine
 from harness.kernel.build import KernelBuild
+from harness.liveupdate.module import TestModule
 from harness.liveupdate.update import LiveUpdate, Memfd
 
 pytestmark = pytest.mark.profiles("selfcheck")
@@ -22,21 +22,19 @@ FLBS = 3
 SAYS = "liveupdate test: "
 
 
-def said(machine: VirtualMachine) -> list[str]:
+def said(machine: Machine) -> list[str]:
     """Return what the test in the kernel has said; nothing of it may be an error."""
     lines = [line.partition(SAYS)[2] for line in machine.guest.dmesg().splitlines() if SAYS in line]
     assert not [line for line in lines if "ERROR" in line or "ailed" in line], lines
     return lines
 
 
-def test_selfcheck_registers_with_the_memfd_handler(machine: VirtualMachine) -> None:
+def test_selfcheck_registers_with_the_memfd_handler(machine: Machine) -> None:
     assert f"Registered {FLBS} FLBs with file handler: [memfd-v1]" in said(machine)
 
 
 @pytest.mark.fails_before(10)
-def test_selfcheck_leaves_a_module_of_its_own_alone(
-    machine: VirtualMachine, module: KernelModule
-) -> None:
+def test_selfcheck_leaves_a_module_of_its_own_alone(machine: Machine, module: TestModule) -> None:
     module.load(flbs=1)
     assert f"Registered {FLBS} FLBs with file handler: [luo-test-file-v1]" in said(machine)
     machine.must("session", "create", "s")
@@ -49,7 +47,7 @@ def test_selfcheck_leaves_a_module_of_its_own_alone(
 
 
 def test_selfcheck_follows_a_live_update(
-    machine: VirtualMachine, live_update: Callable[..., LiveUpdate]
+    machine: Machine, live_update: Callable[..., LiveUpdate]
 ) -> None:
     update = live_update(machine)
     update.preserve_memfds(Memfd("data", size=4096))

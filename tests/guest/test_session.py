@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from prepared import MOST_FILES, NAME_BYTES, NAMES, sessions
 
-from harness.guest.machine import VirtualMachine
-from harness.guest.module import KernelModule
+from harness.guest.machine import Machine
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import TestModule
 from harness.liveupdate.update import LiveUpdate
-from harness.plugin.fixtures import UpdatedMachine
 
 pytestmark = pytest.mark.catalogue
 
@@ -29,7 +29,7 @@ def named(name: str, fd: int = 0) -> bytes:
     return struct.pack(f"<Ii{NAME_BYTES}s", 8 + NAME_BYTES, fd, name.encode())
 
 
-def raw(machine: VirtualMachine, session: str, request: int, argument: bytes) -> str | None:
+def raw(machine: Machine, session: str, request: int, argument: bytes) -> str | None:
     """Make an ioctl; return the errno name, ``None`` when it works."""
     answer = machine.agent("raw", session, request, argument.hex())
     return None if answer["ok"] else str(answer["error"])
@@ -100,13 +100,13 @@ def test_session_and_file_are_retrieved_once(updated: LiveUpdate) -> None:
 # -- without a live update ------------------------------------------------------------------
 
 
-def test_name_without_its_nul_is_cut(machine: VirtualMachine) -> None:
+def test_name_without_its_nul_is_cut(machine: Machine) -> None:
     machine.must("session", "create", "n" * NAME_BYTES)
     assert raw(machine, ".device", CREATE, named("n" * (NAME_BYTES - 1))) == "EEXIST"
 
 
 @pytest.mark.parametrize("name", ["twice", ""], ids=["plain", "empty"])
-def test_session_of_the_same_name_is_refused(machine: VirtualMachine, name: str) -> None:
+def test_session_of_the_same_name_is_refused(machine: Machine, name: str) -> None:
     machine.must("session", "create", name)
     assert raw(machine, ".device", CREATE, named(name)) == "EEXIST"
     machine.must("session", "create", f"{name}2")
@@ -114,14 +114,14 @@ def test_session_of_the_same_name_is_refused(machine: VirtualMachine, name: str)
     machine.must("session", "create", name)
 
 
-def test_as_many_sessions_as_fit(machine: VirtualMachine) -> None:
+def test_as_many_sessions_as_fit(machine: Machine) -> None:
     machine.must_all([("session", "create", f"s{n}") for n in range(MOST_SESSIONS)], timeout_s=60)
     assert machine.agent("session", "create", "one too many")["error"] == "ENOMEM"
     machine.must("session", "close", "s7")
     machine.must("session", "create", "takes its place")
 
 
-def test_as_many_files_as_fit(machine: VirtualMachine) -> None:
+def test_as_many_files_as_fit(machine: Machine) -> None:
     machine.must("session", "create", "full")
     machine.must_all(
         [
@@ -137,7 +137,7 @@ def test_as_many_files_as_fit(machine: VirtualMachine) -> None:
     machine.must("preserve", "other", 1, "late")
 
 
-def test_token_is_used_once_in_a_session(machine: VirtualMachine) -> None:
+def test_token_is_used_once_in_a_session(machine: Machine) -> None:
     for name in ("a", "b"):
         machine.must("session", "create", name)
         machine.must("memfd", "create", name, "--size", 4096)
@@ -146,7 +146,7 @@ def test_token_is_used_once_in_a_session(machine: VirtualMachine) -> None:
     machine.must("preserve", "b", 5, "b")
 
 
-def test_file_that_cannot_be_preserved_is_refused(machine: VirtualMachine) -> None:
+def test_file_that_cannot_be_preserved_is_refused(machine: Machine) -> None:
     machine.must("session", "create", "s")
     machine.must("open", "proc", "/proc/version", "--flags", "rdonly")
     assert machine.agent("preserve", "s", 1, "proc")["error"] == "ENOENT"
@@ -156,14 +156,14 @@ def test_file_that_cannot_be_preserved_is_refused(machine: VirtualMachine) -> No
     machine.must("preserve", "s", 1, "data")
 
 
-def test_nothing_is_retrieved_from_a_new_session(machine: VirtualMachine) -> None:
+def test_nothing_is_retrieved_from_a_new_session(machine: Machine) -> None:
     machine.must("session", "create", "s")
     machine.must("memfd", "create", "data", "--size", 4096)
     assert raw(machine, "s", RETRIEVE_FD, struct.pack("<IiQ", 16, 0, 1)) == "ENOENT"
     assert raw(machine, ".device", RETRIEVE, named("s")) == "ENOENT"
 
 
-def test_device_has_one_opener(machine: VirtualMachine) -> None:
+def test_device_has_one_opener(machine: Machine) -> None:
     machine.must("open", "device", "/dev/liveupdate")
     assert machine.agent("session", "create", "s")["error"] == "EBUSY"
     machine.must("close", "device")
@@ -187,7 +187,7 @@ def test_device_has_one_opener(machine: VirtualMachine) -> None:
     ],
 )
 def test_wrong_ioctl_is_refused(
-    machine: VirtualMachine, target: str, request_number: int, argument: bytes, error: str | None
+    machine: Machine, target: str, request_number: int, argument: bytes, error: str | None
 ) -> None:
     machine.must("session", "create", "s")
     grown = argument
@@ -196,7 +196,7 @@ def test_wrong_ioctl_is_refused(
     assert raw(machine, target, request_number, grown) == error
 
 
-def test_ioctl_with_something_in_its_unknown_tail_is_refused(machine: VirtualMachine) -> None:
+def test_ioctl_with_something_in_its_unknown_tail_is_refused(machine: Machine) -> None:
     argument = named("tail")
     grown = struct.pack("<I", len(argument) + 8) + argument[4:] + b"\0\0\0\1\0\0\0\0"
     assert raw(machine, ".device", CREATE, grown) == "E2BIG"
@@ -206,7 +206,7 @@ def test_ioctl_with_something_in_its_unknown_tail_is_refused(machine: VirtualMac
     ("target", "request_number"), [(".device", CREATE), ("s", PRESERVE_FD)], ids=["device", "s"]
 )
 def test_ioctl_argument_that_cannot_be_read_is_refused(
-    machine: VirtualMachine, target: str, request_number: int
+    machine: Machine, target: str, request_number: int
 ) -> None:
     machine.must("session", "create", "s")
     assert raw(machine, target, request_number, b"") == "EFAULT"
@@ -215,13 +215,13 @@ def test_ioctl_argument_that_cannot_be_read_is_refused(
     assert raw(machine, target, request_number, grown) == "E2BIG"
 
 
-def test_session_whose_descriptor_cannot_be_told_is_gone(machine: VirtualMachine) -> None:
+def test_session_whose_descriptor_cannot_be_told_is_gone(machine: Machine) -> None:
     answer = machine.agent("raw", ".device", CREATE, named("untold").hex(), "read-only")
     assert answer["error"] == "EFAULT"
     machine.must("session", "create", "untold")
 
 
-def test_file_is_preserved_although_its_caller_cannot_be_told(machine: VirtualMachine) -> None:
+def test_file_is_preserved_although_its_caller_cannot_be_told(machine: Machine) -> None:
     machine.must("session", "create", "s")
     machine.must("memfd", "create", "data", "--size", 4096)
     (held,) = machine.must("files")["items"]
@@ -232,7 +232,7 @@ def test_file_is_preserved_although_its_caller_cannot_be_told(machine: VirtualMa
 
 
 @pytest.mark.parametrize("first", ["session", "file"])
-def test_session_and_file_are_closed_in_any_order(machine: VirtualMachine, first: str) -> None:
+def test_session_and_file_are_closed_in_any_order(machine: Machine, first: str) -> None:
     machine.must("session", "create", "s")
     machine.must("memfd", "create", "data", "--size", 8192, "--seed", 3)
     machine.must("preserve", "s", 1, "data")
@@ -246,7 +246,7 @@ def test_session_and_file_are_closed_in_any_order(machine: VirtualMachine, first
 
 
 def test_memfd_can_be_preserved_again_after_its_session_was_closed(
-    machine: VirtualMachine,
+    machine: Machine,
 ) -> None:
     machine.must("memfd", "create", "data", "--size", 8192, "--seed", 3)
     for turn in range(2):
@@ -257,14 +257,14 @@ def test_memfd_can_be_preserved_again_after_its_session_was_closed(
 
 
 @pytest.mark.fresh_machine
-def test_dying_agent_leaves_nothing_behind(machine: VirtualMachine, module: KernelModule) -> None:
+def test_dying_agent_leaves_nothing_behind(machine: Machine, module: TestModule) -> None:
     module.load(flbs=1)
     idle = module.refcount()
     machine.must("session", "create", "s")
     machine.must("open", "file", "/dev/null")
     machine.must("preserve", "s", 1, "file")
     machine.check(["kill", "-9", str(machine.must("ping")["pid"])])
-    machine.check(["luo-agent", "daemon"])
+    machine.check(["harness-agent", "daemon"])
     assert module.refcount() == idle
     counters = module.counters()
     assert counters["handler0.unpreserve"] == counters["flb0.unpreserve"] == 1
@@ -273,9 +273,9 @@ def test_dying_agent_leaves_nothing_behind(machine: VirtualMachine, module: Kern
 
 @pytest.mark.fresh_machine
 def test_update_that_was_aborted_can_be_done_after_all(
-    machine: VirtualMachine, module: KernelModule, live_update: Callable[..., LiveUpdate]
+    machine: Machine, module: TestModule, live_update: Callable[..., LiveUpdate]
 ) -> None:
-    from harness.base.errors import UpdateRefused
+    from harness.base.errors import KexecRefused
 
     module.load(flbs=1, handlers=2)
     update = live_update(machine)
@@ -289,7 +289,7 @@ def test_update_that_was_aborted_can_be_done_after_all(
     machine.must("preserve", update.default_session, 99, "refuses")
     module.fail("handler1.freeze", "EBUSY")
     update.load()
-    with pytest.raises(UpdateRefused):
+    with pytest.raises(KexecRefused):
         update.go()
     counters = module.counters()
     assert (counters["handler0.freeze"], counters["handler0.unfreeze"]) == (2, 2)

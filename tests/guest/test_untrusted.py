@@ -12,8 +12,9 @@ import handed_over
 import pytest
 from prepared import module_and_memfd
 
-from harness.guest.machine import VirtualMachine
-from harness.plugin.fixtures import UpdatedMachine
+from harness.guest.machine import Machine
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import luo_test
 
 pytestmark = pytest.mark.catalogue
 
@@ -28,7 +29,7 @@ MANY = 12
 ROUNDS = 3
 
 
-def the_line(vm: VirtualMachine, start: str) -> str:
+def the_line(vm: Machine, start: str) -> str:
     """Return the only line of the kernel log that has *start*."""
     found = [line for line in vm.guest.dmesg().splitlines() if start in line]
     assert len(found) == 1, found
@@ -36,11 +37,11 @@ def the_line(vm: VirtualMachine, start: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def bad_compatible(updated_machine: UpdatedMachine) -> Iterator[VirtualMachine]:
+def bad_compatible(updated_machine: UpdatedMachine) -> Iterator[Machine]:
     """The first file of a session is the module's; the second has a damaged compatible string."""
     with updated_machine(module_and_memfd) as update:
         vm = update.vm
-        vm.module.load()
+        luo_test(vm).load()
         session, _ = handed_over.sessions(vm)
         assert session.name == b"first"
         handed_over.write(vm, session.files[1].at, UNTERMINATED + BEHIND * 2)
@@ -50,28 +51,28 @@ def bad_compatible(updated_machine: UpdatedMachine) -> Iterator[VirtualMachine]:
 
 @pytest.mark.fails_before(1)
 def test_unterminated_compatible_string_is_printed_up_to_its_end(
-    bad_compatible: VirtualMachine,
+    bad_compatible: Machine,
 ) -> None:
     line = the_line(bad_compatible, "No registered handler for compatible")
     assert line.endswith(f"compatible '{UNTERMINATED.decode()}'")
 
 
 def test_failed_deserialization_is_answered_alike_ever_after(
-    bad_compatible: VirtualMachine,
+    bad_compatible: Machine,
 ) -> None:
     for _ in range(2):
         assert bad_compatible.agent("session", "create", "later")["error"] == "EIO"
 
 
 @pytest.mark.fails_before(10)
-def test_failed_deserialization_pins_no_module(bad_compatible: VirtualMachine) -> None:
-    assert bad_compatible.module.refcount() == 0
-    assert bad_compatible.module.unload() is None
+def test_failed_deserialization_pins_no_module(bad_compatible: Machine) -> None:
+    assert luo_test(bad_compatible).refcount() == 0
+    assert luo_test(bad_compatible).unload() is None
 
 
 def without_memory(
-    updated_machine: UpdatedMachine, prepare: Callable[[VirtualMachine], None], said: str
-) -> Iterator[VirtualMachine]:
+    updated_machine: UpdatedMachine, prepare: Callable[[Machine], None], said: str
+) -> Iterator[Machine]:
     """Yield a machine that lacked memory during deserialization, and has *said* so.
 
     Which allocation of the open that is depends on the slabs, which differ from clone to clone: one
@@ -98,10 +99,10 @@ def without_memory(
 
 
 @pytest.fixture(scope="module")
-def failed_allocation(updated_machine: UpdatedMachine) -> Iterator[VirtualMachine]:
+def failed_allocation(updated_machine: UpdatedMachine) -> Iterator[Machine]:
     """No memory for the first session, whose name has lost its terminating NUL."""
 
-    def damage(vm: VirtualMachine) -> None:
+    def damage(vm: Machine) -> None:
         session, _ = handed_over.sessions(vm)
         # What is behind the name says where the files are; so that nobody looks, there are none.
         handed_over.write(vm, session.at, UNTERMINATED_NAME + BEHIND + bytes(8))
@@ -113,14 +114,14 @@ def failed_allocation(updated_machine: UpdatedMachine) -> Iterator[VirtualMachin
 
 @pytest.mark.fails_before(1)
 def test_unterminated_session_name_is_printed_up_to_its_end(
-    failed_allocation: VirtualMachine,
+    failed_allocation: Machine,
 ) -> None:
     line = the_line(failed_allocation, "Failed to allocate session")
     assert f"session [{UNTERMINATED_NAME.decode()}] during" in line
 
 
 @pytest.mark.fails_before(11)
-def test_session_allocation_failure_is_remembered(failed_allocation: VirtualMachine) -> None:
+def test_session_allocation_failure_is_remembered(failed_allocation: Machine) -> None:
     for _ in range(2):
         assert failed_allocation.agent("session", "create", "later")["error"] == "EIO"
 
@@ -129,17 +130,17 @@ def test_session_allocation_failure_is_remembered(failed_allocation: VirtualMach
 def test_file_without_memory_pins_no_module(updated_machine: UpdatedMachine) -> None:
     for vm in without_memory(
         updated_machine,
-        lambda vm: vm.module.load(),
+        lambda vm: luo_test(vm).load(),
         "Failed to deserialize files for session [first]",
     ):
-        assert vm.module.refcount() == 0
-        assert vm.module.unload() is None
+        assert luo_test(vm).refcount() == 0
+        assert luo_test(vm).unload() is None
 
 
 def test_two_sessions_of_one_name_are_not_taken_over(updated_machine: UpdatedMachine) -> None:
     with updated_machine(module_and_memfd) as update:
         vm = update.vm
-        vm.module.load()
+        luo_test(vm).load()
         first, second = handed_over.sessions(vm)
         assert (first.name, second.name) == (b"first", b"second")
         handed_over.write(vm, second.at, b"first\0")

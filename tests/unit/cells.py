@@ -23,7 +23,6 @@ def results_of(tests: tuple[TestResult, ...], *, profile: str = "default") -> Ru
         accel="tcg",
         machine={},
         tests=tests,
-        live_updates=(),
         seconds=1.0,
     )
 

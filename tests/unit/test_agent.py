@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guest's agent, on the host: memfds of every shape, and errors told apart."""
+"""The guest's agent, on the host: memfds of every shape, errors told apart, verbs of a suite."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "harness" / "guest" / "agent"
 GUEST = ROOT / "images" / "guest"
 UAPI = ROOT / "tests" / "data" / "uapi"
 PAGE = 4096
@@ -53,7 +56,7 @@ class Agent:
         """Return the exit status and the answers."""
         done = subprocess.run(
             [self.program, *words],
-            env={**os.environ, "LUO_AGENT_SOCKET": str(self.socket)},
+            env={**os.environ, "HARNESS_AGENT_SOCKET": str(self.socket)},
             input=stdin.encode("latin-1"),
             capture_output=True,
             timeout=60,
@@ -73,11 +76,19 @@ class Agent:
         return answer
 
 
+def build(out: Path, *variables: str, extra: Iterable[Path] = (), sources: Path = SOURCES) -> Path:
+    """Build an agent with more verbs."""
+    words = " ".join(str(path) for path in extra)
+    make = ["make", "-s", "-C", str(sources), f"OUT={out}", f"EXTRA={words}", *variables]
+    subprocess.run(make, check=True)
+    return out / "harness-agent"
+
+
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("guest")
-    subprocess.run(["make", "-s", "-C", GUEST, f"OUT={out}", f"UAPI={UAPI}"], check=True)
-    return out / "luo-agent"
+    """The agent with the verbs that the images give it."""
+    extra = sorted(GUEST.glob("*.c"))
+    return build(tmp_path_factory.mktemp("guest"), f"UAPI={UAPI}", extra=extra)
 
 
 @pytest.fixture
@@ -86,14 +97,23 @@ def stopped(program: Path, tmp_path: Path) -> Agent:
     return Agent(program, tmp_path / "agent.sock")
 
 
+@contextlib.contextmanager
+def running(agent: Agent) -> Iterator[Agent]:
+    """Start an agent's daemon; it is ended by its pid."""
+    assert agent.run("daemon") == (0, [])
+    pid = agent("ping")["pid"]
+    try:
+        yield agent
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture
 def agent(stopped: Agent) -> Iterator[Agent]:
-    """An agent with its daemon, which is ended by its pid."""
-    assert stopped.run("daemon") == (0, [])
-    pid = stopped("ping")["pid"]
-    yield stopped
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    """An agent with its daemon."""
+    with running(stopped):
+        yield stopped
 
 
 def sha256(data: bytes) -> str:
@@ -466,6 +486,12 @@ def test_lines_read_and_write_files(agent: Agent, tmp_path: Path) -> None:
     assert file.read_text() == "new text\n\tand more"
 
 
+def test_small_files_are_read_without_a_daemon(stopped: Agent, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    assert stopped("get", str(tmp_path / "file"))["content"] == "text"
+    assert stopped.refused("get", str(tmp_path / "absent"))["error"] == "ENOENT"
+
+
 def test_lines_refuse_a_file_that_is_too_large(agent: Agent, tmp_path: Path) -> None:
     file = tmp_path / "large"
     file.write_bytes(b"x" * (1 << 20))
@@ -485,14 +511,14 @@ def port(agent: Agent) -> Iterator[int]:
         port = free.getsockname()[1]
     environment = {
         **os.environ,
-        "LUO_AGENT_SOCKET": str(agent.socket),
-        "LUO_AGENT_PORT": str(port),
+        "HARNESS_AGENT_SOCKET": str(agent.socket),
+        "HARNESS_AGENT_PORT": str(port),
     }
     subprocess.run([agent.program, "listen"], env=environment, check=True, timeout=60)
     listens = [
         int(entry.name)
         for entry in Path("/proc").iterdir()
-        if entry.name.isdecimal() and _runs(entry, f"LUO_AGENT_PORT={port}")
+        if entry.name.isdecimal() and _runs(entry, f"HARNESS_AGENT_PORT={port}")
     ]
     yield port
     for pid in listens:
@@ -518,7 +544,7 @@ def test_everyone_who_connects_is_answered(port: int) -> None:
 
 
 def test_port_that_is_taken_is_an_error(agent: Agent, port: int) -> None:
-    environment = {**os.environ, "LUO_AGENT_PORT": str(port)}
+    environment = {**os.environ, "HARNESS_AGENT_PORT": str(port)}
     done = subprocess.run([agent.program, "listen"], env=environment, capture_output=True)
     assert (done.returncode, done.stderr) == (3, b"listen: Address already in use\n")
 
@@ -527,10 +553,197 @@ def test_port_that_is_taken_is_an_error(agent: Agent, port: int) -> None:
 
 
 def test_failing_allocation_is_asked_for_in_one_way_only(agent: Agent) -> None:
-    for words in (("0", "open"), ("x", "open"), ("1", "close")):
+    for words in (
+        ("0", "open"),
+        ("x", "open"),
+        ("1", "close"),
+        ("1", "open", "fail-nth", "1", "open"),
+    ):
         assert agent.run("fail-nth", *words, "ping")[0] == 2
+
+
+def test_failing_allocation_that_never_came_is_told(agent: Agent) -> None:
+    answer = agent("fail-nth", "1", "ioctl", "ping")
+    assert (answer["injected"], "pid" in answer) == (False, True)
+
+
+# -- any ioctl -------------------------------------------------------------------------------
+
+FIONREAD = "0x541b"
 
 
 def test_raw_takes_bytes_in_hex_only(agent: Agent) -> None:
     for text in ("0", "zz", "AB"):
         assert agent.run("raw", ".device", "0", text)[0] == 2
+
+
+def test_ioctl_returns_the_bytes_as_the_kernel_leaves_them(agent: Agent) -> None:
+    agent("memfd", "create", "f", "--size", "300", "--offset", "44")
+    assert agent("ioctl", "f", FIONREAD, "ffffffffee")["hex"] == "00010000ee"
+
+
+def test_ioctl_read_only_bytes_cannot_take_the_answer(agent: Agent) -> None:
+    agent("memfd", "create", "f")
+    assert agent.refused("ioctl", "f", FIONREAD, "00000000", "read-only")["error"] == "EFAULT"
+
+
+@pytest.mark.parametrize(
+    "words", [("x", ""), ("0", "0"), ("0", "AB"), ("0", "00" * 4097), ("0", "00", "rw")]
+)
+def test_ioctl_wrong_words_are_wrong_usage(agent: Agent, words: tuple[str, ...]) -> None:
+    agent("memfd", "create", "f")
+    assert agent.run("ioctl", "f", *words)[0] == 2
+
+
+# -- verbs of a suite ------------------------------------------------------------------------
+
+VERBS = """
+#include "agent.h"
+#include <errno.h>
+#include <unistd.h>
+
+static long long count;
+
+static void hello(struct json *j, int argc, char **argv)
+{
+	json_begin(j, true);
+	json_string(j, "file", __FILE__);
+	json_number(j, "argc", argc);
+	json_number(j, "count", ++count);
+	json_array(j, "words");
+	for (int i = 0; i < argc; i++)
+		json_string(j, NULL, argv[i]);
+	json_array_end(j);
+	json_end(j);
+}
+
+static void keep(struct json *j, int argc, char **argv)
+{
+	json_result(j, "keep", held_add("pipe", argv[0], dup(held_find(HELD_FILE, argv[1]))));
+}
+
+static void kept(struct json *j, int argc, char **argv)
+{
+	held_list(j, "pipe");
+}
+
+static int forget(void)
+{
+	errno = EBUSY;
+	if (count > 2)
+		return -1;
+	count = 0;
+	return 0;
+}
+
+static const struct agent_verb verbs[] = {
+	{ "hello there", "NAME [--loud YES] [WORD...]", hello },
+	{ "hello there all", "", hello },
+	{ "hello here", "NAME", hello, .here = true },
+	{ "keep this too", "", hello },
+	{ "keep", "NAME FILE", keep },
+	{ "kept", "", kept },
+	{ }
+};
+
+static struct agent_part tiny = { .verbs = verbs, .reset = forget };
+
+AGENT_PART(tiny)
+"""
+
+BARE = {
+    *("ping", "reset", "help", "open", "close", "read", "write", "seek", "verify", "files"),
+    *("get", "put", "insmod", "rmmod", "rmmod-force", "wake", "kexec", "kexec-load"),
+    *("fail-nth", "ioctl"),
+}
+
+
+@pytest.fixture(scope="module")
+def tiny_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("tiny")
+    (directory / "verbs.c").write_text(VERBS)
+    return build(directory, extra=[directory / "verbs.c"])
+
+
+@pytest.fixture
+def tiny(tiny_program: Path, tmp_path: Path) -> Iterator[Agent]:
+    """An agent with the verbs above and no others of a suite's."""
+    with running(Agent(tiny_program, tmp_path / "tiny.sock")) as agent:
+        yield agent
+
+
+def test_agent_without_a_suite_has_the_general_verbs(tmp_path: Path) -> None:
+    with running(Agent(build(tmp_path), tmp_path / "agent.sock")) as bare:
+        assert {item["verb"] for item in bare("help")["items"]} == BARE
+        assert bare.run("session", "create", "s")[0] == 2
+        (tmp_path / "file").write_bytes(b"content")
+        bare("open", "f", str(tmp_path / "file"))
+        assert bare("verify", "f")["sha256"] == sha256(b"content")
+
+
+def test_verb_of_a_suite_is_called(tiny: Agent) -> None:
+    assert {item["verb"] for item in tiny("help")["items"]} > BARE
+    answer = tiny("hello", "there", "world", "--loud", "yes")
+    assert (answer["argc"], answer["words"]) == (3, ["world", "--loud", "yes"])
+    for words in (("hello", "there", "all"), ("keep", "this", "too")):
+        assert tiny(*words)["argc"] == 0, "the longer name is meant"
+    assert tiny("hello", "there", *["x"] * 30)["argc"] == 30
+
+
+def test_verb_of_a_suite_runs_in_the_daemon_or_here(tiny: Agent) -> None:
+    assert [tiny("hello", "there", "x")["count"] for _ in range(2)] == [1, 2]
+    assert [tiny("hello", "here", "x")["count"] for _ in range(2)] == [1, 1]
+
+
+def test_verb_of_a_suite_has_its_arguments_counted(tiny: Agent) -> None:
+    for words in (("hello", "there"), ("hello", "here"), ("hello", "here", "a", "b")):
+        status, (answer,) = tiny.run(*words)
+        assert (status, answer["error"]) == (2, "usage")
+        assert "wrong number of arguments: hello" in answer["message"]
+
+
+def test_files_of_a_suite_have_names_of_their_own(tiny: Agent) -> None:
+    tiny("open", "f", "/dev/null")
+    tiny("keep", "f", "f")
+    assert tiny.refused("keep", "f", "f")["error"] == "EEXIST"
+    for verb in ("files", "kept"):
+        (item,) = tiny(verb)["items"]
+        assert (item["name"], item["target"]) == ("f", "/dev/null")
+    tiny("close", "f")
+    assert [len(tiny(verb)["items"]) for verb in ("files", "kept")] == [0, 1]
+    tiny("reset")
+    assert tiny("kept")["items"] == []
+
+
+def test_reset_calls_the_suite_and_tells_its_error(tiny: Agent) -> None:
+    tiny("hello", "there", "x")
+    tiny("reset")
+    assert [tiny("hello", "there", "x")["count"] for _ in range(3)] == [1, 2, 3]
+    found = tiny.refused("reset")
+    assert (found["op"], found["error"]) == ("reset", "EBUSY")
+
+
+def test_verb_that_is_there_already_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "verbs.c").write_text(VERBS.replace('"kept"', '"close"'))
+    program = build(tmp_path, extra=[tmp_path / "verbs.c"])
+    done = subprocess.run([program, "help"], capture_output=True, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr == b"harness-agent: two verbs are called 'close'\n"
+
+
+def test_agent_is_the_same_bytes_wherever_it_is_built(tmp_path: Path) -> None:
+    programs = []
+    for name in ("one", "two/deeper"):
+        shutil.copytree(SOURCES, tmp_path / name / "sources")
+        (tmp_path / name / "out").mkdir()
+        verbs = tmp_path / name / "verbs.c"
+        verbs.write_text(VERBS)
+        sources = tmp_path / name / "sources"
+        programs.append(build(tmp_path / name / "out", extra=[verbs], sources=sources))
+    assert programs[0].read_bytes() == programs[1].read_bytes()
+
+
+def test_agent_knows_nothing_of_a_subject() -> None:
+    for path in SOURCES.iterdir():
+        found = re.search(r"luo|live.?update|kho|memfd|flb", path.read_text(), re.I)
+        assert found is None, f"{path.name}: {found}"

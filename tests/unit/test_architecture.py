@@ -90,3 +90,10 @@ def test_only_command_runs_programs() -> None:
         text = path.read_text()
         starts = re.search(r"\b(import subprocess|os\.system|os\.popen|pexpect\.spawn)\b", text)
         assert starts is None or module == "base.command", f"harness.{module} runs programs itself"
+
+
+def test_framework_never_imports_the_subject() -> None:
+    importing = {
+        module for module in MODULES for used in imports(module) if folder_of(used) == "liveupdate"
+    }
+    assert {folder_of(module) for module in importing} <= {"liveupdate"}

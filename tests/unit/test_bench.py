@@ -18,12 +18,10 @@ from unittest import mock
 
 import pytest
 from rich.console import Console as Terminal
+from shipped import SERIES, SUITE
 
-from harness.base.errors import InfrastructureError, InputError
-from harness.base.settings import target_from_settings
-from harness.base.spec import DEFAULT_SERIES, load_profile
-from harness.benchmarks.bench import boot_gauge, change_a_line, one_line_verdict, run_matrix
-from harness.benchmarks.figures import (
+from benchmarks.bench import boot_gauge, change_a_line, one_line_verdict, run_matrix
+from benchmarks.figures import (
     BEGIN,
     END,
     MEANINGS,
@@ -35,8 +33,8 @@ from harness.benchmarks.figures import (
     to_markdown,
     write_tables,
 )
-from harness.benchmarks.gauge import GROUPS, Gauge, Values, choose, take
-from harness.benchmarks.rivals import (
+from benchmarks.gauge import GROUPS, Gauge, Values, choose, take
+from benchmarks.rivals import (
     VMTEST,
     find_vng,
     own_tree,
@@ -44,9 +42,11 @@ from harness.benchmarks.rivals import (
     seconds_to_first_command,
     vng_argv,
 )
-from harness.benchmarks.soak import Watch, private_temporary, soak_clones
-from harness.benchmarks.timing import Stage, boot_stages, stage_table
-from harness.guest.machine import VirtualMachine
+from benchmarks.soak import Watch, private_temporary, soak_clones
+from harness.base.errors import InfrastructureError, InputError
+from harness.base.settings import target_from_settings
+from harness.guest.machine import Machine
+from harness.guest.timing import Stage, boot_stages, stage_table
 from harness.kernel.source import git
 
 
@@ -83,17 +83,17 @@ def shown(table: object) -> list[list[str]]:
 
 def test_boot_is_split_by_what_the_kernel_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 103.0])
-    monkeypatch.setattr("harness.benchmarks.timing.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("harness.guest.timing.time.monotonic", lambda: next(clock))
     console = Printed(Linux=101.0, Run=102.0, ready=102.5)
-    stages = boot_stages(cast(VirtualMachine, Timed(console)))
+    stages = boot_stages(cast(Machine, Timed(console)))
     assert [stage.seconds for stage in stages] == [1.0, 1.0, 0.5, 0.5]
     assert sum(stage.seconds for stage in stages) == 3.0
 
 
 def test_stage_whose_line_is_missing_falls_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 103.0])
-    monkeypatch.setattr("harness.benchmarks.timing.time.monotonic", lambda: next(clock))
-    stages = boot_stages(cast(VirtualMachine, Timed(Printed(Linux=101.0, ready=102.5))))
+    monkeypatch.setattr("harness.guest.timing.time.monotonic", lambda: next(clock))
+    stages = boot_stages(cast(Machine, Timed(Printed(Linux=101.0, ready=102.5))))
     assert [stage.seconds for stage in stages] == [1.0, 1.5, 0.5]
 
 
@@ -275,9 +275,9 @@ def test_gauge_that_cannot_be_prepared_is_not_measured(tmp_path: Path) -> None:
 def test_measuring_boots_ends_every_machine(tmp_path: Path) -> None:
     made: list[Timed] = []
 
-    def make(_logs: Path) -> VirtualMachine:
+    def make(_logs: Path) -> Machine:
         made.append(Timed(Printed(), 0.01))
-        return cast(VirtualMachine, made[-1])
+        return cast(Machine, made[-1])
 
     (figure,) = take([boot_gauge("boot_to_ssh", make)], tmp_path, runs=3, progress=print)
     assert len(figure.values) == 3
@@ -293,7 +293,7 @@ def test_changed_line_is_one_line_of_the_patch_and_new_each_time(tmp_path: Path)
     for number in (1, 2):
         series = tmp_path / str(number)
         series.mkdir()
-        for patch in DEFAULT_SERIES.glob("0007-*.patch"):
+        for patch in SERIES.glob("0007-*.patch"):
             (series / patch.name).write_text(patch.read_text())
             change_a_line(series, number)
             old, new = patch.read_text().splitlines(), (series / patch.name).read_text()
@@ -303,7 +303,7 @@ def test_changed_line_is_one_line_of_the_patch_and_new_each_time(tmp_path: Path)
 
 
 def test_no_later_patch_has_the_changed_line() -> None:
-    later = [path.read_text() for path in sorted(DEFAULT_SERIES.glob("00*.patch"))[8:]]
+    later = [path.read_text() for path in sorted(SERIES.glob("00*.patch"))[8:]]
     assert len(later) == 4
     assert not any("private->users--" in text for text in later)
 
@@ -354,7 +354,7 @@ def test_first_command_is_timed_although_the_tool_reports_a_failure(tmp_path: Pa
 
 @pytest.mark.parametrize(("accel", "without"), [("kvm", False), ("tcg", True)])
 def test_virtme_ng_gets_our_machine_and_our_accelerator(accel: str, without: bool) -> None:
-    build, profile = mock.Mock(image=Path("bzImage")), load_profile("virtme")
+    build, profile = mock.Mock(image=Path("bzImage")), SUITE.profile("virtme")
     words = vng_argv(Path("vng"), build, profile, accel=accel)
     assert words[:4] == [Path("vng"), "--verbose", "--run", Path("bzImage")]
     assert words[4:8] == ["--cpus", "2", "--memory", "768M"]
@@ -372,7 +372,7 @@ def test_tool_that_runs_no_command_is_an_error(tmp_path: Path) -> None:
 
 def test_missing_tool_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr("harness.benchmarks.rivals.command.which", lambda _name: None)
+    monkeypatch.setattr("benchmarks.rivals.command.which", lambda _name: None)
     with pytest.raises(InfrastructureError, match="virtme-ng is not installed"):
         find_vng()
 
@@ -449,7 +449,7 @@ def watch(tmp_path: Path) -> Watch:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.benchmarks.soak.SETTLE_S", 0.2)
+    monkeypatch.setattr("benchmarks.soak.SETTLE_S", 0.2)
 
 
 def test_nothing_is_left_where_nothing_was_done(watch: Watch) -> None:
@@ -511,9 +511,9 @@ def test_soak_counts_after_every_clone(watch: Watch, tmp_path: Path) -> None:
 
         def must(self, *_words: object) -> None: ...
 
-    def clone(_logs: Path) -> VirtualMachine:
+    def clone(_logs: Path) -> Machine:
         (tmp_path / "cache" / "tmp" / str(time.monotonic_ns())).touch()
-        return cast(VirtualMachine, Machine())
+        return cast(Machine, Machine())
 
     said: list[str] = []
     left = soak_clones(clone, tmp_path, tmp_path / "cache", said.append, times=3)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from cells import TARGET, TEST, result
 from rich.console import Console
+from shipped import SERIES
 
 from harness.base.errors import InfrastructureError, InputError, SeriesError, SpecError
-from harness.base.spec import DEFAULT_SERIES
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.series import read_series
 from harness.kernel.source import SourceTree, git
@@ -216,7 +216,7 @@ def test_points_of_a_series_are_all_its_positions(tmp_path: Path) -> None:
     at = [Position(number=n, subject="s", commit=f"c{n}", tree="t") for n in range(4)]
     applied = AppliedSeries(
         source=source,
-        series=read_series(str(DEFAULT_SERIES)),
+        series=read_series(str(SERIES)),
         support=(),
         positions=tuple(at),
         broken=SeriesError("patch 4 does not apply"),

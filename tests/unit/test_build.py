@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shipped import SUITE
 
 from harness.base.arch import X86_64
 from harness.base.errors import BuildError, SpecError
 from harness.base.spec import ProfileSpec
 from harness.base.store import Store
+from harness.base.suite import ModuleSpec, SelftestSpec
 from harness.kernel import build
 from harness.kernel.build import Toolchain, build_key, cached_build, make_argv, probe_toolchain
 from harness.kernel.build_log import BuildWarning
@@ -51,7 +53,12 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
         "arch": X86_64,
         "profile": profile,
         "localversion": "-p07",
-        "kmod_source": module,
+        "suite": dataclasses.replace(
+            SUITE,
+            modules=(ModuleSpec(name="own", source=module),),
+            selftests=(SelftestSpec(directory="d", programs=("p",), common=("c.c",)),),
+            headers=("linux/own.h",),
+        ),
         "toolchain": Toolchain(compiler="gcc 12", linker="ld 2.40", ccache=True),
     }
 
@@ -89,6 +96,41 @@ def test_key_changes_with_a_new_file_of_the_module(inputs: dict[str, Any], tmp_p
     before = build_key(**inputs)
     (tmp_path / "kmod/new.c").touch()
     assert build_key(**inputs) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modules": ()},
+        {"selftests": ()},
+        {"selftests": (SelftestSpec(directory="other", programs=("p",), common=("c.c",)),)},
+        {"selftests": (SelftestSpec(directory="d", programs=("p", "q"), common=("c.c",)),)},
+        {"selftests": (SelftestSpec(directory="d", programs=("p",)),)},
+        {"headers": ()},
+    ],
+)
+def test_key_changes_with_what_the_suite_wants_built(
+    inputs: dict[str, Any], change: dict[str, Any]
+) -> None:
+    suite = dataclasses.replace(inputs["suite"], **change)
+    assert build_key(**inputs | {"suite": suite}) != build_key(**inputs)
+
+
+def test_key_changes_with_the_name_of_a_module(inputs: dict[str, Any]) -> None:
+    (module,) = inputs["suite"].modules
+    renamed = dataclasses.replace(
+        inputs["suite"], modules=(dataclasses.replace(module, name="other"),)
+    )
+    assert build_key(**inputs | {"suite": renamed}) != build_key(**inputs)
+
+
+def test_key_does_not_change_with_what_the_tests_are(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    other = dataclasses.replace(
+        inputs["suite"], name="other", description="x", tests=tmp_path, mutants=None
+    )
+    assert build_key(**inputs | {"suite": other}) == build_key(**inputs)
 
 
 def test_key_changes_with_the_order_of_fragments(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
+from shipped import SUITE
 
 from harness.base.errors import InputError
 from harness.base.settings import target_from_settings
-from harness.base.spec import GUEST_TESTS_DIR, Target
+from harness.base.spec import Target
+from harness.base.suite import Suite, load_suite
 from harness.plugin.options import OPTIONS
 from harness.run.cell import (
     Cell,
@@ -39,13 +42,13 @@ def test_argv_says_everything_about_the_target() -> None:
 
 
 def test_argv_without_tests_runs_all_guest_tests() -> None:
-    assert argv(Cell(target=target()))[-1] == str(GUEST_TESTS_DIR)
-    assert argv(Cell(target=target(), pytest_args=("-k", "memfd")))[-1] == str(GUEST_TESTS_DIR)
+    assert argv(Cell(target=target()))[-1] == str(SUITE.tests)
+    assert argv(Cell(target=target(), pytest_args=("-k", "memfd")))[-1] == str(SUITE.tests)
 
 
 def test_argv_with_tests_runs_only_them() -> None:
     words = argv(Cell(target=target(), tests=(TEST,), pytest_args=("-x",)))
-    assert words[-2:] == ["-x", str(GUEST_TESTS_DIR / TEST)]
+    assert words[-2:] == ["-x", str(SUITE.tests / TEST)]
 
 
 def test_argv_with_a_path_of_ones_own_runs_only_that(tmp_path: Path) -> None:
@@ -61,8 +64,8 @@ def test_argv_finds_guest_tests_from_anywhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = argv(Cell(target=target(), pytest_args=(word,)))
-    assert words[-1] == str(GUEST_TESTS_DIR / "test_module.py::test_x")
-    assert str(GUEST_TESTS_DIR) not in words
+    assert words[-1] == str(SUITE.tests / "test_module.py::test_x")
+    assert str(SUITE.tests) not in words
 
 
 def test_argv_of_a_test_that_is_not_there_is_refused() -> None:
@@ -100,6 +103,66 @@ def test_reproduce_names_the_compiler_wherever_it_came_from(
     assert found == "harness run --position last --profile default --cc gcc-14"
 
 
+# -- a suite of one's own --------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Suite:
+    """A suite inside of a project that configures pytest in its own way."""
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\nminversion = '99'\n")
+    root = tmp_path / "own"
+    (root / "checks").mkdir(parents=True)
+    (root / "checks" / "test_own.py").write_text("def test_x(): pass\n")
+    (root / "suite.yaml").write_text("name: own\ntests: checks\nkernel: /linux\n")
+    return load_suite(root)
+
+
+def cell_of(suite: Suite, *tests: str, **settings: str) -> Cell:
+    return Cell(target=target(suite=str(suite.root), **settings), tests=tests)
+
+
+def test_tests_run_in_their_own_suite_with_its_configuration(own: Suite) -> None:
+    words = argv(cell_of(own))
+    assert f"--rootdir={own.root}" in words
+    assert f"--harness-suite={own.root}" in words
+    assert words[-1] == str(own.tests)
+    configuration = Path(words[words.index("-c") + 1])
+    assert configuration.is_file()
+    assert not configuration.is_relative_to(own.root.parent)
+    (own.root / "pytest.ini").write_text("[pytest]\n")
+    words = argv(cell_of(own))
+    assert words[words.index("-c") + 1] == str(own.root / "pytest.ini")
+
+
+def test_ids_are_below_the_tests_of_the_suite(own: Suite) -> None:
+    assert argv(cell_of(own, "test_own.py::test_x"))[-1] == f"{own.tests}/test_own.py::test_x"
+    with pytest.raises(InputError, match=r"there is no test 'test_module\.py::test_x'"):
+        argv(cell_of(own, "test_module.py::test_x"))
+
+
+@pytest.mark.parametrize("text", ["test_x", "test_own.py::test_x", "checks/test_own.py::test_x"])
+def test_find_test_of_the_suite(own: Suite, text: str) -> None:
+    assert find_test(text, own) == "test_own.py::test_x"
+
+
+def test_find_test_of_another_suite_is_not_there(own: Suite) -> None:
+    with pytest.raises(InputError, match="there is no test"):
+        find_test("test_idle_module_can_be_unloaded[0]", own)
+
+
+def test_reproduce_names_the_suite(own: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = cell_of(own, "test_own.py::test_x", position="2")
+    # It says the same wherever it is typed.
+    for directory in (own.root.parent, own.root):
+        monkeypatch.chdir(directory)
+        words = shlex.split(reproduce(cell))
+        assert words[2:4] == ["--suite", str(own.root)]
+        assert words[-2:] == ["--", "checks/test_own.py::test_x"]
+        options = words[2 : words.index("--expected")]
+        settings = dict(zip(options[::2], options[1::2], strict=True))
+        assert target(**{name[2:]: value for name, value in settings.items()}) == cell.target
+
+
 @pytest.mark.parametrize(
     ("test_id", "function"),
     [
@@ -123,10 +186,10 @@ def test_function_of_a_subtest(test_id: str, function: str) -> None:
     ],
 )
 def test_find_test(text: str) -> None:
-    assert find_test(text) == "test_module.py::test_idle_module_can_be_unloaded[0]"
+    assert find_test(text, SUITE) == "test_module.py::test_idle_module_can_be_unloaded[0]"
 
 
 @pytest.mark.parametrize("text", ["test_absent", "test_absent.py::test_x", "idle_module", ""])
 def test_find_test_that_is_not_there(text: str) -> None:
     with pytest.raises(InputError, match="there is no test"):
-        find_test(text)
+        find_test(text, SUITE)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import __version__
 from harness.base.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +102,16 @@ def test_help_lists_every_command(cache: Path) -> None:
     assert [name for name in COMMANDS if not re.search(rf"^    {name}\s", done.stdout, re.M)] == []
 
 
-@pytest.mark.parametrize("words", [(), ("conquer",), ("build", "--no-such-option")])
+def test_harness_alone_shows_its_help(cache: Path) -> None:
+    assert harness(cache).stdout == harness(cache, "--help").stdout
+    assert harness(cache).returncode == 0
+
+
+def test_version_is_that_of_the_package(cache: Path) -> None:
+    assert harness(cache, "--version").stdout == f"harness {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [("conquer",), ("build", "--no-such-option")])
 def test_wrong_usage_is_exit_code_2(cache: Path, words: tuple[str, ...]) -> None:
     done = harness(cache, *words)
     assert (done.returncode, done.stdout) == (2, "")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from shipped import SUITE
 
 from harness.base.errors import InfrastructureError, SpecError
 from harness.search.coverage import (
@@ -14,12 +15,15 @@ from harness.search.coverage import (
     Gap,
     Reason,
     counted,
+    coverage_of,
     merge,
     percent,
     read_coverage,
     read_reasons,
     to_json,
 )
+
+FILES = r".*kernel/live/own_.*\.c"
 
 CODE = """\
 #include <stdlib.h>
@@ -47,7 +51,7 @@ int main(int argc, char **argv)
 @pytest.fixture
 def counters(tmp_path: Path) -> tuple[Path, list[Path]]:
     """A tree with a program that was run twice, and the counters of both runs."""
-    source = tmp_path / "src" / "kernel" / "liveupdate" / "luo_x.c"
+    source = tmp_path / "src" / "kernel" / "live" / "own_x.c"
     source.parent.mkdir(parents=True)
     source.write_text(CODE)
     found = []
@@ -66,15 +70,15 @@ def test_counters_of_all_kernels_are_added_up(
 ) -> None:
     sources, directories = counters
     assert list(counted(tmp_path / "results", "key")) == directories
-    (once,) = read_coverage(merge(directories[:1], sources, tmp_path / "once"), sources, ())
-    (file,) = read_coverage(merge(directories, sources, tmp_path), sources, ())
-    assert file.file == "kernel/liveupdate/luo_x.c"
+    (once,) = read_coverage(merge(directories[:1], sources, tmp_path / "once", FILES), sources, ())
+    (file,) = read_coverage(merge(directories, sources, tmp_path, FILES), sources, ())
+    assert file.file == "kernel/live/own_x.c"
     assert file.reached == once.reached + 1, "the second run reached line 5"
     assert [(gap.function, gap.first, gap.last) for gap in file.gaps if gap.function] == [
         ("never", 8, 11),
         ("main", 17, 17),
     ]
-    assert "luo_x.c" in (tmp_path / "coverage" / "index.html").read_text()
+    assert "own_x.c" in (tmp_path / "coverage" / "index.html").read_text()
 
 
 def test_counters_are_read_with_the_compilers_own_gcov(
@@ -85,23 +89,23 @@ def test_counters_are_read_with_the_compilers_own_gcov(
     gcov.parent.mkdir()
     gcov.write_text('#!/bin/sh\ntouch "${0%/*}/was-asked"\nexec gcov "$@"\n')
     gcov.chmod(0o755)
-    merge(directories, sources, tmp_path, cc=str(gcov.with_name("gcc-99")))
+    merge(directories, sources, tmp_path, r".*", cc=str(gcov.with_name("gcc-99")))
     assert (gcov.parent / "was-asked").exists()
 
 
 def test_reason_is_shown_with_its_lines(counters: tuple[Path, list[Path]], tmp_path: Path) -> None:
     sources, directories = counters
     reasons = (
-        Reason(file="luo_x.c", function="never", text="", reason="nobody asks"),
-        Reason(file="luo_x.c", function="main", text="return twice", reason="wrong line"),
+        Reason(file="own_x.c", function="never", text="", reason="nobody asks"),
+        Reason(file="own_x.c", function="main", text="return twice", reason="wrong line"),
     )
-    (file,) = read_coverage(merge(directories, sources, tmp_path), sources, reasons)
+    (file,) = read_coverage(merge(directories, sources, tmp_path, FILES), sources, reasons)
     assert [gap.reason for gap in file.gaps] == ["nobody asks", ""]
 
 
 def test_no_counters_are_no_coverage(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match="no kernel left any counters"):
-        merge([tmp_path], tmp_path, tmp_path)
+        merge([tmp_path], tmp_path, tmp_path, FILES)
 
 
 def test_other_builds_do_not_count(tmp_path: Path) -> None:
@@ -136,4 +140,6 @@ def test_reasons_are_read_strictly(tmp_path: Path) -> None:
 
 
 def test_shipped_reasons_can_be_read() -> None:
-    read_reasons()
+    reasons = coverage_of(SUITE).reasons
+    assert reasons is not None
+    assert read_reasons(reasons)

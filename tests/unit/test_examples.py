@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from shipped import SERIES, SUITE
+
 from examples import (
     AT_A_TERMINAL,
     NOT_RUN,
@@ -20,8 +22,6 @@ from examples import (
     in_readme,
     run,
 )
-
-from harness.base.spec import DEFAULT_SERIES
 from harness.base.store import Store
 from harness.cli import main
 from harness.results.history import History
@@ -56,7 +56,7 @@ HARNESS = [example for example in EXAMPLES if words_of(example) is not None]
 
 
 def test_examples_are_found() -> None:
-    assert "harness run -- -k memfd -x" in in_help()
+    assert "harness run -- -k module -x" in in_help()
     assert "harness run --position 6 --expected -- -k test_module" in in_readme()
     assert "harness cache prune --max-gib 10" in in_readme()
     assert "scripts/run" in in_readme()
@@ -75,7 +75,7 @@ def test_no_example_is_listed_that_is_gone_or_twice() -> None:
 def test_example_is_what_the_command_takes(example: str) -> None:
     args = main._parser().parse_args(halves(words_of(example) or [])[0])
     for test in getattr(args, "tests", ()):
-        find_test(test)
+        find_test(test, SUITE)
     for name in args.names if args.command == "mutants" else ():
         assert list((ROOT / "tests/mutants").glob(f"??-{name}.patch")), name
 
@@ -108,10 +108,10 @@ def home(tmp_path: Path) -> Path:
     with History(tmp_path / "history.sqlite") as history:
         history.add_run(results(), directory=tmp_path, inputs="i")
     write_tree(tmp_path / "linux")
-    texts = [path.read_bytes() for path in sorted(DEFAULT_SERIES.glob("00*.patch"))]
+    texts = [path.read_bytes() for path in sorted(SERIES.glob("00*.patch"))]
     (tmp_path / "v4.mbx").write_bytes(b"".join(texts))
     (tmp_path / "mail").write_bytes(texts[7])
-    (tmp_path / "0005-liveupdate-Defer.patch").write_bytes(texts[5])
+    (tmp_path / "0005-mm-Defer.patch").write_bytes(texts[5])
     name = "0010-liveupdate-Defer-file-handler-module-refcounting-to-.patch"
     (tmp_path / name).write_bytes(texts[10])
     git(tmp_path, "init", "-q")
@@ -164,7 +164,6 @@ def results() -> RunResults:
             "image": "i",
         },
         tests=(TestResult(id="test_memfd.py::test_x", outcome=Outcome.PASSED, seconds=0.1),),
-        live_updates=(),
         builds={"0": "b" * 64},
         seconds=1.0,
     )

@@ -13,8 +13,17 @@ from harness.results.expectation import EVERYWHERE, Expected, resolve
 pytest_plugins = ["pytester"]
 
 
-def at(position: int) -> Callable[[int], bool]:
-    return lambda patch: patch <= position
+SUBJECTS = {"mm: five": 5, "mm: six": 6}
+"""What the subjects of some patches are numbered."""
+
+
+def at(position: int) -> Callable[[int | str], bool]:
+    def has_patch(which: int | str) -> bool:
+        if isinstance(which, str) and which not in SUBJECTS:
+            raise SpecError(f"no patch {which!r}")
+        return (SUBJECTS[which] if isinstance(which, str) else which) <= position
+
+    return has_patch
 
 
 def fails_before(*args: object, **kwargs: object) -> pytest.Mark:
@@ -38,6 +47,24 @@ def test_fails_before_flips_at_its_patch(position: int, outcome: Expected) -> No
     assert resolve([fails_before(5)], at(position)).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("position", "outcome"), [(4, Expected.FAILED), (5, Expected.PASSED), (11, Expected.PASSED)]
+)
+def test_patch_is_named_by_its_subject(position: int, outcome: Expected) -> None:
+    assert resolve([fails_before("mm: five")], at(position)).outcome is outcome
+
+
+def test_subject_and_number_go_together() -> None:
+    marks = [fails_before(8), only_from("mm: six")]
+    assert resolve(marks, at(5)).outcome is Expected.SKIPPED
+    assert resolve(marks, at(6)).outcome is Expected.FAILED
+
+
+def test_subject_that_no_patch_has_is_an_error() -> None:
+    with pytest.raises(SpecError, match="no patch 'five'"):
+        resolve([fails_before("five")], at(0))
+
+
 @pytest.mark.parametrize(("position", "outcome"), [(1, Expected.EITHER), (2, Expected.PASSED)])
 def test_sometimes_accepts_either_before_and_only_before(position: int, outcome: Expected) -> None:
     assert resolve([fails_before(2, sometimes=True)], at(position)).outcome is outcome
@@ -55,6 +82,7 @@ def test_why_is_said_in_words() -> None:
     assert resolve([fails_before(5)], at(4)).why == "fails before patch 5"
     assert resolve([fails_before(5, sometimes=True)], at(4)).why == "may fail before patch 5"
     assert resolve([only_from(6)], at(4)).why == "only from patch 6"
+    assert resolve([fails_before("mm: five")], at(4)).why == "fails before patch mm: five"
 
 
 def test_splat_that_is_not_named_is_not_explained() -> None:
@@ -66,7 +94,14 @@ def test_splat_that_is_not_named_is_not_explained() -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", [fails_before(), fails_before("five"), fails_before(5, splats="x"), only_from(6, 7)]
+    "mark",
+    [
+        fails_before(),
+        fails_before(5.0),
+        fails_before(None),
+        fails_before(5, splats="x"),
+        only_from(6, 7),
+    ],
 )
 def test_marker_that_is_used_wrongly_is_an_error(mark: pytest.Mark) -> None:
     with pytest.raises(SpecError, match=mark.name):

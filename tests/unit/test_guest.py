@@ -106,7 +106,7 @@ class Server(paramiko.ServerInterface):
         channel.close()
 
     def converse(self, channel: paramiko.Channel) -> None:
-        """Answer line after line, as ``luo-agent listen`` does."""
+        """Answer line after line, as ``harness-agent listen`` does."""
         skipped = 0
         batch = 0
         with channel.makefile("rb") as lines:

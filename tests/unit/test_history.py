@@ -32,7 +32,6 @@ def results(commit: str = "c", judge: str = "desired", **outcomes: Outcome) -> R
             )
             for name, outcome in outcomes.items()
         ),
-        live_updates=(),
         seconds=3.0,
         judge=judge,
     )
@@ -101,7 +100,6 @@ def test_failure_as_stated_is_not_bad(history: History) -> None:
         accel="tcg",
         machine={},
         tests=(TestResult(id="t", outcome=FAILED, seconds=0.1, unexpected=False),),
-        live_updates=(),
         seconds=1.0,
         judge="expected",
     )
@@ -154,7 +152,6 @@ def test_run_that_cannot_be_written_whole_is_not_there(history: History) -> None
         accel="tcg",
         machine={},
         tests=(twice, twice),
-        live_updates=(),
         seconds=1.0,
     )
     with pytest.raises(sqlite3.IntegrityError):

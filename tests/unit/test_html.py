@@ -20,10 +20,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+import harness.liveupdate.section
 import harness.report.page
 from harness.base.errors import SpecError
+from harness.liveupdate.results import KEY, UpdateResult
 from harness.report.page import render, write_report
-from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult, UpdateResult
+from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 
 HOSTILE = "</pre></script><script>document.title='owned'</script><img src=x onerror=alert(1)>&\"'"
 SUBJECTS = ["base", "first: change one thing", f"second: {HOSTILE}"]
@@ -87,21 +89,24 @@ def results(position: int, **changes: Any) -> RunResults:
                     console="console/odd.log",
                 ),
             ),
-            live_updates=(
-                UpdateResult(
-                    test="test_a.py::test_flips",
-                    from_release="one",
-                    to_release="two",
-                    from_boot_id="1",
-                    to_boot_id="2",
-                    qemu_pid=1,
-                    number=1,
-                    preserved=3,
-                    compared=2,
-                    verified=2,
-                    stages={"preserve": 0.1, "load": 1.0, "blackout": 2.0},
+            extras={
+                KEY: (
+                    UpdateResult(
+                        test="test_a.py::test_flips",
+                        from_release="one",
+                        to_release="two",
+                        from_boot_id="1",
+                        to_boot_id="2",
+                        qemu_pid=1,
+                        number=1,
+                        preserved=3,
+                        compared=2,
+                        verified=2,
+                        stages={"preserve": 0.1, "load": 1.0, "blackout": 2.0},
+                    ).to_item(),
                 ),
-            ),
+                "drawn_lots": ({"lot": HOSTILE},) if position == 1 else (),
+            },
             boots=(
                 BootResult(
                     release="r", outcome=Boot.OK, seconds=2.0, message="", machine="machines/001"
@@ -282,6 +287,44 @@ def test_cell_that_did_not_build_is_told(matrix: Path) -> None:
     )
     assert "1 first: change one thing ! a kernel came to nothing here" in text
     assert "luo.c:1: error" in text
+
+
+def section(page: str, key: str) -> str:
+    """Return the text of a section of the suite's own, every run of blanks one."""
+    start = page.index(f'<section aria-labelledby="{key}">')
+    return re.sub(r"\s+", " ", Elements(page[start : page.index("</section>", start)]).text)
+
+
+def test_live_updates_of_all_kernels_are_on_one_scale(matrix: Path) -> None:
+    text = section(render(matrix), KEY)
+    assert text.strip().startswith("Live updates ")
+    for position in range(3):
+        assert f"position {position}, default: 1 live update, blackout 2.00 s" in text
+    assert "test_a.py::test_flips one \u2192 two 3 2/2 0.10 1.00 2.00 0.00 0.00 0.00 3.10" in text
+    assert "0 to 3 s, a mark every 1 s" in text
+
+
+def test_live_updates_have_a_tile_and_a_link(matrix: Path) -> None:
+    page = render(matrix)
+    assert f'<a href="#{KEY}">live updates</a>' in page
+    assert re.search(r"3\s*live updates", Elements(page).text)
+
+
+def test_what_nobody_knows_how_to_show_is_shown_plainly(matrix: Path) -> None:
+    page = render(matrix)
+    text = section(page, "drawn_lots")
+    assert text.strip().startswith("Drawn lots position 1, default lot")
+    assert re.sub(r"\s+", " ", HOSTILE) in text
+    assert "position 0" not in text
+
+
+def test_kernels_without_items_have_no_section(matrix: Path) -> None:
+    for position in range(3):
+        path = matrix / f"p{position:02}-default" / "results.json"
+        dataclasses.replace(results(position), extras={}).write(path)
+    page = render(matrix)
+    assert "live updates" not in page.lower()
+    assert "--bar-blackout" not in page, "the style comes with the section"
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"schema": 99}'])
@@ -623,9 +666,14 @@ PICTURES = tuple(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_and_pictures_have_enough_contrast(scheme: str) -> None:
     """WCAG 2.1 AA: 4.5 for text (1.4.3), 3 for pictures (1.4.11)."""
-    style = (Path(harness.report.page.__file__).parent / "page.css").read_text()
-    light, _, dark = style.partition("@media (prefers-color-scheme: dark)")
-    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light if scheme == "light" else dark))
+    colours: dict[str, str] = {}
+    for path in (
+        Path(harness.report.page.__file__).parent / "page.css",
+        Path(harness.liveupdate.section.__file__).parent / "section.css",
+    ):
+        light, _, dark = path.read_text().partition("@media (prefers-color-scheme: dark)")
+        style = light if scheme == "light" else dark
+        colours |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", style))
     wrong = {
         pair: _contrast(colours[pair[0]], colours[pair[1]])
         for pairs, least in ((PAIRS, 4.5), (PICTURES, 3.0))

@@ -7,12 +7,14 @@ import base64
 import os
 import stat
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from shipped import SUITE
 
 from harness.base.arch import X86_64
 from harness.base.errors import BuildError, DownloadError, SpecError
@@ -224,10 +226,15 @@ def deb(directory: Path, name: str, tree: Path) -> None:
 
 
 def build(
-    spec: ImageSpec, store: Store, compiler: tuple[str, str] = ("gcc", "gcc 12")
+    spec: ImageSpec,
+    store: Store,
+    compiler: tuple[str, str] = ("gcc", "gcc 12"),
+    verbs: Sequence[Path] = SUITE.verbs,
 ) -> image.Image:
     return image.build_image(
         spec,
+        verbs=verbs,
+        headers=SUITE.headers,
         arch=X86_64,
         uapi=UAPI,
         compiler=compiler,
@@ -257,7 +264,18 @@ def test_build_image_holds_everything_the_recipe_names(
     assert os.access(root / "usr/bin/ask", os.X_OK)
     assert (root / "bin/sh").readlink() == Path("ask")
     assert (root / "proc").is_dir()
-    assert os.access(root / "bin/luo-agent", os.X_OK)
+    assert os.access(root / "bin/harness-agent", os.X_OK)
+
+
+def test_build_image_has_the_programs_of_the_suite_and_no_others(
+    tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path
+) -> None:
+    (tmp_path / "own.c").write_text("int main(void) { return 0; }\n")
+    with_program = replace(spec, programs=(tmp_path / "own.c",))
+    own = unpacked(build(with_program, store).initrd, tmp_path / "own")
+    assert os.access(own / "bin/own", os.X_OK)
+    none = unpacked(build(spec, store).initrd, tmp_path / "none")
+    assert not (none / "bin/own").exists()
 
 
 def test_build_image_brings_libraries_and_loader(
@@ -276,6 +294,24 @@ def test_build_image_lays_the_overlay_over_the_rest(
     made = build(replace(spec, overlay=tmp_path / "overlay"), store)
     root = unpacked(made.initrd, tmp_path / "out")
     assert (root / "usr/bin/ask").read_text() == "#!/bin/sh\n"
+
+
+def test_build_image_gives_the_agent_the_verbs_that_lie_there_now(
+    tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path
+) -> None:
+    source = tmp_path / "verbs.c"
+    for name in ("first", "second"):
+        source.write_text(
+            '#include "agent.h"\n'
+            f'static const struct agent_verb verbs[] = {{ {{ "{name}", "" }}, {{ }} }};\n'
+            "static struct agent_part part = { .verbs = verbs };\nAGENT_PART(part)\n"
+        )
+        agent = (
+            unpacked(build(spec, store, verbs=(source,)).initrd, tmp_path / name)
+            / "bin/harness-agent"
+        )
+        done = subprocess.run([agent, "help"], capture_output=True, check=True)
+        assert f'"{name}"'.encode() in done.stdout
 
 
 def test_build_image_again_is_the_same_bytes(
@@ -297,7 +333,7 @@ def test_build_image_is_of_the_compiler_that_was_asked_for(
     ]
     assert len({one.key for one in made}) == 3
     root = unpacked(made[1].initrd, tmp_path / "out")
-    assert (root / "bin/luo-agent").read_text() == "99\n"
+    assert (root / "bin/harness-agent").read_text() == "99\n"
 
 
 def test_build_image_file_that_no_package_holds_is_named(
@@ -334,7 +370,7 @@ def test_build_image_without_the_interface_header_is_an_error(
     tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{__name__}.UAPI", tmp_path / "empty")
-    with pytest.raises(BuildError, match="the guest programs do not build"):
+    with pytest.raises(BuildError, match="the guest's agent does not build"):
         build(spec, store)
 
 

@@ -43,7 +43,6 @@ def results(*tests: TestResult, position: int = 3, **kernel: Any) -> RunResults:
         accel="tcg",
         machine={"arch": "x86_64", "qemu": "7.2", "memory_mib": 768, "cpus": 2, "cmdline": ["x"]},
         tests=tests,
-        live_updates=(),
         seconds=4.0,
         judge="expected",
         boots=(

@@ -12,10 +12,7 @@ from harness.results.kernel_log import (
     KnownIssue,
     classify,
     find_splats,
-    kho_handover_found,
-    live_update_number,
     parse_ktap,
-    why_no_live_update,
 )
 
 # Recorded in a guest of the debug profile (boot: of the default profile), except for:
@@ -249,37 +246,6 @@ def test_classify_known_issue_of_another_kernel_is_unexpected() -> None:
 def test_classify_expected_goes_before_known() -> None:
     verdict = classify(find_splats(recorded("kasan")), (issue("KASAN"),), ("KASAN",))
     assert (len(verdict.expected), verdict.known) == (1, ())
-
-
-# -- the orchestrator's messages -------------------------------------------------------------
-
-
-def test_handover_is_found_in_a_kexeced_boot() -> None:
-    assert kho_handover_found("[    0.000000] KHO: found kexec handover data.\n")
-
-
-def test_handover_is_not_found_in_a_cold_boot() -> None:
-    assert not kho_handover_found(recorded("boot"))
-
-
-def test_live_update_number_is_the_last_one() -> None:
-    line = "luo: Retrieved live update data, liveupdate number: {}\n"
-    assert live_update_number(line.format(1) + line.format(12)) == 12
-
-
-def test_live_update_number_of_a_cold_boot_is_none() -> None:
-    assert live_update_number(recorded("boot")) is None
-
-
-def test_why_no_live_update_quotes_the_kernel() -> None:
-    text = "[    0.1] KHO: Failed to reserve scratch area, disabling kexec handover\n"
-    why = why_no_live_update(text)
-    assert why is not None
-    assert why.startswith("KHO: Failed")
-
-
-def test_why_no_live_update_with_nothing_wrong_is_none() -> None:
-    assert why_no_live_update(recorded("boot")) is None
 
 
 # -- KTAP ------------------------------------------------------------------------------------

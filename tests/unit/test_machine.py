@@ -1,201 +1,162 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""QEMU's arguments, and how its failures are told."""
+"""A guest is good for nothing that lacks what its suite needs; its modules are found by name."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.base.arch import X86_64
-from harness.base.errors import MachineError
-from harness.base.spec import MachineSpec
-from harness.guest import qemu as machine
-from harness.guest.qemu import Machine, Memory, qemu_argv
+from harness.base.errors import PreconditionError
+from harness.base.suite import Preconditions
+from harness.guest.machine import Machine
+from harness.guest.module import KernelModule
+from harness.guest.ssh import CommandResult
+
+LOG = """\
+[    0.000000] Linux version 7.0.13
+[    0.100000] own: Failed to find room, switched off
+[    0.200000] other: broken beyond repair
+"""
 
 
-def idle_kernel() -> bytes:
-    """Make a kernel that QEMU loads and that halts at once (kernel ``arch/x86/boot.rst``)."""
-    image = bytearray(8192)
-    image[0x1F1] = 4  # setup_sects
-    image[0x1FE:0x200] = b"\x55\xaa"  # boot_flag
-    image[0x200:0x202] = b"\xeb\x6e"  # jmp 0x270
-    image[0x202:0x206] = b"HdrS"
-    image[0x206:0x208] = b"\x06\x02"  # version 2.6
-    image[0x211] = 1  # loadflags: LOADED_HIGH
-    image[0x22C:0x230] = b"\xff\xff\xff\x37"  # initrd_addr_max
-    image[0x270:0x274] = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to hlt
-    return bytes(image)
+class Guest:
+    """A guest whose files are the host's, and whose kernel log is *log*."""
+
+    def __init__(self, log: str) -> None:
+        self.log = log
+        self.asked = 0
+
+    def dmesg(self) -> str:
+        self.asked += 1
+        return self.log
 
 
-@pytest.fixture
-def spec(tmp_path: Path) -> MachineSpec:
-    (tmp_path / "kernel").write_bytes(idle_kernel())
-    (tmp_path / "one").write_bytes(b"1")
-    (tmp_path / "two").write_bytes(b"2")
-    return MachineSpec(
-        arch="x86_64",
-        qemu="qemu-system-x86_64",
-        kernel=tmp_path / "kernel",
-        initrds=(tmp_path / "one", tmp_path / "two"),
-        cmdline=("kho=on", "liveupdate=on"),
-        memory_mib=64,
-        cpus=2,
-        accel="tcg",
-        timeout_scale=1.0,
+class Console:
+    def __init__(self, log_file: Path) -> None:
+        self.log_file = log_file
+
+
+def machine(tmp_path: Path, wanted: Preconditions, log: str = LOG) -> Machine:
+    """Return a machine in a guest, without QEMU."""
+
+    class Started(Machine):
+        def __init__(self) -> None:
+            self._preconditions = wanted
+            self._build: Any = type("Build", (), {"release": "7.0.13-p01"})
+            self._guest: Any = Guest(log)
+            self._modules = {}
+
+        @property
+        def console(self) -> Any:
+            return Console(tmp_path / "console.log")
+
+        def run(self, words: str | list[str], *, timeout_s: float = 10.0) -> CommandResult:
+            done = subprocess.run(["sh", "-c", str(words)], capture_output=True, text=True)
+            return CommandResult(
+                command=str(words),
+                status=done.returncode,
+                stdout=done.stdout,
+                stderr=done.stderr,
+                seconds=0.0,
+            )
+
+    return Started()
+
+
+def refused(made: Machine) -> PreconditionError:
+    with pytest.raises(PreconditionError) as caught:
+        made._check_preconditions()
+    return caught.value
+
+
+# -- preconditions ---------------------------------------------------------------------------
+
+
+def test_suite_that_needs_nothing_asks_nothing(tmp_path: Path) -> None:
+    made = machine(tmp_path, Preconditions(reason="own"))
+    made._check_preconditions()
+    assert made.guest.asked == 0  # type: ignore[attr-defined]
+
+
+def test_files_that_are_there_are_enough(tmp_path: Path) -> None:
+    files = (tmp_path / "one", tmp_path / "a b")
+    for file in files:
+        file.touch()
+    wanted = Preconditions(files=tuple(map(str, files)), reason="own: Failed")
+    machine(tmp_path, wanted)._check_preconditions()
+
+
+def test_missing_file_is_told_with_what_the_kernel_says(tmp_path: Path) -> None:
+    (tmp_path / "one").touch()
+    wanted = Preconditions(
+        files=(str(tmp_path / "one"), str(tmp_path / "two")),
+        reason="own: .*([Ff]ail|off)",
+        hint="it needs own=on",
     )
+    error = refused(machine(tmp_path, wanted))
+    assert error.message == (
+        f"7.0.13-p01 runs without {tmp_path / 'two'}: own: Failed to find room, switched off"
+    )
+    assert (error.hint, error.log) == ("it needs own=on", tmp_path / "console.log")
 
 
-def argv(spec: MachineSpec, gdb: Path | None = None) -> str:
-    words = qemu_argv(spec, initrd=Path("initrd"), console=Path("tty"), qmp_fd=8, gdb_socket=gdb)
-    return " ".join(words)
+@pytest.mark.parametrize("reason", ["", "nothing says this"])
+def test_missing_file_of_which_the_kernel_says_nothing(tmp_path: Path, reason: str) -> None:
+    wanted = Preconditions(files=(str(tmp_path / "two"),), reason=reason)
+    error = refused(machine(tmp_path, wanted))
+    assert error.message.endswith("two: the kernel log does not say why")
+    assert error.hint is None
 
 
-# -- arguments -------------------------------------------------------------------------------
+def test_missing_file_goes_before_a_line_that_is_refused(tmp_path: Path) -> None:
+    wanted = Preconditions(files=(str(tmp_path / "two"),), refused=("broken",))
+    assert "runs without" in refused(machine(tmp_path, wanted)).message
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "-machine pc-q35-7.2",
-        "-accel tcg,thread=multi -cpu qemu64-v1,enforce=on,",
-        "-m 64M -smp 2,sockets=2,cores=1,threads=1",
-        "-append console=ttyS0 acpi=off tsc=reliable no_timer_check pmtmr=0x608",
-        "-chardev pipe,id=console,path=tty -serial chardev:console",
-        "socket,id=qmp,fd=8",
-        "hostfwd=tcp:127.0.0.1:0-:22",
-        "-no-reboot",
-    ],
-)
-def test_argv_has(spec: MachineSpec, words: str) -> None:
-    assert words in argv(spec)
+def test_line_that_is_refused_is_quoted_without_its_time(tmp_path: Path) -> None:
+    (tmp_path / "one").touch()
+    wanted = Preconditions(
+        files=(str(tmp_path / "one"),), refused=("absent", "^other: broken"), hint="mend it"
+    )
+    error = refused(machine(tmp_path, wanted))
+    assert error.message == "7.0.13-p01 says while it boots: other: broken beyond repair"
+    assert error.hint == "mend it"
 
 
-def test_argv_kvm_uses_the_hosts_cpu_and_its_clocks(spec: MachineSpec) -> None:
-    words = argv(dataclasses.replace(spec, accel="kvm"))
-    assert "-accel kvm -cpu host,la57=off -m" in words
-    assert "tcg" not in words
-    assert "lpj=" not in words
+def test_log_without_a_refused_line_is_good(tmp_path: Path) -> None:
+    made = machine(tmp_path, Preconditions(refused=("absent", "never")))
+    made._check_preconditions()
+    assert made.guest.asked == 1  # type: ignore[attr-defined]
 
 
-def test_argv_gdb_stub_only_when_asked_for(spec: MachineSpec) -> None:
-    assert "-gdb " not in argv(spec)
-    words = argv(spec, gdb=Path("stub"))
-    assert "socket,id=gdb,path=stub,server=on,wait=off -gdb chardev:gdb" in words
+# -- modules ---------------------------------------------------------------------------------
 
 
-def test_argv_extra_arguments_come_last(spec: MachineSpec) -> None:
-    assert argv(dataclasses.replace(spec, extra_args=("-s", "-S"))).endswith(" -s -S")
+class Talking(KernelModule):
+    """A module that can be told something."""
 
 
-# -- life ------------------------------------------------------------------------------------
+def test_module_is_the_same_object_each_time(tmp_path: Path) -> None:
+    made = machine(tmp_path, Preconditions())
+    one = made.module("one")
+    assert (one.name, one.path) == ("one", "/lib/harness/one.ko")
+    assert made.module("one") is one
+    assert made.module("two") is not one
 
 
-def test_argv_of_a_machine_that_goes_on_has_no_kernel(spec: MachineSpec) -> None:
-    words = qemu_argv(spec, initrd=None, console=Path("tty"), qmp_fd=8)
-    assert not {"-kernel", "-initrd", "-append"} & set(words)
+def test_module_of_a_class_of_its_own_stays_one(tmp_path: Path) -> None:
+    made = machine(tmp_path, Preconditions())
+    talking = made.module_as("one", Talking)
+    assert isinstance(talking, Talking)
+    assert made.module("one") is talking
+    assert made.module_as("one", Talking) is talking
 
 
-def test_qemu_that_is_not_installed_is_named_with_a_hint(spec: MachineSpec, tmp_path: Path) -> None:
-    absent = dataclasses.replace(spec, qemu="qemu-system-absent")
-    with pytest.raises(MachineError, match="qemu-system-absent") as caught:
-        Machine(absent, log_dir=tmp_path / "log").start()
-    assert caught.value.hint
-
-
-def without(name: str) -> tuple[Any, str]:
-    """Return an architecture that has something which no QEMU has, and what is said of it."""
-    cpu = X86_64.processor
-    match name:
-        case "feature":
-            odd = dataclasses.replace(cpu, added=(*cpu.added, "pcid", "avx512f"))
-            return {"processor": odd}, r"what it is to have: (pcid, avx512f|avx512f, pcid)$"
-        case "feature that nobody knows":
-            return {"processor": dataclasses.replace(cpu, added=("warp",))}, "processor .*warp=on"
-        case "model":
-            return {"processor": dataclasses.replace(cpu, model="z80")}, "guest's processor z80"
-        case _:
-            return {"machine": "pc-q35-1.0"}, "has no machine pc-q35-1.0"
-
-
-@pytest.mark.parametrize("what", ["feature", "feature that nobody knows", "model", "machine"])
-def test_what_qemu_does_not_have_is_named_before_the_boot(
-    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    change, words = without(what)
-    arch = dataclasses.replace(X86_64, **change)
-    monkeypatch.setattr(machine, "architecture", lambda _name: arch)
-    with pytest.raises(MachineError, match=words) as caught:
-        Machine(spec, log_dir=tmp_path / "log").start()
-    assert "--qemu" in (caught.value.hint or "")
-
-
-def test_qemu_is_the_program_that_was_asked_for(spec: MachineSpec, tmp_path: Path) -> None:
-    program = tmp_path / "my-qemu"
-    program.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexec qemu-system-x86_64 "$@"\n')
-    program.chmod(0o755)
-    with Machine(dataclasses.replace(spec, qemu=str(program)), log_dir=tmp_path / "log"):
-        assert (tmp_path / "ran").exists()
-
-
-def test_qemu_that_refuses_its_arguments_is_quoted(spec: MachineSpec, tmp_path: Path) -> None:
-    wrong = dataclasses.replace(spec, extra_args=("-device", "no-such-device"))
-    with pytest.raises(MachineError, match="no-such-device"):
-        Machine(wrong, log_dir=tmp_path / "log").start()
-
-
-def test_qemu_that_fails_to_start_leaves_nothing_open(spec: MachineSpec, tmp_path: Path) -> None:
-    before = set(Path("/proc/self/fd").iterdir())
-    wrong = dataclasses.replace(spec, extra_args=("-device", "no-such-device"))
-    with pytest.raises(MachineError):
-        Machine(wrong, log_dir=tmp_path / "log").start()
-    assert set(Path("/proc/self/fd").iterdir()) == before
-
-
-def test_machine_has_a_port_and_a_process_while_it_runs(spec: MachineSpec, tmp_path: Path) -> None:
-    with Machine(spec, log_dir=tmp_path / "log") as vm:
-        assert vm.ssh_port > 0
-        assert Path(f"/proc/{vm.qemu_pid}").exists()
-        pid = vm.qemu_pid
-    assert not Path(f"/proc/{pid}").exists()
-
-
-def test_killed_qemu_is_told_with_its_signal(spec: MachineSpec, tmp_path: Path) -> None:
-    with Machine(spec, log_dir=tmp_path / "log") as vm:
-        vm.assert_alive()
-        os.kill(vm.qemu_pid, 9)
-        with pytest.raises(MachineError, match="QEMU closed the console"):
-            vm.console.expect(["never"], timeout_s=10.0)
-        with pytest.raises(MachineError, match="killed by signal 9"):
-            vm.assert_alive()
-
-
-def test_saved_machine_goes_on_and_leaves_no_descriptor(spec: MachineSpec, tmp_path: Path) -> None:
-    memory, state = Memory(file=tmp_path / "memory"), tmp_path / "devices"
-    with Machine(spec, log_dir=tmp_path / "first", memory=memory) as machine:
-        machine.save(state)
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    saved = dataclasses.replace(memory, private=True, state=state)
-    with Machine(spec, log_dir=tmp_path / "second", memory=saved) as machine:
-        machine.assert_alive()
-        assert machine.ssh_port > 0
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-def test_machine_is_saved_when_it_has_become_idle(
-    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    used = iter([0.0, 0.1, 0.2, 0.2001, 9.9])
-    monkeypatch.setattr("harness.guest.qemu._cpu_seconds", lambda _pid: next(used))
-    memory = Memory(file=tmp_path / "memory")
-    with Machine(spec, log_dir=tmp_path, memory=memory) as machine:
-        machine.save(tmp_path / "devices")
-    assert next(used) == 9.9
-
-
-def test_machines_side_by_side_do_not_clash(spec: MachineSpec, tmp_path: Path) -> None:
-    with Machine(spec, log_dir=tmp_path / "a") as a, Machine(spec, log_dir=tmp_path / "b") as b:
-        assert a.ssh_port != b.ssh_port
+def test_module_keeps_that_it_may_be_loaded_when_it_gets_a_class(tmp_path: Path) -> None:
+    made = machine(tmp_path, Preconditions())
+    made.module("one").may_be_loaded = True
+    assert made.module_as("one", Talking).may_be_loaded
+    assert not made.module_as("two", Talking).may_be_loaded

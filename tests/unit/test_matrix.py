@@ -69,7 +69,6 @@ def cell(
         accel="tcg",
         machine={},
         tests=tuple(outcome_of(name, text) for name, text in tests.items()),
-        live_updates=(),
         seconds=1.0,
     )
     build = CellBuild(commit="c", release="7.0", seconds=20.0, cached=False, new_warnings=warnings)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cells import results_of
+from shipped import SUITE
 
 from harness.base.errors import ExitCode, SpecError
 from harness.base.spec import KernelSpec, Target
@@ -18,6 +19,7 @@ from harness.search.mutants import (
     Mutant,
     Trial,
     exit_code,
+    mutants_of,
     read_mutants,
     to_json,
     to_markdown,
@@ -25,6 +27,7 @@ from harness.search.mutants import (
 )
 
 TARGET = Target(
+    suite=SUITE.root,
     kernel=KernelSpec(path=Path("/linux")),
     series="series",
     position=11,
@@ -154,9 +157,7 @@ def test_unknown_name_and_empty_directory_are_refused(tmp_path: Path) -> None:
 
 
 def test_shipped_mutants_cover_every_patch() -> None:
-    from harness.base.spec import MUTANTS_DIR
-
-    found = read_mutants(MUTANTS_DIR)
+    found = mutants_of(SUITE)
     assert len(found) >= 24
     assert {m.breaks for m in found} == {"base", *(str(n) for n in range(1, 12))}
 

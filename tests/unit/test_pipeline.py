@@ -8,10 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from patches import mail, mbox
+from shipped import SERIES
 
 from harness.base.errors import BuildError, DownloadError, HarnessError, SpecError
 from harness.base.settings import target_from_settings
-from harness.base.spec import DEFAULT_SERIES, Target
+from harness.base.spec import Target
 from harness.base.store import Store
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.series import read_series
@@ -39,23 +41,30 @@ def test_series_is_read_before_the_tree(tmp_path: Path) -> None:
 
 # -- which patches the kernel under test has -------------------------------------------------
 
-SHIPPED = {patch.number: patch.subject for patch in read_series(str(DEFAULT_SERIES)).patches}
+UAPI = Path(__file__).resolve().parents[1] / "data" / "uapi"
+SHIPPED = {patch.number: patch.subject for patch in read_series(str(SERIES)).patches}
 
 
 def pipeline_at(
-    tmp_path: Path, position: int, subjects: list[str], upstream: list[str] | None = None
+    tmp_path: Path,
+    position: int,
+    subjects: list[str],
+    upstream: list[str] | None = None,
+    **settings: str,
 ) -> Pipeline:
     """Return a pipeline whose tree has the commits *upstream*, and a series of *subjects*."""
     repo = tmp_path / "linux"
     (repo / "kernel" / "liveupdate").mkdir(parents=True)
     git(tmp_path, "init", "-q", repo)
     for number, subject in enumerate(["base", *(upstream or [])]):
-        (repo / "kernel" / "liveupdate" / "luo.c").write_text(f"{number}\n")
+        (repo / "kernel" / "liveupdate" / "luo_file.c").write_text(f"{number}\n")
         git(repo, "add", ".")
         identity = ("-c", "user.name=A", "-c", "user.email=a@example.com")
         git(repo, *identity, "commit", "-q", "-m", subject)
     base = git(repo, "rev-parse", "HEAD").stdout.strip()
-    made = Pipeline(target(position=str(position)), Store(tmp_path / "cache"), lambda _text: None)
+    made = Pipeline(
+        target(position=str(position), **settings), Store(tmp_path / "cache"), lambda _text: None
+    )
     source = SourceTree(repo=repo, base=base, tree="", version="7.0", label="", lock="")
     positions = tuple(
         Position(number=number, subject=subject, commit=base, tree="")
@@ -79,12 +88,16 @@ def test_has_patch_is_known_by_its_subject_in_a_re_roll(tmp_path: Path) -> None:
     made = pipeline_at(tmp_path, 2, ["mm: new in v5", SHIPPED[7], SHIPPED[1]])
     assert made.has_patch(7)
     assert not made.has_patch(1)
+    assert made.has_patch(SHIPPED[7])
+    assert not made.has_patch(SHIPPED[1])
 
 
 def test_has_patch_that_the_tree_has_already(tmp_path: Path) -> None:
     made = pipeline_at(tmp_path, 0, ["mm: other"], upstream=[SHIPPED[3]])
     assert made.has_patch(3)
     assert not made.has_patch(4)
+    assert made.has_patch(SHIPPED[3])
+    assert not made.has_patch(SHIPPED[4])
 
 
 def test_has_patch_of_an_unknown_number_is_refused(tmp_path: Path) -> None:
@@ -124,9 +137,52 @@ def test_packages_that_cannot_be_had_are_an_error_where_they_are_needed(
 
     monkeypatch.setattr("harness.run.pipeline.fetch_packages", fetch)
     monkeypatch.setattr("harness.guest.image.fetch_packages", fetch)
-    kernel = SimpleNamespace(key="k", uapi=tmp_path)
+    kernel = SimpleNamespace(key="k", uapi=UAPI)
     monkeypatch.setattr("harness.run.pipeline.build_kernel", lambda **_: kernel)
     build = made.build()
     assert tried
     with pytest.raises(DownloadError, match="cannot fetch the package x"):
         made.image(build)
+
+
+def test_has_patch_that_goes_on_top(tmp_path: Path) -> None:
+    (tmp_path / "own.patch").write_text(mail(f"[PATCH] {SHIPPED[6]}"))
+    made = pipeline_at(tmp_path, 0, ["mm: other"], extra=str(tmp_path / "own.patch"))
+    assert made.has_patch(SHIPPED[6])
+    assert not made.has_patch(7)
+
+
+@pytest.mark.parametrize("which", [99, 0, "mm: not of the series", "5", ""])
+def test_has_patch_that_the_series_has_not_is_refused(tmp_path: Path, which: int | str) -> None:
+    made = pipeline_at(tmp_path, 0, [])
+    with pytest.raises(SpecError, match=f"suite liveupdate has no patch {which!r}$"):
+        made.has_patch(which)
+
+
+# A suite without a series of its own: what is under test has the word.
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A suite that names no series, and a series of two patches for it."""
+    suite = tmp_path / "suite"
+    (suite / "tests").mkdir(parents=True)
+    (suite / "suite.yaml").write_text("name: bare\nkernel: 7.0.13\ntests: tests\n")
+    mbox(suite / "v1.mbx", mail("[PATCH 1/2] mm: one"), mail("[PATCH 2/2] mm: two"))
+    return suite
+
+
+def test_has_patch_without_a_series_of_the_suite(tmp_path: Path, bare: Path) -> None:
+    series = {"suite": str(bare), "series": str(bare / "v1.mbx")}
+    made = pipeline_at(tmp_path, 1, ["mm: one", "mm: two"], **series)
+    assert made.has_patch(1)
+    assert made.has_patch("mm: one")
+    assert not made.has_patch("mm: two")
+    with pytest.raises(SpecError, match="suite bare has no patch 'mm: three'"):
+        made.has_patch("mm: three")
+
+
+def test_has_patch_that_a_tree_has_without_any_series(tmp_path: Path, bare: Path) -> None:
+    made = pipeline_at(tmp_path, 0, [], suite=str(bare), series="none")
+    with pytest.raises(SpecError, match="suite bare has no patch 1"):
+        made.has_patch(1)

@@ -106,7 +106,7 @@ def raising(pytester: pytest.Pytester, error: str) -> pytest.RunResult:
     ("error", "word", "count"),
     [
         ("MachineError('no QEMU')", "ERROR", "1 error"),
-        ("LiveUpdateError('not live')", "ERROR", "1 error"),
+        ("KexecError('not live')", "ERROR", "1 error"),
         ("GuestClosed('gone')", "ERROR", "1 error"),
         ("BuildError('no compiler')", "ERROR", "1 error"),
         ("CommandError('failed', argv=('x',))", "ERROR", "1 error"),
@@ -195,6 +195,62 @@ def test_bad_setting_ends_the_session_with_one_message(pytester: pytest.Pytester
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-position=seven")
     assert done.ret == 2
     done.stdout.fnmatch_lines(["*position must be a whole number*"])
+
+
+# -- the suite of a session ------------------------------------------------------------------
+
+
+def suite(pytester: pytest.Pytester, more: str = "") -> None:
+    """Make the current directory a suite whose tests are in ``checks``."""
+    pytester.makefile(".yaml", suite=f"name: own\ntests: checks\nkernel: /linux\n{more}")
+    (pytester.path / "checks").mkdir()
+
+
+def test_suite_brings_its_plugins(pytester: pytest.Pytester) -> None:
+    suite(pytester, "plugins: [own_plugin]\n")
+    pytester.makepyfile(
+        own_plugin="import pytest\n\n@pytest.fixture\ndef own():\n    return 'own'\n",
+        test_it="def test_it(own):\n    assert own == 'own'\n",
+    )
+    pytester.syspathinsert()
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(passed=1)
+
+
+def test_suite_of_its_own_has_nothing_of_the_shipped_one(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(live_update):\n    pass\n")
+    with_shipped = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--fixtures")
+    with_shipped.stdout.fnmatch_lines(["updated_machine*"])
+    suite(pytester)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*fixture 'live_update' not found"])
+
+
+def test_suite_that_is_wrong_ends_the_session_with_one_message(pytester: pytest.Pytester) -> None:
+    suite(pytester, "colour: red\n")
+    pytester.makepyfile("def test_it():\n    pass\n")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    assert done.ret == 2
+    said = done.stdout.str() + done.stderr.str()
+    assert "suite.yaml:4: unknown key 'colour'" in said
+    assert "Traceback" not in said
+
+
+def test_ids_in_results_are_below_the_tests_of_the_suite(pytester: pytest.Pytester) -> None:
+    suite(pytester)
+    text = """
+        from harness.plugin.session import session_of
+
+        def test_it(request):
+            print("value:", session_of(request.config).test_id(request.node.nodeid))
+        """
+    path = pytester.makepyfile(test_it=text)
+    path.rename(pytester.path / "checks" / "test_it.py")
+    pytester.makepyfile(test_other=text)
+    done = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider")
+    named = {line.partition("value: ")[2].rstrip(".") for line in done.outlines}
+    assert {"test_it.py::test_it", "test_other.py::test_it"} <= named
 
 
 # -- markers and names -----------------------------------------------------------------------

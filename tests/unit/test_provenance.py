@@ -72,7 +72,7 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
 def test_facts_are_what_results_are_made_of(pipeline: Pipeline, tmp_path: Path) -> None:
     facts = facts_of(pipeline)
     path = tmp_path / "results.json"
-    RunResults(**facts, tests=(), live_updates=(), seconds=1.0).write(path)
+    RunResults(**facts, tests=(), seconds=1.0).write(path)
     kernel = read_results(path).kernel
     assert (kernel["release"], kernel["build_seconds"]) == ("7.0-p01", 0.0)
     # Position 0 was never built.

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from harness.base.errors import SpecError
+from harness.liveupdate.results import KEY, UpdateResult, update_of
 from harness.report.text import print_results
 from harness.results.results import (
     SCHEMA,
@@ -22,11 +23,32 @@ from harness.results.results import (
     Outcome,
     RunResults,
     TestResult,
-    UpdateResult,
     read_results,
 )
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+
+
+UPDATE = UpdateResult(
+    test="test_live_update.py::test_many",
+    from_release="7.0.13-p0",
+    to_release="7.0.13-p1",
+    from_boot_id="47feec6f-38d2-4ce4-8a14-0db44db23b11",
+    to_boot_id="987fefe7-b56c-49be-a140-5cfc124952a4",
+    qemu_pid=4711,
+    number=12,
+    preserved=65,
+    compared=64,
+    verified=63,
+    stages={
+        "preserve": 4.223,
+        "load": 7.932,
+        "blackout": 24.482,
+        "retrieve": 3.461,
+        "verify": 1.61,
+        "finish": 1.525,
+    },
+)
 
 
 @pytest.fixture
@@ -108,28 +130,10 @@ def results() -> RunResults:
             ),
         ),
         builds={"0": "a" * 32, "11": "b" * 32},
-        live_updates=(
-            UpdateResult(
-                test="test_live_update.py::test_many",
-                from_release="7.0.13-p0",
-                to_release="7.0.13-p1",
-                from_boot_id="47feec6f-38d2-4ce4-8a14-0db44db23b11",
-                to_boot_id="987fefe7-b56c-49be-a140-5cfc124952a4",
-                qemu_pid=4711,
-                number=12,
-                preserved=64,
-                compared=62,
-                verified=61,
-                stages={
-                    "preserve": 4.223,
-                    "load": 7.932,
-                    "blackout": 24.482,
-                    "retrieve": 3.461,
-                    "verify": 1.61,
-                    "finish": 1.525,
-                },
-            ),
-        ),
+        extras={
+            KEY: (UPDATE.to_item(),),
+            "drawn_lots": ({"test": "test_lots.py::test_x", "lot": "[the short one]"},),
+        },
         seconds=61.0,
     )
 
@@ -148,7 +152,8 @@ def test_results_read_back_have_values_of_their_types(results: RunResults, tmp_p
     again = read_results(tmp_path / "results.json")
     assert again.tests[1].outcome is Outcome.CRASHED
     assert again.tests[1].splats == ("WARNING: kernel/a.c at f",)
-    assert again.live_updates == results.live_updates
+    assert again.extras == results.extras
+    assert [update_of(item) for item in again.extras[KEY]] == [UPDATE]
 
 
 def test_write_makes_its_directory_and_leaves_nothing_else(
@@ -198,7 +203,7 @@ def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
         read_results(tmp_path / "absent.json")
 
 
-@pytest.mark.parametrize("part", ["kernel", "tests", "live_updates"])
+@pytest.mark.parametrize("part", ["kernel", "tests", "boots"])
 def test_key_that_was_added_within_the_schema_is_no_obstacle(
     part: str, results: RunResults, tmp_path: Path
 ) -> None:
@@ -207,6 +212,15 @@ def test_key_that_was_added_within_the_schema_is_no_obstacle(
     holder["added_later"] = 1
     (tmp_path / "results.json").write_text(json.dumps(data))
     assert read_results(tmp_path / "results.json").counts == results.counts
+
+
+def test_key_that_was_added_to_a_live_update_is_no_obstacle() -> None:
+    assert update_of(UPDATE.to_item() | {"added_later": 1}) == UPDATE
+
+
+def test_live_update_rounds_seconds() -> None:
+    exact = dataclasses.replace(UPDATE, stages={"load": 1.23456})
+    assert exact.to_item()["stages"] == {"load": 1.235}
 
 
 # -- the document ----------------------------------------------------------------------------
@@ -224,6 +238,7 @@ def keys(value: object) -> Iterator[str]:
 
 def test_document_names_every_key(results: RunResults) -> None:
     named = set(re.findall(r'"(\w+)"', DOCUMENT.read_text()))
+    results = dataclasses.replace(results, extras={KEY: results.extras[KEY]})
     assert set(keys(results.to_json())) - named == set()
 
 
@@ -258,8 +273,10 @@ def printed(results: RunResults, directory: Path | None = None) -> str:
         "the kernel [died]",
         "7.0.13-p0 -> 7.0.13-p1",
         "47feec6f -> 987fefe7",
-        "61/62",
+        "63/64",
         "24.48 s",
+        "drawn lots",
+        "[the short one]",
         "known issue seen: BUG: KASAN: known",
         "1 passed, 1 crashed in 61 s",
     ],
@@ -293,20 +310,20 @@ def test_summary_without_a_series(results: RunResults) -> None:
 
 @pytest.mark.parametrize(
     ("compared", "verified", "said"),
-    [(62, 62, "62/62"), (62, 61, "61/62"), (0, 0, "-"), (None, 63, "63/63")],
-    ids=["all", "not-all", "none", "before-it-was-counted"],
+    [(62, 62, "62/62"), (62, 61, "61/62"), (0, 0, "-")],
+    ids=["all", "not-all", "none"],
 )
 def test_summary_counts_what_the_tests_compared(
-    results: RunResults, compared: int | None, verified: int, said: str
+    results: RunResults, compared: int, verified: int, said: str
 ) -> None:
-    update = dataclasses.replace(results.live_updates[0], compared=compared, verified=verified)
-    text = printed(dataclasses.replace(results, live_updates=(update,)))
+    update = dataclasses.replace(UPDATE, compared=compared, verified=verified)
+    text = printed(dataclasses.replace(results, extras={KEY: (update.to_item(),)}))
     (line,) = (line for line in text.splitlines() if "47feec6f" in line)
     assert line.split()[-3:] == [said, "24.48", "s"]
 
 
 def test_summary_of_no_tests_says_so(results: RunResults) -> None:
-    text = printed(dataclasses.replace(results, tests=(), live_updates=()))
+    text = printed(dataclasses.replace(results, tests=(), extras={}))
     assert "no tests ran in 61 s" in text
 
 
@@ -355,3 +372,22 @@ def test_tests_that_were_asked_again_have_the_later_outcome(results: RunResults)
     assert both.tests[1].console == "again/console/test_idle.log"
     assert [boot.machine for boot in both.boots] == ["machines/001", "again/machines/001"]
     assert both.seconds == 2 * first.seconds
+    assert both.extras == {key: (*items, *items) for key, items in first.extras.items()}
+
+
+def test_items_of_tests_that_were_asked_again_are_kept(results: RunResults) -> None:
+    other = dataclasses.replace(results, extras={"other": ({"n": 1},)})
+    both = results.with_later(other, "again")
+    assert both.extras == {**results.extras, "other": ({"n": 1},)}
+
+
+def test_nothing_is_shown_of_a_key_without_items(results: RunResults) -> None:
+    assert "live updates" in printed(results)
+    assert "live updates" not in printed(dataclasses.replace(results, extras={KEY: ()}))
+
+
+@pytest.mark.parametrize(("compared", "shown"), [(64, "63/64"), (0, "-")])
+def test_live_update_that_compared_nothing_lost_nothing(compared: int, shown: str) -> None:
+    verified = min(compared, 63)
+    update = dataclasses.replace(UPDATE, compared=compared, verified=verified)
+    assert update.comparison == shown

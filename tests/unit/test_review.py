@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from cells import results_of
+from shipped import SERIES
 
 from harness.base.errors import InputError, SeriesError
 from harness.base.settings import target_from_settings
-from harness.base.spec import DEFAULT_SERIES
 from harness.kernel.series import read_headings, read_series
 from harness.kernel.source import git
 from harness.results.results import Boot, BootResult, Outcome, TestResult
@@ -28,7 +28,7 @@ from harness.search.review import (
 )
 
 TARGET = target_from_settings(lambda _name: None)
-SHIPPED = read_series(str(DEFAULT_SERIES))
+SHIPPED = read_series(str(SERIES))
 FIFTH = SHIPPED.patches[4].subject
 DIFF = "---\ndiff --git a/mm/a.c b/mm/a.c\n--- a/mm/a.c\n+++ b/mm/a.c\n@@ -1 +1 @@\n-a\n+b\n"
 

@@ -9,19 +9,31 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import BuildError
-from harness.kernel.selftests import SELFTESTS, build_selftests, install_headers
+from harness.base.suite import SelftestSpec
+from harness.kernel.selftests import build_selftests, install_headers
 
-SOURCES = Path("tree/tools/testing/selftests/liveupdate")
+SELFTESTS = ("one", "two", "three")
+SPEC = SelftestSpec(directory="own", programs=SELFTESTS, common=("shared.c", "absent.c"))
+SOURCES = Path("tree/tools/testing/selftests")
 
 
-def build(tmp_path: Path, cc: str = "gcc", **sources: str) -> Path:
-    """Build a tree that has the selftests *sources*."""
+def write(tmp_path: Path, directory: str = "own", **sources: str) -> None:
     for name, text in sources.items():
-        (tmp_path / SOURCES).mkdir(parents=True, exist_ok=True)
-        (tmp_path / SOURCES / f"{name}.c").write_text(text)
-    (tmp_path / "obj").mkdir()
+        (tmp_path / SOURCES / directory).mkdir(parents=True, exist_ok=True)
+        (tmp_path / SOURCES / directory / f"{name}.c").write_text(text)
+
+
+def build(tmp_path: Path, *specs: SelftestSpec, cc: str = "gcc", **sources: str) -> Path:
+    """Build a tree that has the selftests *sources*."""
+    write(tmp_path, **sources)
+    (tmp_path / "obj").mkdir(exist_ok=True)
     return build_selftests(
-        tmp_path / "tree", tmp_path / "obj", tmp_path / "headers", tmp_path / "log", cc=cc
+        specs or (SPEC,),
+        tmp_path / "tree",
+        tmp_path / "obj",
+        tmp_path / "headers",
+        tmp_path / "log",
+        cc=cc,
     )
 
 
@@ -31,14 +43,34 @@ def test_tree_without_selftests_has_none(tmp_path: Path) -> None:
 
 def test_every_selftest_is_built_with_what_they_share(tmp_path: Path) -> None:
     main = "int shared(void);\nint main(void) { return shared(); }\n"
-    shared = {"luo_test_utils": "int shared(void) { return 0; }\n"}
+    shared = {"shared": "int shared(void) { return 0; }\n"}
     output = build(tmp_path, **dict.fromkeys(SELFTESTS, main), **shared)
     assert sorted(path.name for path in output.iterdir()) == sorted(SELFTESTS)
 
 
+def test_selftests_of_several_directories_are_built(tmp_path: Path) -> None:
+    main = "int main(void) { return 0; }\n"
+    write(tmp_path, "own", one=main)
+    write(tmp_path, "other", four=main)
+    specs = [
+        SelftestSpec(directory=name, programs=(program,))
+        for name, program in (("own", "one"), ("absent", "x"), ("other", "four"))
+    ]
+    output = build(tmp_path, *specs)
+    assert sorted(path.name for path in output.iterdir()) == ["four", "one"]
+
+
+def test_selftest_that_is_no_longer_wanted_does_not_stay(tmp_path: Path) -> None:
+    main = "int main(void) { return 0; }\n"
+    write(tmp_path, one=main, two=main)
+    build(tmp_path, SelftestSpec(directory="own", programs=("one",)))
+    output = build(tmp_path, SelftestSpec(directory="own", programs=("two",)))
+    assert [path.name for path in output.iterdir()] == ["two"]
+
+
 def test_selftest_that_does_not_compile_is_named_with_file_and_line(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"^selftest liveupdate: .*liveupdate\.c:2:.*error") as got:
-        build(tmp_path, liveupdate="\nint main(void) { return absent; }\n")
+    with pytest.raises(BuildError, match=r"^selftest one: .*one\.c:2:.*error") as got:
+        build(tmp_path, one="\nint main(void) { return absent; }\n")
     assert got.value.log == tmp_path / "log"
 
 
@@ -47,8 +79,8 @@ def test_selftests_are_built_with_the_compiler_that_was_asked_for(tmp_path: Path
     cc.write_text('#!/bin/sh\nexec gcc -DVERSION=99 "$@"\n')
     cc.chmod(0o755)
     text = "int main(void) { return VERSION; }\n"
-    output = build(tmp_path, str(cc), **dict.fromkeys(SELFTESTS, text))
-    assert subprocess.run([output / "liveupdate"]).returncode == 99
+    output = build(tmp_path, cc=str(cc), **dict.fromkeys(SELFTESTS, text))
+    assert subprocess.run([output / SELFTESTS[0]]).returncode == 99
 
 
 def test_headers_are_installed_below_the_object_tree(tmp_path: Path) -> None:

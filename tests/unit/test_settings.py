@@ -6,10 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from shipped import SERIES, SUITE
 
 from harness.base.errors import SpecError
 from harness.base.settings import parse_positions, positions_text, settings_of, target_from_settings
-from harness.base.spec import DEBIAN_LINUX_7_0, DEFAULT_SERIES, KernelSpec, Target
+from harness.base.spec import KernelSpec, Target, load_kernels
 
 
 def target(**settings: str) -> Target:
@@ -18,8 +19,8 @@ def target(**settings: str) -> Target:
 
 def test_no_settings_is_the_shipped_series_on_its_kernel() -> None:
     found = target()
-    assert found.kernel == KernelSpec(package=DEBIAN_LINUX_7_0)
-    assert (found.series, found.position) == (str(DEFAULT_SERIES), None)
+    assert found.kernel == KernelSpec(package=load_kernels()["7.0.13"])
+    assert (found.series, found.position) == (str(SERIES), None)
     assert (found.profile, found.accel, found.jobs) == ("default", "auto", None)
 
 
@@ -33,6 +34,18 @@ def test_kernel_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.Monkey
     assert target(kernel="~/linux").kernel.path == tmp_path / "linux"
 
 
+def test_kernel_by_its_name() -> None:
+    assert target(kernel="7.0.13").kernel == KernelSpec(package=load_kernels()["7.0.13"])
+
+
+def test_tree_that_is_there_goes_before_a_kernel_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "7.0.13").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert target(kernel="7.0.13").kernel == KernelSpec(path=tmp_path / "7.0.13")
+
+
 def test_base_goes_with_kernel() -> None:
     assert target(kernel="/linux", base="v7.0").kernel.base == "v7.0"
 
@@ -44,6 +57,58 @@ def test_base_without_kernel_is_refused() -> None:
 
 def test_series_none_is_the_tree_as_it_is() -> None:
     assert target(series="none").series is None
+
+
+# -- the suite has the word where nothing was said -------------------------------------------
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """A suite with a kernel and a series of its own."""
+    (tmp_path / "own" / "tests").mkdir(parents=True)
+    (tmp_path / "own" / "v1.mbx").touch()
+    (tmp_path / "own" / "suite.yaml").write_text(
+        "name: own\ntests: tests\nkernel: ../linux\nseries: v1.mbx\n"
+    )
+    return tmp_path / "own"
+
+
+def test_shipped_suite_is_meant_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert target().suite == SUITE.root
+
+
+def test_suite_names_kernel_and_series(suite: Path) -> None:
+    found = target(suite=str(suite))
+    assert found.suite == suite
+    assert found.kernel == KernelSpec(path=suite.parent / "linux")
+    assert found.series == str(suite / "v1.mbx")
+
+
+def test_what_is_said_goes_before_the_suite(suite: Path) -> None:
+    found = target(suite=str(suite), kernel="/linux", series="none", base="v7.0")
+    assert (found.kernel, found.series) == (KernelSpec(path=Path("/linux"), base="v7.0"), None)
+
+
+def test_suite_without_kernel_and_series(suite: Path) -> None:
+    (suite / "suite.yaml").write_text("name: own\ntests: tests\n")
+    with pytest.raises(SpecError, match=r"suite\.yaml names no kernel") as caught:
+        target(suite=str(suite))
+    assert "--kernel" in (caught.value.hint or "")
+    assert target(suite=str(suite), kernel="/linux").series is None
+
+
+def test_settings_of_a_target_name_its_suite(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = target(suite=str(suite))
+    monkeypatch.chdir(suite)
+    assert target() == made
+    settings = settings_of(made)
+    monkeypatch.chdir(tmp_path)
+    assert target(**settings) == made
 
 
 @pytest.mark.parametrize(("text", "position"), [("0", 0), ("7", 7), ("07", 7), ("last", None)])

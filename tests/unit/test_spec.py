@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from harness.base.errors import SpecError
-from harness.base.spec import KernelSpec, load_image, load_profile, load_profiles
+from harness.base.spec import KernelSpec, PackageSpec, load_image, load_kernels, load_profiles
+from harness.base.strict_yaml import read_yaml
 
 GOOD = """\
 tiny:
@@ -57,10 +59,110 @@ def test_profiles_error_names_file_and_line(
     assert f"{profiles}:{line}:" in caught.value.message
 
 
-def test_profile_unknown_name_lists_the_known(profiles: Path) -> None:
-    with pytest.raises(SpecError, match="no profile 'huge'") as caught:
-        load_profile("huge", profiles)
-    assert caught.value.hint == "known profiles: tiny"
+# -- mappings in a list ----------------------------------------------------------------------
+
+
+def read_list(tmp_path: Path, text: str) -> list[tuple[int, str]]:
+    """Read a list below the key ``parts``: the line of each, and its ``name``."""
+    file = tmp_path / "list.yaml"
+    file.write_text(text)
+    found = []
+    with read_yaml(file, "top") as top:
+        for part in top.sections("parts"):
+            with part:
+                found.append((part.line, part.value("name", str)))
+    return found
+
+
+def test_sections_are_the_mappings_of_a_list(tmp_path: Path) -> None:
+    text = "parts:\n  - name: a\n\n  - {name: b}\n"
+    assert read_list(tmp_path, text) == [(2, "a"), (4, "b")]
+
+
+@pytest.mark.parametrize("text", ["{}\n", "parts: []\n"])
+def test_sections_of_nothing_are_none(tmp_path: Path, text: str) -> None:
+    assert read_list(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("parts: {name: a}\n", 1, "parts in top must be list, not dict"),
+        ("x: 1\nparts:\n  - name: a\n  - b\n", 2, "must be a list of mappings"),
+        ("parts:\n  - name: a\n    nmae: b\n", 3, "unknown key 'nmae'"),
+        ("parts:\n  - name: a\n  - name: 1\n", 3, "name in top.parts must be str"),
+        ("parts:\n  - name: a\n  - nick: b\n", 3, "top.parts lacks the key 'name'"),
+    ],
+)
+def test_sections_that_are_wrong_are_told_with_file_and_line(
+    tmp_path: Path, text: str, line: int, message: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_list(tmp_path, text)
+    assert message in caught.value.message
+    assert f"list.yaml:{line}:" in caught.value.message
+
+
+# -- kernels that have a name ----------------------------------------------------------------
+
+KERNEL = """\
+1.2:
+  package: linux-source-1.2
+  version: 1.2-3
+  filename: linux.deb
+  sha256: abc
+  size_bytes: 7
+  pool: pool/linux.deb
+"""
+
+
+def test_kernels_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "kernels.yaml"
+    file.write_text(
+        KERNEL + "1.3: {package: p, version: v, filename: f, sha256: s, size_bytes: 1,"
+        " pool: q, urls: [https://a.example/f, https://b.example/f]}\n"
+    )
+    found = load_kernels(file)
+    assert list(found) == ["1.2", "1.3"]
+    assert found["1.2"] == PackageSpec(
+        name="linux-source-1.2",
+        version="1.2-3",
+        filename="linux.deb",
+        sha256="abc",
+        size_bytes=7,
+        pool="pool/linux.deb",
+    )
+    assert found["1.3"].urls == ("https://a.example/f", "https://b.example/f")
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "message"),
+    [
+        (("  pool:", "  pol:"), 2, "kernels.1.2 lacks the key 'pool'"),
+        (("size_bytes: 7", "size_bytes: big"), 6, "size_bytes in kernels.1.2 must be int"),
+        (("  sha256: abc\n", "  sha256: abc\n  md5: x\n"), 6, "unknown key 'md5'"),
+        (("  sha256: abc\n", "  sha256: abc\n  urls: x\n"), 6, "urls in kernels.1.2 must be list"),
+    ],
+)
+def test_kernel_that_is_wrong_is_told_with_file_and_line(
+    tmp_path: Path, change: tuple[str, str], line: int, message: str
+) -> None:
+    file = tmp_path / "kernels.yaml"
+    file.write_text(KERNEL.replace(*change))
+    with pytest.raises(SpecError) as caught:
+        load_kernels(file)
+    assert message in caught.value.message
+    assert f"{file}:{line}:" in caught.value.message
+
+
+def test_shipped_kernels_are_pinned_by_their_content() -> None:
+    for name, kernel in load_kernels().items():
+        assert kernel.version.startswith(name)
+        assert re.fullmatch("[0-9a-f]{64}", kernel.sha256)
+        assert kernel.pool.endswith(f"/{kernel.filename}")
+
+
+# -- files -----------------------------------------------------------------------------------
 
 
 def test_profiles_missing_file_is_named(tmp_path: Path) -> None:

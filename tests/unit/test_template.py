@@ -12,7 +12,7 @@ from harness.base.errors import GuestError, MachineError, SpecError
 from harness.base.spec import MachineSpec
 from harness.base.store import Store
 from harness.guest import template
-from harness.guest.machine import Saved, VirtualMachine
+from harness.guest.machine import Machine, Saved
 from harness.guest.qemu import Memory
 from harness.guest.template import LIMIT_GIB, Step, Templates, _limit_gib
 
@@ -40,7 +40,7 @@ class Stand:
         assert not self.memory.private
         self.memory.file.write_text(" ".join(self.done))
         state.write_text("devices")
-        return Saved(epochs=(), console="boot messages\n", module_loaded=False)
+        return Saved(epochs=(), console="boot messages\n", modules=())
 
     def close(self) -> None:
         self.closes += 1
@@ -70,8 +70,8 @@ class Bench:
 
     def make(
         self, log_dir: Path, *, memory: Memory | None = None, saved: Saved | None = None
-    ) -> VirtualMachine:
-        return cast(VirtualMachine, Stand(self.made, memory, saved))
+    ) -> Machine:
+        return cast(Machine, Stand(self.made, memory, saved))
 
     def templates(self, **changes: Any) -> Templates:
         return Templates(self.store, self.make, dataclasses.replace(self.spec, **changes), "build")
@@ -87,7 +87,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(tmp_path, monkeypatch)
 
 
-def loaded(machine: VirtualMachine) -> dict[str, object]:
+def loaded(machine: Machine) -> dict[str, object]:
     cast(Stand, machine).done.append("loaded")
     return {"refs": 1, "names": ("a", "b")}
 
@@ -95,12 +95,12 @@ def loaded(machine: VirtualMachine) -> dict[str, object]:
 STEP = Step.of(loaded)
 
 
-def done(machine: VirtualMachine) -> list[str]:
+def done(machine: Machine) -> list[str]:
     return cast(Stand, machine).done
 
 
 def test_first_machine_is_booted_once_and_cloned_ever_after(bench: Bench) -> None:
-    booted: list[VirtualMachine] = []
+    booted: list[Machine] = []
     for _ in range(3):
         started = bench.templates().start(bench.logs, booting=booted.append)
         assert started.cloned
@@ -129,7 +129,7 @@ def test_machine_without_templates_comes_to_the_same(bench: Bench) -> None:
 
 
 def test_step_that_fails_leaves_no_template(bench: Bench) -> None:
-    def fails(_machine: VirtualMachine) -> None:
+    def fails(_machine: Machine) -> None:
         raise GuestError("it does not answer")
 
     step = Step.of(fails)
@@ -153,7 +153,7 @@ def test_template_that_cannot_be_used_is_made_anew(bench: Bench, damage: str) ->
         (bench.entry() / "memory").write_text("something else")
     else:
         (bench.entry() / "memory").unlink()
-    booted: list[VirtualMachine] = []
+    booted: list[Machine] = []
     started = bench.templates().start(bench.logs, booting=booted.append)
     assert done(started.machine) == ["booted"]
     assert len(booted) == 1

@@ -180,7 +180,6 @@ def test_tests_take_what_the_newest_run_of_the_kernel_took(store: Store) -> None
                 accel="tcg",
                 machine={},
                 tests=(TestResult(id="t", outcome=Outcome.PASSED, seconds=0.1),),
-                live_updates=(),
                 seconds=seconds,
             )
             history.add_run(results, directory=Path("r"), inputs="i", at=at)

@@ -12,16 +12,17 @@ import pytest
 from harness.base.arch import X86_64
 from harness.base.errors import ExitCode, MachineError
 from harness.base.spec import MachineSpec
+from harness.base.suite import Preconditions
 from harness.guest.connection import Guest
 from harness.guest.image import GuestKeys
-from harness.guest.machine import VirtualMachine
-from harness.guest.qemu import Machine
+from harness.guest.machine import Machine
+from harness.guest.qemu import Qemu
 from harness.kernel.build import KernelBuild
 
 OWN = " ".join(X86_64.processor.flags)
 
 
-def machine(flags: str, accel: str = "tcg", cmdline: tuple[str, ...] = ()) -> VirtualMachine:
+def machine(flags: str, accel: str = "tcg", cmdline: tuple[str, ...] = ()) -> Machine:
     """Return a machine in whose kernel ``/proc/cpuinfo`` has *flags*."""
     spec = MachineSpec(
         arch="x86_64",
@@ -34,17 +35,18 @@ def machine(flags: str, accel: str = "tcg", cmdline: tuple[str, ...] = ()) -> Vi
         accel=accel,
         timeout_scale=1.0,
     )
-    vm = VirtualMachine(
+    vm = Machine(
         spec=spec,
         build=cast(KernelBuild, SimpleNamespace(release="7.0.13-p11")),
         keys=cast(GuestKeys, None),
         initrds=cast(Any, None),
+        preconditions=Preconditions(),
         log_dir=Path("logs"),
     )
     files = {"/proc/cpuinfo": f"flags : {flags}\n"}
     vm._guest = cast(Guest, SimpleNamespace(read=files.__getitem__))
     console = SimpleNamespace(log_file=Path("console.log"))
-    vm._machine = cast(Machine, SimpleNamespace(console=console))
+    vm._qemu = cast(Qemu, SimpleNamespace(console=console))
     return vm
 
 

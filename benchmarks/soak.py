@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.gauge import Gauge, Values
 from harness.base.errors import HarnessError
 from harness.base.store import Store
-from harness.benchmarks.gauge import Gauge, Values
-from harness.guest.machine import VirtualMachine
+from harness.guest.machine import Machine
 from harness.guest.template import Templates
 from harness.liveupdate.update import LiveUpdate, Memfd
 
@@ -27,7 +27,7 @@ SETTLE_S = 5.0
 
 MIB = 1 << 20
 
-Clone = Callable[[Path], VirtualMachine]
+Clone = Callable[[Path], Machine]
 """Returns a machine that runs; its logs go to the directory."""
 
 _POLL_S = 0.01
@@ -132,7 +132,7 @@ def soak_gauges(
             store = Store(logs / "cache")
             templates = templates_in(store)
 
-            def clone(log_dir: Path) -> VirtualMachine:
+            def clone(log_dir: Path) -> Machine:
                 return templates.start(log_dir).machine
 
             clone(logs / "first").close()
@@ -187,7 +187,7 @@ def soak_updates(
         return [*left, around.look()]
 
 
-def _update(machine: VirtualMachine, number: int) -> None:
+def _update(machine: Machine, number: int) -> None:
     update = LiveUpdate(machine, f"soak {number}")
     update.preserve_memfds(Memfd(f"data {number}", size=MIB, seed=number + 1))
     update.execute()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What our own machines, builds and verdicts cost: the gauges of ``harness bench``."""
+"""What our own machines, builds and verdicts cost: the gauges of ``scripts/bench``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmarks.gauge import Gauge, Values, timed
 from harness.base import command
 from harness.base.errors import InfrastructureError, InputError
 from harness.base.settings import settings_of
-from harness.base.spec import DEFAULT_SERIES, Target
-from harness.benchmarks.gauge import Gauge, Values, timed
-from harness.guest.machine import VirtualMachine
+from harness.base.spec import PROJECT_ROOT, Target
+from harness.base.suite import load_suite
+from harness.guest.machine import Machine
 from harness.guest.template import Templates
 from harness.liveupdate.update import LiveUpdate, Memfd
 from harness.run.pipeline import Pipeline
@@ -42,7 +43,7 @@ _CHANGE = ("\n+\tprivate->users--;\n", "\n+\t(void){number}, private->users--;\n
 # -- machines ------------------------------------------------------------------------------
 
 
-def boot_gauge(name: str, make: Callable[[Path], VirtualMachine], *, cold: bool = False) -> Gauge:
+def boot_gauge(name: str, make: Callable[[Path], Machine], *, cold: bool = False) -> Gauge:
     """Return what boots machines, each up to its first answer over SSH.
 
     :param cold: drop what QEMU reads from the page cache before each boot.
@@ -57,7 +58,7 @@ def boot_gauge(name: str, make: Callable[[Path], VirtualMachine], *, cold: bool 
     return Gauge(figures=(name,), measure=measure)
 
 
-def drop_from_page_cache(machine: VirtualMachine) -> None:
+def drop_from_page_cache(machine: Machine) -> None:
     """Have the next boot read kernel, initrd and QEMU's binary from the disk.
 
     The kernel keeps what is dirty, or mapped by a running program (``posix_fadvise(2)``).
@@ -73,7 +74,7 @@ def drop_from_page_cache(machine: VirtualMachine) -> None:
 def clone_gauges(templates: Templates) -> tuple[Gauge, ...]:
     """Return what clones machines, runs commands in them and updates them."""
 
-    def clone(logs: Path) -> VirtualMachine:
+    def clone(logs: Path) -> Machine:
         return templates.start(logs).machine
 
     def prepare(logs: Path) -> None:
@@ -99,7 +100,7 @@ def clone_gauges(templates: Templates) -> tuple[Gauge, ...]:
     )
 
 
-def measure_clone(clone: Callable[[Path], VirtualMachine], logs: Path) -> Values:
+def measure_clone(clone: Callable[[Path], Machine], logs: Path) -> Values:
     """Clone a machine up to its first answer over SSH, and time commands in it."""
     started = time.monotonic()
     with clone(logs) as machine:
@@ -108,7 +109,7 @@ def measure_clone(clone: Callable[[Path], VirtualMachine], logs: Path) -> Values
     return {"clone_to_ssh": (answered,), "ssh_command": commands}
 
 
-def measure_update(clone: Callable[[Path], VirtualMachine], logs: Path) -> Values:
+def measure_update(clone: Callable[[Path], Machine], logs: Path) -> Values:
     """Live-update a clone: preserve to verified, and the blackout in it."""
     started = time.monotonic()
     with clone(logs) as machine:
@@ -126,7 +127,7 @@ def measure_update(clone: Callable[[Path], VirtualMachine], logs: Path) -> Value
     }
 
 
-def measure_many(clone: Callable[[Path], VirtualMachine], logs: Path) -> Values:
+def measure_many(clone: Callable[[Path], Machine], logs: Path) -> Values:
     """Start clones at once; time all of them, and see what each holds for itself.
 
     That is the memory that no other process shares (``Private_*`` of ``smaps_rollup``, see
@@ -237,10 +238,11 @@ def one_line_verdict(target: Target, logs: Path) -> float:
     :raises InputError: when the target is not the shipped series.
     :raises InfrastructureError: when a test fails, or there is no verdict.
     """
-    if target.series != str(DEFAULT_SERIES):
+    shipped = load_suite(PROJECT_ROOT).series
+    if shipped is None or target.series != shipped:
         raise InputError("the line to change is one of the shipped series")
     series = logs / "series"
-    shutil.copytree(DEFAULT_SERIES, series)
+    shutil.copytree(shipped, series)
     change_a_line(series, time.time_ns())
     words = [*_settings(target, series=str(series)), f"--profile={target.profile}"]
     words += ["--results", str(logs / "results"), "--", "-n", "auto", "--maxprocesses", "8"]

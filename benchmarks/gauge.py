@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.figures import MEANINGS, RATIOS, Figure
 from harness.base.errors import HarnessError, InputError
-from harness.benchmarks.figures import MEANINGS, RATIOS, Figure
 
 Values = Mapping[str, Sequence[float]]
 """What one run measured: figure -> values."""

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* SHA-256 after FIPS 180-4; the names are the standard's. */
-#include "agent.h"
+#include "internal.h"
 
 #include <string.h>
 

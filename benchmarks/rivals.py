@@ -15,11 +15,11 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.bench import boot_gauge
+from benchmarks.gauge import Gauge, Values
 from harness.base import command
 from harness.base.errors import CommandError, InfrastructureError
 from harness.base.spec import ProfileSpec
-from harness.benchmarks.bench import boot_gauge
-from harness.benchmarks.gauge import Gauge, Values
 from harness.kernel.build import KernelBuild
 from harness.kernel.source import git
 from harness.run.pipeline import Pipeline

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the time of one boot and one live update goes, stage by stage."""
+"""Where the time of one boot and one kexec goes, stage by stage."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from harness.guest.machine import READY, VirtualMachine
-from harness.liveupdate.update import STARTING, LiveUpdate, Memfd
+from harness.guest.kexec import STARTING, go, load_next
+from harness.guest.machine import READY, Machine
 
 _FIRST_LINE = "Linux version "
 """The first line that a kernel prints (``init/main.c``)."""
 
 _INIT = "Run /init as init process"
 """What it prints before its first program (``init/main.c``)."""
-
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Stage:
     seconds: float
 
 
-def boot_stages(machine: VirtualMachine) -> tuple[Stage, ...]:
+def boot_stages(machine: Machine) -> tuple[Stage, ...]:
     """Start *machine* by booting it, and return where the time went."""
     started = time.monotonic()
     machine.start()
@@ -42,29 +40,23 @@ def boot_stages(machine: VirtualMachine) -> tuple[Stage, ...]:
     return _kernel_stages("boot", machine, 0, started, "QEMU and firmware, unpacking", answered)
 
 
-def update_stages(machine: VirtualMachine) -> tuple[Stage, ...]:
-    """Live-update a running machine with one memfd, and return where the time went."""
-    update = LiveUpdate(machine)
-    update.preserve_memfds(Memfd("timed", size=_MIB))
-    update.load()
+def kexec_stages(machine: Machine) -> tuple[Stage, ...]:
+    """Take a running machine to a kernel of the same build, and return where the time went."""
+    build, began = machine.epoch.build, time.monotonic()
+    load_next(machine, build)
     mark, started = machine.console.mark(), time.monotonic()
-    update.go()
+    go(machine, build)
     answered = time.monotonic()
     jumped = machine.console.when(STARTING, mark=mark) or started
-    update.retrieve()
-    update.verify()
-    update.finish()
-    taken = update.stages
     return (
-        *(Stage("live update", name, taken[name]) for name in ("preserve", "load")),
-        Stage("live update", "shutting the first kernel down", jumped - started),
-        *_kernel_stages("live update", machine, mark, jumped, "hashing and unpacking", answered),
-        *(Stage("live update", name, taken[name]) for name in ("retrieve", "verify", "finish")),
+        Stage("kexec", "loading the next kernel", started - began),
+        Stage("kexec", "shutting the first kernel down", jumped - started),
+        *_kernel_stages("kexec", machine, mark, jumped, "hashing and unpacking", answered),
     )
 
 
 def _kernel_stages(
-    what: str, machine: VirtualMachine, mark: int, since: float, before: str, until: float
+    what: str, machine: Machine, mark: int, since: float, before: str, until: float
 ) -> tuple[Stage, ...]:
     """Split what lies between *since* and *until* by what the kernel printed."""
     stages = []

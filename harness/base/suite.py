@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A suite: what is under test, as a directory with a ``suite.yaml`` says it.
+
+The framework knows kernels, patches, machines and tests.  What a series is about stands in its
+suite: which kernel and series, what every kernel of it is configured with, what goes into the
+guest, and the tests.  Everything but a name and tests may be left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base.errors import SpecError
+from harness.base.spec import (
+    CONFIGS_DIR,
+    PROJECT_ROOT,
+    ImageSpec,
+    ProfileSpec,
+    find_fragment,
+    load_image,
+    load_profiles,
+    read_profiles,
+)
+from harness.base.strict_yaml import Section, read_yaml
+
+FILE = "suite.yaml"
+"""What makes a directory a suite."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleSpec:
+    """A kernel module that is built out of tree.
+
+    :param name: as ``/proc/modules`` has it; the source makes ``NAME.ko``.
+    :param source: the directory with its ``Kbuild``.
+    """
+
+    name: str
+    source: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelftestSpec:
+    """Selftests of the kernel tree that are built for the guest.
+
+    :param directory: below ``tools/testing/selftests``.
+    :param programs: each made from the C file of its name.
+    :param common: C files that belong to each of them, where the tree has them.
+    """
+
+    directory: str
+    programs: tuple[str, ...]
+    common: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preconditions:
+    """What a guest must have before a test in it says anything about the kernel.
+
+    :param files: paths that must exist.
+    :param refused: regular expressions for lines of the kernel log; one is enough to refuse.
+    :param reason: a regular expression for the line of the log that says why a file is missing.
+    :param hint: what a person can do.
+    """
+
+    files: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoverageSpec:
+    """Which source files count.
+
+    :param files: a regular expression for their paths.
+    :param reasons: a file that says why lines cannot be reached, or ``None``.
+    """
+
+    files: str
+    reasons: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """What is under test.
+
+    :param description: one line.
+    :param root: the directory that it is in.
+    :param kernel: the default kernel: a name of ``kernels.yaml`` or a path; ``None`` for none.
+    :param series: where the default series is, as ``--series`` takes it; ``None`` for none.
+    :param support: a directory of patches under every position (``support.yaml``), or ``None``.
+    :param profiles: by name; each with the suite's own fragments and kernel parameters.
+    :param image: the guest's root file system.
+    :param verbs: C files that add verbs to the guest's agent.
+    :param headers: what those include of the kernel's interface, below ``/usr/include``.
+    :param known_issues: a file of splats that fail no test, or ``None``.
+    :param tests: a directory of pytest files.
+    :param mutants: a directory of wrong patches that the tests must notice, or ``None``.
+    :param plugins: pytest plugins that the tests need, as importable names.
+    """
+
+    name: str
+    description: str
+    root: Path
+    kernel: str | None
+    series: str | None
+    support: Path | None
+    profiles: Mapping[str, ProfileSpec]
+    image: ImageSpec
+    verbs: tuple[Path, ...]
+    headers: tuple[str, ...]
+    modules: tuple[ModuleSpec, ...]
+    selftests: tuple[SelftestSpec, ...]
+    preconditions: Preconditions
+    known_issues: Path | None
+    tests: Path
+    mutants: Path | None
+    coverage: CoverageSpec | None
+    plugins: tuple[str, ...]
+
+    @property
+    def file(self) -> Path:
+        """The ``suite.yaml``."""
+        return self.root / FILE
+
+    def profile(self, name: str) -> ProfileSpec:
+        """Return the profile called *name*.
+
+        :raises SpecError: when there is none.
+        """
+        try:
+            return self.profiles[name]
+        except KeyError:
+            raise SpecError(
+                f"no profile {name!r} in {self.file}",
+                hint=f"known profiles: {', '.join(self.profiles)}",
+            ) from None
+
+    def module(self, name: str) -> ModuleSpec:
+        """Return the module called *name*.
+
+        :raises SpecError: when there is none.
+        """
+        for module in self.modules:
+            if module.name == name:
+                return module
+        known = ", ".join(module.name for module in self.modules) or "none"
+        raise SpecError(f"no module {name!r} in {self.file}", hint=f"its modules: {known}")
+
+
+def find_suite(given: str | None) -> Path:
+    """Return the directory of the suite that is meant.
+
+    :param given: what the user said; ``None`` takes the one in the current directory, else the
+        shipped one.
+    :raises SpecError: when there is no suite.
+    """
+    directory = Path(given).expanduser() if given else Path.cwd()
+    if (directory / FILE).is_file():
+        return directory.resolve()
+    if given:
+        raise SpecError(
+            f"{directory}: no {FILE} there", hint="--suite names a directory that has one"
+        )
+    return PROJECT_ROOT
+
+
+@functools.cache
+def load_suite(root: Path) -> Suite:
+    """Read the suite in a directory; relative paths in its file begin there.
+
+    :raises SpecError: naming file and line, on anything that is not as it should be.
+    """
+    with read_yaml(root / FILE, "suite") as top:
+        name = top.value("name", str)
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            raise top.error("name", f"{name!r} is no name", hint="a-z, 0-9, - and _")
+        tests = _path(top, root, "tests", required=True)
+        assert tests is not None  # noqa: S101 - required
+        return Suite(
+            name=name,
+            description=top.value("description", str, ""),
+            root=root,
+            kernel=_kernel(top, root),
+            series=_series(top, root),
+            support=_path(top, root, "support"),
+            profiles=_profiles(top, root),
+            image=_image(top, root),
+            verbs=_files(top, root, "verbs"),
+            headers=top.texts("headers", ()),
+            modules=tuple(_modules(top, root)),
+            selftests=tuple(_selftests(top)),
+            preconditions=_preconditions(top),
+            known_issues=_path(top, root, "known_issues", directory=False),
+            tests=tests,
+            mutants=_path(top, root, "mutants"),
+            coverage=_coverage(top, root),
+            plugins=top.texts("plugins", ()),
+        )
+
+
+def _path(
+    section: Section, root: Path, key: str, *, required: bool = False, directory: bool = True
+) -> Path | None:
+    text = section.value(key, str) if required else section.value(key, str, None)
+    if text is None:
+        return None
+    path = Path(os.path.normpath(root / text))
+    if not path.exists():
+        raise section.error(key, f"{key}: there is no {path}")
+    if path.is_dir() is not directory:
+        raise section.error(key, f"{key}: {path} is {'no' if directory else 'a'} directory")
+    return path
+
+
+def _files(section: Section, root: Path, key: str) -> tuple[Path, ...]:
+    paths = tuple(Path(os.path.normpath(root / text)) for text in section.texts(key, ()))
+    for path in paths:
+        if not path.is_file():
+            raise section.error(key, f"{key}: there is no file {path}")
+    return paths
+
+
+def _image(top: Section, root: Path) -> ImageSpec:
+    """Return the framework's root file system, or the suite's own, with the suite's programs."""
+    image = load_image(
+        _path(top, root, "image", directory=False) or PROJECT_ROOT / "images/initramfs.yaml"
+    )
+    return dataclasses.replace(image, programs=_files(top, root, "programs"))
+
+
+def _series(top: Section, root: Path) -> str | None:
+    text: str | None = top.value("series", str, None)
+    if text is None or re.fullmatch(r"[^/]+\.\.[^/]+", text):
+        return text  # or a range of the tree's commits
+    path = Path(os.path.normpath(root / text))
+    if not path.exists():
+        raise top.error("series", f"series: there is no {path}")
+    return str(path)
+
+
+def _kernel(top: Section, root: Path) -> str | None:
+    text: str | None = top.value("kernel", str, None)
+    if text is None or "/" not in text:
+        return text
+    return str((root / Path(text).expanduser()).resolve())
+
+
+def _profiles(top: Section, root: Path) -> dict[str, ProfileSpec]:
+    """Return the framework's profiles and the suite's, each with what the suite adds to all."""
+    places = (root, CONFIGS_DIR)
+    fragments = tuple(
+        find_fragment(top, "fragments", text, places) for text in top.texts("fragments", ())
+    )
+    cmdline = top.texts("cmdline", ())
+    profiles = load_profiles()
+    if "profiles" in top.keys():  # noqa: SIM118 - a Section is no dict
+        with top.section("profiles") as section:
+            profiles |= read_profiles(section, places)
+    return {
+        name: dataclasses.replace(
+            profile,
+            fragments=profile.fragments + fragments,
+            cmdline=(*cmdline, *profile.cmdline),
+        )
+        for name, profile in profiles.items()
+    }
+
+
+def _modules(top: Section, root: Path) -> list[ModuleSpec]:
+    found: list[ModuleSpec] = []
+    for item in top.sections("modules"):
+        with item:
+            source = _path(item, root, "source", required=True)
+            assert source is not None  # noqa: S101 - required
+            name = item.value("name", str)
+            if not re.fullmatch(r"\w+", name) or name in {module.name for module in found}:
+                raise item.error("name", f"{name!r} is no name of a module, or stands twice")
+            found.append(ModuleSpec(name=name, source=source))
+    return found
+
+
+def _selftests(top: Section) -> list[SelftestSpec]:
+    found = []
+    for item in top.sections("selftests"):
+        with item:
+            found.append(
+                SelftestSpec(
+                    directory=item.value("directory", str),
+                    programs=item.texts("programs"),
+                    common=item.texts("common", ()),
+                )
+            )
+    return found
+
+
+def _preconditions(top: Section) -> Preconditions:
+    if "preconditions" not in top.keys():  # noqa: SIM118 - a Section is no dict
+        return Preconditions()
+    with top.section("preconditions") as section:
+        found = Preconditions(
+            files=section.texts("files", ()),
+            refused=section.texts("refused", ()),
+            reason=section.value("reason", str, ""),
+            hint=section.value("hint", str, ""),
+        )
+        _check_patterns(section, "refused", found.refused)
+        _check_patterns(section, "reason", (found.reason,))
+        return found
+
+
+def _coverage(top: Section, root: Path) -> CoverageSpec | None:
+    if "coverage" not in top.keys():  # noqa: SIM118 - a Section is no dict
+        return None
+    with top.section("coverage") as section:
+        files = section.value("files", str)
+        _check_patterns(section, "files", (files,))
+        return CoverageSpec(files=files, reasons=_path(section, root, "reasons", directory=False))
+
+
+def _check_patterns(section: Section, key: str, patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise section.error(
+                key, f"{key}: {pattern!r} is no regular expression: {error}"
+            ) from error

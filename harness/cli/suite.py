@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command that begins a suite of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import jinja2
+
+from harness.base.errors import ExitCode, InputError
+from harness.base.spec import load_kernels
+from harness.base.suite import FILE, load_suite
+from harness.base.terminal import Ui
+from harness.cli.options import Commands
+from harness.kernel.series import Series, read_series
+
+_INIT_EXAMPLES = """\
+examples:
+  harness init mysuite --kernel ~/linux --series v4.mbx
+  harness init mysuite --kernel 7.0.13      a pinned kernel, and no patches yet
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``init``."""
+    text = "begin a suite of your own: a directory with a suite.yaml and a first test"
+    init = commands.add("init", _init, text, _INIT_EXAMPLES)
+    init.add_argument("directory", type=Path, metavar="DIR", help="made, or empty")
+    init.add_argument("--kernel", metavar="WHICH", required=True, help="as harness run takes it")
+    init.add_argument("--series", metavar="WHERE", help="as harness run takes it; it is copied")
+
+
+def _init(args: argparse.Namespace, ui: Ui) -> int:
+    target: Path = args.directory.expanduser().absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(
+            f"{target} is there already", hint="name a directory that is not, or empty"
+        )
+    kernel = _kernel(args.kernel)
+    series = _series(args.series, args.kernel)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Whole or not at all: what is wrong is found before anything is where the user looks.
+    with tempfile.TemporaryDirectory(prefix=".harness-init-", dir=target.parent) as name:
+        made = Path(name) / "suite"
+        _write(made, suite_name(target.name), kernel, series)
+        load_suite(made)
+        shutil.copytree(made, target, dirs_exist_ok=True)
+    for path in sorted(path for path in target.rglob("*") if path.is_file()):
+        ui.out.print(os.path.relpath(path), markup=False, soft_wrap=True)
+    ui.out.print(f"next: cd {target} && harness run", markup=False, soft_wrap=True)
+    return int(ExitCode.PASSED)
+
+
+def suite_name(directory: str) -> str:
+    """Return a suite's name for a directory's: ``My Suite`` -> ``my-suite``."""
+    return re.sub(r"[^a-z0-9_]+", "-", directory.lower()).strip("-_") or "suite"
+
+
+def _kernel(text: str) -> str:
+    path = Path(text).expanduser()
+    if text in load_kernels() and not path.exists():
+        return text
+    if not path.exists():
+        known = ", ".join(load_kernels())
+        raise InputError(f"there is no kernel {text}", hint=f"a tree, an archive, or: {known}")
+    return str(path.absolute())
+
+
+def _series(location: str | None, kernel: str) -> Series | None:
+    if location is None:
+        return None
+    repo = Path(kernel).expanduser()
+    return read_series(location, repo=repo if repo.is_dir() else None)
+
+
+def _write(directory: Path, name: str, kernel: str, series: Series | None) -> None:
+    (directory / "tests").mkdir(parents=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.cli", "."),
+        autoescape=False,  # noqa: S701 - YAML and Python, not HTML
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    facts = {"name": name, "kernel": kernel, "series": series}
+    for template, path in (("suite.yaml.j2", FILE), ("test_first.py.j2", "tests/test_first.py")):
+        (directory / path).write_text(environment.get_template(template).render(facts))
+    if series is not None:
+        (directory / "series").mkdir()
+        for patch in series.patches:
+            subject = re.sub(r"[^A-Za-z0-9._]+", "-", patch.subject).strip("-.")[:52]
+            (directory / "series" / f"{patch.number:04}-{subject}.patch").write_bytes(patch.mail)

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the agent's own files share. */
+#ifndef AGENT_INTERNAL_H
+#define AGENT_INTERNAL_H
+
+#include "agent.h"
+
+#include <sys/un.h>
+
+#define AGENT_SOCKET	"/run/harness-agent.sock"
+#define AGENT_PORT	5860
+/* One packet; below the default send buffer of a Unix socket. */
+#define AGENT_PACKET	(160 * 1024)
+
+/* One answer, built up; what does not fit sets @full. */
+struct json {
+	char text[AGENT_PACKET];
+	size_t len;
+	bool full;
+};
+
+void json_amend(struct json *j, const char *key, bool value);
+
+/* client.c */
+struct sockaddr_un agent_address(void);
+void deadline(int fd, int seconds);
+int answer(int argc, char **argv);
+int lines(void);
+
+/* daemon.c */
+int daemon_run(void);
+int listen_run(void);
+
+/* verbs.c */
+const struct agent_verb *verb_find(int argc, char **argv, int *words);
+void verb_run(struct json *j, int argc, char **argv);
+bool verbs_are_unique(void);
+
+/* held.c */
+void held_drop_all(void);
+
+/* sha256.c: FIPS 180-4 */
+struct sha256 {
+	uint32_t state[8];
+	uint64_t bytes;
+	uint8_t block[64];
+};
+
+void sha256_begin(struct sha256 *s);
+void sha256_add(struct sha256 *s, const void *data, size_t len);
+void sha256_end(struct sha256 *s, uint8_t digest[32]);
+
+#endif
