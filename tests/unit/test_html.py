@@ -296,7 +296,7 @@ def section(page: str, key: str) -> str:
 
 
 def test_live_updates_of_all_kernels_are_on_one_scale(matrix: Path) -> None:
-    text = section(render(matrix), KEY)
+    text = section(render(matrix), f"extra-{KEY}")
     assert text.strip().startswith("Live updates ")
     for position in range(3):
         assert f"position {position}, default: 1 live update, blackout 2.00 s" in text
@@ -306,13 +306,13 @@ def test_live_updates_of_all_kernels_are_on_one_scale(matrix: Path) -> None:
 
 def test_live_updates_have_a_tile_and_a_link(matrix: Path) -> None:
     page = render(matrix)
-    assert f'<a href="#{KEY}">live updates</a>' in page
+    assert f'<a href="#extra-{KEY}">live updates</a>' in page
     assert re.search(r"3\s*live updates", Elements(page).text)
 
 
 def test_what_nobody_knows_how_to_show_is_shown_plainly(matrix: Path) -> None:
     page = render(matrix)
-    text = section(page, "drawn_lots")
+    text = section(page, "extra-drawn_lots")
     assert text.strip().startswith("Drawn lots position 1, default lot")
     assert re.sub(r"\s+", " ", HOSTILE) in text
     assert "position 0" not in text

@@ -13,7 +13,6 @@ from harness.base.errors import PreconditionError
 from harness.base.suite import Preconditions
 from harness.guest.machine import Machine
 from harness.guest.module import KernelModule
-from harness.guest.ssh import CommandResult
 
 LOG = """\
 [    0.000000] Linux version 7.0.13
@@ -53,15 +52,11 @@ def machine(tmp_path: Path, wanted: Preconditions, log: str = LOG) -> Machine:
         def console(self) -> Any:
             return Console(tmp_path / "console.log")
 
-        def run(self, words: str | list[str], *, timeout_s: float = 10.0) -> CommandResult:
-            done = subprocess.run(["sh", "-c", str(words)], capture_output=True, text=True)
-            return CommandResult(
-                command=str(words),
-                status=done.returncode,
-                stdout=done.stdout,
-                stderr=done.stderr,
-                seconds=0.0,
+        def check(self, words: str | list[str], *, timeout_s: float = 10.0) -> str:
+            done = subprocess.run(
+                ["sh", "-c", str(words)], capture_output=True, text=True, check=True
             )
+            return done.stdout
 
     return Started()
 
