@@ -70,7 +70,8 @@ def test_device_that_the_user_may_not_open_is_said(tmp_path: Path) -> None:
     device = tmp_path / "kvm"
     device.touch(mode=0o000)
     program = (
-        "import pathlib, sys; from harness.guest import accel; from harness.base.arch import X86_64\n"
+        "import pathlib, sys; from harness.base.arch import X86_64\n"
+        "from harness.guest import accel\n"
         "accel.DEVICE = pathlib.Path(sys.argv[1])\n"
         "print(accel._kvm_trouble(X86_64, None, None))"
     )

@@ -92,6 +92,48 @@ def test_only_command_runs_programs() -> None:
         assert starts is None or module == "base.command", f"harness.{module} runs programs itself"
 
 
+SUBJECT = {"luo", "liveupdate", "kho", "memfd", "flb"}
+"""Words of the shipped suite; the framework has none of them, not even in an example."""
+
+
+def parts_of(line: str) -> set[str]:
+    """Return the words of a line, and the parts of its identifiers, in small letters."""
+    return {part for word in re.findall(r"\w+", line.lower()) for part in word.split("_")}
+
+
+@pytest.mark.parametrize(
+    ("line", "known"),
+    [
+        ("LUO_FILE = 1", True),
+        ('"luo-agent"', True),
+        ("from harness.liveupdate import x", True),
+        ("make_memfd(kho)", True),
+        ("fluorine, khorasan, a bluetooth memfds", False),
+    ],
+)
+def test_words_of_the_subject_are_known(line: str, known: bool) -> None:
+    assert bool(parts_of(line) & SUBJECT) is known
+
+
+def test_framework_does_not_know_what_is_under_test() -> None:
+    own = PACKAGE / "liveupdate"
+    files = [
+        path
+        for path in sorted(PACKAGE.rglob("*"))
+        if path.is_file()
+        and not path.is_relative_to(own)
+        and not {"__pycache__", "_data"} & set(path.parts)
+    ]
+    said = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        # The distribution has a name.
+        if parts_of(line) & SUBJECT and path != PACKAGE / "__init__.py"
+    ]
+    assert said == []
+
+
 def test_framework_never_imports_the_subject() -> None:
     importing = {
         module for module in MODULES for used in imports(module) if folder_of(used) == "liveupdate"
