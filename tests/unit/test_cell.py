@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,11 @@ def test_find_test(text: str) -> None:
 def test_find_test_that_is_not_there(text: str) -> None:
     with pytest.raises(InputError, match="there is no test"):
         find_test(text, SUITE)
+
+
+@pytest.mark.parametrize("suite", [SUITE.root, SUITE.root / "examples" / "get-options"])
+def test_tests_of_a_suite_are_found_with_its_own_configuration(suite: Path, tmp_path: Path) -> None:
+    words = [str(word) for word in pytest_argv(cell_of(load_suite(suite)), tmp_path)]
+    words += ["--collect-only", "-q"]
+    done = subprocess.run(words, cwd=suite, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr

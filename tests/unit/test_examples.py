@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from shipped import SERIES, SUITE
-
-from examples import (
+from command_examples import (
     AT_A_TERMINAL,
     NOT_RUN,
     ROOT,
@@ -22,6 +20,8 @@ from examples import (
     in_readme,
     run,
 )
+from shipped import SERIES, SUITE
+
 from harness.base.store import Store
 from harness.cli import main
 from harness.results.history import History

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The examples of README.md and of every ``--help``, and how each of them is run.
 
-``tests/unit/test_examples.py`` runs what takes no machine, ``tests/guest/test_examples.py`` what
+``tests/unit/test_examples.py`` runs what takes no machine, ``tests/project/test_examples.py`` what
 takes one.  An example that is in none of the tables here is a failure.
 """
 
@@ -218,8 +218,6 @@ def environment(home: Path, cache: Path) -> dict[str, str]:
         **os.environ,
         **pytest_environment(),
         "CC": "",
-        # Or the tests of examples, selected by an example, would run it again, and so on.
-        "PYTEST_ADDOPTS": "--ignore-glob=*/test_examples.py",
         "HOME": str(home),
         "HARNESS_CACHE": str(cache),
         "HARNESS_HISTORY": str(home / "history.sqlite"),

@@ -13,8 +13,8 @@ from pathlib import Path
 import pexpect
 import pytest
 from _pytest.mark import ParameterSet
+from command_examples import AT_A_TERMINAL, DEADLINE_S, ROOT, WITH_MACHINE, Run, environment, run
 
-from examples import AT_A_TERMINAL, DEADLINE_S, ROOT, WITH_MACHINE, Run, environment, run
 from harness.base.spec import PROJECT_ROOT
 from harness.base.suite import load_suite
 from harness.kernel.build import KernelBuild
