@@ -42,13 +42,13 @@ def row(suite: str, command: str = "scripts/run", outcome: str = "exit code 0") 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("57 passed in 111 s\n", "57 passed"),
+        ("== 57 passed in 111.02s ==\n64 passed in 111 s\n", "57 passed"),
         ("== 3 passed, 46 deselected in 14.34s ==\n", "3 passed"),
         (
             "1 failed, 2 passed in 3s\n4 passed, 1 error in 313.26s (0:05:13)\n",
             "1 failed, 6 passed, 1 error",
         ),
-        ("12 crashed, 44 passed, 2 errors in 9 s\n", "12 crashed, 44 passed, 2 error"),
+        ("12 failed, 44 passed, 2 errors in 9.10s\n", "12 failed, 44 passed, 2 error"),
     ],
 )
 def test_counts_of_all_calls_of_pytest_are_added(text: str, said: str) -> None:
