@@ -30,8 +30,17 @@ pytestmark = [
 
 
 def numbered(table: Mapping[str, Run]) -> list[ParameterSet]:
-    """Return examples as parameters that ``-k`` does not find by the words in them."""
-    return [pytest.param(example, id=str(n)) for n, example in enumerate(table, 1)]
+    """Return examples as parameters that ``-k`` does not find by the words in them.
+
+    Of nightlies there may be one at a time, so they are one worker's (``--dist loadgroup``).
+    """
+    nightly = pytest.mark.xdist_group("nightly")
+    return [
+        pytest.param(
+            example, id=str(n), marks=(nightly,) if example.startswith("harness nightly") else ()
+        )
+        for n, example in enumerate(table, 1)
+    ]
 
 
 @pytest.fixture(scope="module")
