@@ -106,7 +106,11 @@ class Server(paramiko.ServerInterface):
         channel.close()
 
     def converse(self, channel: paramiko.Channel) -> None:
-        """Answer line after line, as ``harness-agent listen`` does."""
+        """Answer line after line, as ``harness-agent listen`` does, until the client hangs up."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._answer_lines(channel)
+
+    def _answer_lines(self, channel: paramiko.Channel) -> None:
         skipped = 0
         batch = 0
         with channel.makefile("rb") as lines:
