@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import re
 import shutil
 import time
@@ -320,32 +321,40 @@ def _verify(path: Path, package: PackageSpec, store: Store, progress: Progress) 
 
 
 def _download(package: PackageSpec, target: Path, progress: Progress) -> None:
-    mirrors = _mirrors()
-    said = "apt has no mirror configured"
+    """Get a package from the first place that has it as it is pinned."""
     part = target.with_name(f".{target.name}.part")
+    asked = []
     try:
-        for mirror in mirrors:
-            url = f"{mirror.rstrip('/')}/{package.pool}"
+        for url in _places(package):
             try:
                 _copy_url(url, part, package, progress)
-                break
             except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                said = f"{url}: {error}"
+                asked.append(f"{url}: {error}")
+                continue
             except OSError as error:
                 if error.errno == errno.ENOSPC:
                     raise SourceError(f"the disk is full: {target.parent}") from error
-                said = f"{url}: {error}"
-        else:
-            raise DownloadError(
-                f"cannot download {package.filename}: {said}",
-                hint="put the file into a directory and name that in HARNESS_DOWNLOADS",
-            )
-        found = file_sha256(part)
-        if found != package.sha256:
-            raise DownloadError(f"what came for {package.filename} has SHA-256 {found}")
-        part.replace(target)
+                asked.append(f"{url}: {error}")
+                continue
+            found = file_sha256(part)
+            if found == package.sha256:
+                part.replace(target)
+                return
+            asked.append(f"{url}: what came has SHA-256 {found}")
     finally:
         part.unlink(missing_ok=True)
+    said = "\n  ".join(asked) if asked else "apt has no mirror configured"
+    raise DownloadError(
+        f"cannot download {package.filename}:\n  {said}",
+        hint="put the file into a directory and name that in HARNESS_DOWNLOADS, or name another "
+        "mirror in HARNESS_MIRRORS",
+    )
+
+
+def _places(package: PackageSpec) -> list[str]:
+    """Return where a package may be: apt's mirrors, ``HARNESS_MIRRORS``, and its own URLs."""
+    mirrors = [*_mirrors(), *os.environ.get("HARNESS_MIRRORS", "").split()]
+    return [*(f"{mirror.rstrip('/')}/{package.pool}" for mirror in mirrors), *package.urls]
 
 
 def _copy_url(url: str, part: Path, package: PackageSpec, progress: Progress) -> None:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import hashlib
+import http.server
 import shutil
 import subprocess
 import threading
@@ -507,6 +510,42 @@ def test_package_that_no_mirror_has_says_where_to_put_it(
         opened(store, package=pinned)
     assert "HARNESS_DOWNLOADS" in (caught.value.hint or "")
     assert list((store.root / "downloads").iterdir()) == []
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("place", ["HARNESS_MIRRORS", "urls"])
+def test_package_that_no_mirror_of_apt_has_comes_from_further_places(
+    store: Store, package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    pinned = package(FILES)
+    there = tmp_path / "served" / "pool" / pinned.filename
+    there.parent.mkdir(parents=True)
+    (tmp_path / "downloads" / pinned.filename).rename(there)
+    (tmp_path / "served" / "other.deb").write_bytes(there.read_bytes()[:-1] + b"?")
+    programs = write(tmp_path / "bin", {"apt-get": "#!/bin/sh\necho file:/nowhere/\n"})
+    (programs / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    handler = functools.partial(Quiet, directory=str(tmp_path / "served"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        pinned = dataclasses.replace(pinned, pool=f"pool/{pinned.filename}")
+        if place == "urls":
+            # The first of them has another file of that size: the next one is asked.
+            urls = (f"{url}/other.deb", f"{url}/pool/{pinned.filename}")
+            pinned = dataclasses.replace(pinned, urls=urls)
+        else:
+            monkeypatch.setenv("HARNESS_MIRRORS", f"file:/absent {url}/")
+        try:
+            assert opened(store, package=pinned).version == "7.1.3-rc2"
+        finally:
+            server.shutdown()
 
 
 def test_imported_tree_is_opened_while_somebody_builds_in_it(store: Store, tmp_path: Path) -> None:
