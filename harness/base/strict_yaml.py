@@ -44,6 +44,10 @@ class Section:
         """Return all keys in their order in the file."""
         return tuple(self._nodes)
 
+    def __contains__(self, key: str) -> bool:
+        """Return whether the mapping has *key*; it does not count as asked for."""
+        return key in self._nodes
+
     def error(self, key: str, message: str, *, hint: str | None = None) -> SpecError:
         """Return an error that names this file and the line of *key*."""
         line = self._nodes[key][0] if key in self._nodes else self.line

@@ -182,8 +182,6 @@ def load_suite(root: Path) -> Suite:
         name = top.value("name", str)
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
             raise top.error("name", f"{name!r} is no name", hint="a-z, 0-9, - and _")
-        tests = _path(top, root, "tests", required=True)
-        assert tests is not None  # noqa: S101 - required
         return Suite(
             name=name,
             description=top.value("description", str, ""),
@@ -199,19 +197,19 @@ def load_suite(root: Path) -> Suite:
             selftests=tuple(_selftests(top)),
             preconditions=_preconditions(top),
             known_issues=_path(top, root, "known_issues", directory=False),
-            tests=tests,
+            tests=_existing(top, root, "tests", top.value("tests", str)),
             mutants=_path(top, root, "mutants"),
             coverage=_coverage(top, root),
             plugins=top.texts("plugins", ()),
         )
 
 
-def _path(
-    section: Section, root: Path, key: str, *, required: bool = False, directory: bool = True
-) -> Path | None:
-    text = section.value(key, str) if required else section.value(key, str, None)
-    if text is None:
-        return None
+def _path(section: Section, root: Path, key: str, *, directory: bool = True) -> Path | None:
+    text: str | None = section.value(key, str, None)
+    return None if text is None else _existing(section, root, key, text, directory=directory)
+
+
+def _existing(section: Section, root: Path, key: str, text: str, *, directory: bool = True) -> Path:
     path = Path(os.path.normpath(root / text))
     if not path.exists():
         raise section.error(key, f"{key}: there is no {path}")
@@ -261,7 +259,7 @@ def _profiles(top: Section, root: Path) -> dict[str, ProfileSpec]:
     )
     cmdline = top.texts("cmdline", ())
     profiles = load_profiles()
-    if "profiles" in top.keys():  # noqa: SIM118 - a Section is no dict
+    if "profiles" in top:
         with top.section("profiles") as section:
             profiles |= read_profiles(section, places)
     return {
@@ -278,8 +276,7 @@ def _modules(top: Section, root: Path) -> list[ModuleSpec]:
     found: list[ModuleSpec] = []
     for item in top.sections("modules"):
         with item:
-            source = _path(item, root, "source", required=True)
-            assert source is not None  # noqa: S101 - required
+            source = _existing(item, root, "source", item.value("source", str))
             name = item.value("name", str)
             if not re.fullmatch(r"\w+", name) or name in {module.name for module in found}:
                 raise item.error("name", f"{name!r} is no name of a module, or stands twice")
@@ -302,7 +299,7 @@ def _selftests(top: Section) -> list[SelftestSpec]:
 
 
 def _preconditions(top: Section) -> Preconditions:
-    if "preconditions" not in top.keys():  # noqa: SIM118 - a Section is no dict
+    if "preconditions" not in top:
         return Preconditions()
     with top.section("preconditions") as section:
         found = Preconditions(
@@ -317,7 +314,7 @@ def _preconditions(top: Section) -> Preconditions:
 
 
 def _coverage(top: Section, root: Path) -> CoverageSpec | None:
-    if "coverage" not in top.keys():  # noqa: SIM118 - a Section is no dict
+    if "coverage" not in top:
         return None
     with top.section("coverage") as section:
         files = section.value("files", str)

@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.base.arch import architecture
 from harness.base.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
 from harness.base.settings import parse_positions, qemu_from_setting
-from harness.base.spec import download_directories, load_kernels
+from harness.base.spec import load_kernels
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import (
@@ -31,6 +31,7 @@ from harness.cli.options import (
 from harness.guest.accel import choose_accel
 from harness.guest.doctor import check_host
 from harness.guest.timing import boot_stages, kexec_stages, stage_table
+from harness.kernel.source import package_places
 from harness.results.pace import Pace
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_series, facts_of
@@ -108,7 +109,7 @@ def _kernels(args: argparse.Namespace, ui: Ui) -> int:
     for column in ("name", "package", "version", "downloaded"):
         table.add_column(column, overflow="fold")
     found = []
-    places = (*download_directories(), Store().root / "downloads")
+    places = package_places(Store())
     for name, package in load_kernels().items():
         there = any((place / package.filename).is_file() for place in places)
         table.add_row(name, package.name, package.version, "yes" if there else "no")

@@ -281,9 +281,14 @@ def _version(makefile: str) -> str | None:
 # -- downloads -------------------------------------------------------------------------------
 
 
+def package_places(store: Store) -> tuple[Path, ...]:
+    """Return the directories in which packages lie that were downloaded."""
+    return (*download_directories(), store.root / "downloads")
+
+
 def _fetch_package(package: PackageSpec, store: Store, progress: Progress) -> Path:
     """Return the pinned file, from the download directories or else from apt's mirrors."""
-    for directory in (*download_directories(), store.root / "downloads"):
+    for directory in package_places(store):
         path = directory / package.filename
         if path.is_file():
             _verify(path, package, store, progress)

@@ -243,17 +243,12 @@ def _extras_by_key(columns: Sequence[Column]) -> dict[str, list[Shown]]:
 
 def _sections(columns: Sequence[Column]) -> list[tuple[dict[str, Any], str]]:
     """Return the suite's own sections of the page, each with the style it needs."""
-    return [
-        (
-            {
-                "id": f"extra-{key}",
-                "title": section_of(key).title,
-                "body": section_of(key).page(kernels),
-            },
-            section_of(key).style,
-        )
-        for key, kernels in _extras_by_key(columns).items()
-    ]
+    found = []
+    for key, kernels in _extras_by_key(columns).items():
+        section = section_of(key)
+        part = {"id": f"extra-{key}", "title": section.title, "body": section.page(kernels)}
+        found.append((part, section.style))
+    return found
 
 
 def _verdict(bad: int, errors: int, good: str = "all as it should be") -> dict[str, str]:
