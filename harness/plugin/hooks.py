@@ -6,8 +6,7 @@ from __future__ import annotations
 import pytest
 
 from harness.base.errors import InputError
-from harness.base.suite import find_suite, load_suite
-from harness.plugin.options import OPTIONS, by_expectation, setting
+from harness.plugin.options import OPTIONS, by_expectation, setting, suite_of
 
 pytest_plugins = ("harness.plugin.fixtures", "harness.plugin.verdict", "harness.plugin.results")
 
@@ -24,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and bring the suite's own plugins."""
     try:
-        suite = load_suite(find_suite(setting(config, "suite")))
+        suite = suite_of(config)
     except InputError:
         suite = None  # said when a test asks for a kernel: other sessions are not concerned
     for name in suite.plugins if suite is not None else ():

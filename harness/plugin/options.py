@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.suite import Suite, find_suite, load_suite
+
 RESULTS = "harness_results"
 """What tells a worker of pytest-xdist where the results go."""
 
@@ -72,6 +74,14 @@ def setting(config: pytest.Config, name: str) -> str | None:
     if given is not None:
         return str(given)
     return os.environ.get(f"HARNESS_{name.upper()}") or config.getini(f"harness_{name}") or default
+
+
+def suite_of(config: pytest.Config) -> Suite:
+    """Return the suite that the tests are of.
+
+    :raises SpecError: when there is none, or its file is not as it should be.
+    """
+    return load_suite(find_suite(setting(config, "suite")))
 
 
 def worker_of(config: pytest.Config) -> str | None:

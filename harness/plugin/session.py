@@ -22,8 +22,15 @@ from harness.base.errors import (
     PreconditionError,
     SilentGuestError,
 )
-from harness.base.suite import Suite, find_suite, load_suite
-from harness.plugin.options import by_expectation, one_of, results_directory, setting, worker_of
+from harness.base.suite import Suite
+from harness.plugin.options import (
+    by_expectation,
+    one_of,
+    results_directory,
+    setting,
+    suite_of,
+    worker_of,
+)
 from harness.results.kernel_log import KnownIssue
 from harness.results.known_issues import load_known_issues
 from harness.results.results import Boot, BootResult, TestResult
@@ -84,7 +91,7 @@ class Session:
     @functools.cached_property
     def suite(self) -> Suite:
         """The suite that the tests are of."""
-        return or_exit(lambda: load_suite(find_suite(setting(self.config, "suite"))))
+        return or_exit(lambda: suite_of(self.config))
 
     @functools.cached_property
     def known_issues(self) -> tuple[KnownIssue, ...]:
