@@ -16,6 +16,7 @@ What it leaves in ``tmp/`` is swept by the next one, which knows it by the lock 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -158,8 +159,7 @@ class Store:
     def produce(self, kind: str, key: str, *, unhashed: Collection[str] = ()) -> Iterator[Path]:
         """Make an entry: yield an empty directory to fill, and put it in place at the end.
 
-        When another process makes the same entry, wait for it; the caller asks :meth:`get`
-        again inside :meth:`lock` to profit from that.  An exception leaves no entry.
+        It takes the place of an entry that is there.  An exception leaves what was there.
 
         :param unhashed: files too large to read; that they are whole is seen from size and time.
         """
@@ -168,13 +168,41 @@ class Store:
         try:
             yield making
             self._seal(making, unhashed)
-            target = self._path(kind, key)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                shutil.rmtree(target)
-            making.rename(target)
+            self._put(making, self._path(kind, key))
         finally:
             shutil.rmtree(making, ignore_errors=True)
+
+    def get_or_make(
+        self,
+        kind: str,
+        key: str,
+        make: Callable[[Path], None],
+        *,
+        waiting: str | None = None,
+        unhashed: Collection[str] = (),
+    ) -> Path:
+        """Return the directory of an entry; *make* fills it when there is none.
+
+        Of several processes that ask for the same entry one makes it, and the others wait.
+
+        :param waiting: as for :meth:`lock`.
+        :param unhashed: as for :meth:`produce`.
+        :raises CacheError: as from :meth:`get`; an entry that is damaged is not made anew.
+        """
+        found = self.get(kind, key)
+        if found is None:
+            with self.lock(f"{kind}-{key}", waiting=waiting):
+                found = self.get(kind, key)
+                if found is None:
+                    with self.produce(kind, key, unhashed=unhashed) as directory:
+                        make(directory)
+                    found = self.get(kind, key)
+        if found is None:
+            raise CacheError(
+                f"{self._path(kind, key)} was removed while it was made",
+                hint="something else cleans the cache: let it end, and run again",
+            )
+        return found
 
     @contextlib.contextmanager
     def lock(self, name: str, *, waiting: str | None = None) -> Iterator[None]:
@@ -235,11 +263,10 @@ class Store:
 
     def remove(self, kind: str, key: str) -> None:
         """Drop an entry; nothing happens when there is none."""
-        path = self._path(kind, key)
-        if path.exists():
-            # Renamed first, so that no reader ever meets half an entry.
-            doomed = self.root / "tmp" / f"doomed-{uuid.uuid4().hex[:8]}"
-            path.rename(doomed)
+        # Renamed first, so that no reader ever meets half an entry.
+        doomed = self.root / "tmp" / f"doomed-{uuid.uuid4().hex[:8]}"
+        with contextlib.suppress(FileNotFoundError):
+            self._path(kind, key).rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
 
     def sweep(self, older_than_s: float = 86400.0) -> int:
@@ -252,6 +279,19 @@ class Store:
                     shutil.rmtree(path, ignore_errors=True)
                     count += 1
         return count
+
+    def _put(self, made: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            self.remove(target.parent.name, target.name)
+            try:
+                made.rename(target)
+            except OSError as error:
+                # Another process put the same entry there between the two steps.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                return
 
     def _path(self, kind: str, key: str) -> Path:
         return self.root / "objects" / kind / key

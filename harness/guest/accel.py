@@ -101,13 +101,12 @@ def _kvm_trouble(arch: Architecture, qemu: str, store: Store) -> str | None:
     stat = DEVICE.stat()
     device_facts = (stat.st_rdev, stat.st_ino, stat.st_mode)
     key = digest("kvm", _BOOT_SECTOR.hex(), boot_id, arch.machine, qemu_build(qemu), *device_facts)
-    with store.lock(f"accel-{key}", waiting="it probes KVM"):
-        entry = store.get("accel", key)
-        if entry is None:
-            trouble = _probe_kvm(arch, qemu)
-            with store.produce("accel", key) as directory:
-                (directory / "kvm.json").write_text(json.dumps({"trouble": trouble}))
-            return trouble
+
+    def make(directory: Path) -> None:
+        trouble = _probe_kvm(arch, qemu)
+        (directory / "kvm.json").write_text(json.dumps({"trouble": trouble}))
+
+    entry = store.get_or_make("accel", key, make, waiting="it probes KVM")
     found = json.loads((entry / "kvm.json").read_text())["trouble"]
     return str(found) if found is not None else None
 

@@ -129,14 +129,12 @@ def build_image(
     packages = fetch_packages(spec, arch=arch, store=store, progress=progress)
     inputs = (spec.path, packages, AGENT_SOURCES, *verbs, *spec.programs, uapi, Path(__file__))
     key = digest("image", arch.name, *compiler, *inputs, *([spec.overlay] if spec.overlay else []))
-    with store.lock(f"image-{key}", waiting="it builds the image"):
-        entry = store.get("image", key)
-        if entry is None:
-            progress("image: building")
-            with store.produce("image", key) as directory:
-                _assemble(spec, packages, verbs, uapi, compiler[0], directory / "initrd.lz4")
-            entry = store.get("image", key)
-    assert entry is not None  # noqa: S101 - just made
+
+    def make(directory: Path) -> None:
+        progress("image: building")
+        _assemble(spec, packages, verbs, uapi, compiler[0], directory / "initrd.lz4")
+
+    entry = store.get_or_make("image", key, make, waiting="it builds the image")
     initrd = entry / "initrd.lz4"
     return Image(initrd=initrd, key=key, size_bytes=initrd.stat().st_size)
 
@@ -219,14 +217,11 @@ def fetch_packages(
     """
     release = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
     key = digest("packages", arch.debian, *spec.packages, release)
-    with store.lock(f"packages-{key}", waiting="it fetches packages"):
-        entry = store.get("packages", key)
-        if entry is None:
-            with store.produce("packages", key) as directory:
-                _download_and_unpack(spec, arch, directory, progress)
-            entry = store.get("packages", key)
-    assert entry is not None  # noqa: S101 - just made
-    return entry / "tree"
+
+    def make(directory: Path) -> None:
+        _download_and_unpack(spec, arch, directory, progress)
+
+    return store.get_or_make("packages", key, make, waiting="it fetches packages") / "tree"
 
 
 def _download_and_unpack(
@@ -380,14 +375,11 @@ def _aligned(size: int) -> int:
 def payload_archive(files: Mapping[str, Path], store: Store) -> Path:
     """Return an archive that puts *files* (path in the guest -> file) there; cached by content."""
     key = digest("payload", *(part for pair in sorted(files.items()) for part in pair))
-    with store.lock(f"payload-{key}"):
-        entry = store.get("payload", key)
-        if entry is None:
-            with store.produce("payload", key) as directory:
-                archive_of(files, directory / "payload.cpio")
-            entry = store.get("payload", key)
-    assert entry is not None  # noqa: S101 - just made
-    return entry / "payload.cpio"
+
+    def make(directory: Path) -> None:
+        archive_of(files, directory / "payload.cpio")
+
+    return store.get_or_make("payload", key, make) / "payload.cpio"
 
 
 # -- keys ----------------------------------------------------------------------------------

@@ -186,24 +186,25 @@ class Templates:
 
     def _entry(self, step: Step | None, log_dir: Path, booting: Callable[[Machine], None]) -> Path:
         """Return a template's directory; make it when there is none, or a damaged one."""
-        key = self.key(step)
-        found = self._found(key)
-        if found is None:
-            with self._store.lock(f"{_KIND}-{key}", waiting="it makes the same template"):
-                found = self._found(key)
-                if found is None:
-                    self._produce(key, log_dir, step, booting)
-                    found = self._found(key)
-        assert found is not None  # noqa: S101 - just made
-        return found
+        key, made = self.key(step), []
 
-    def _found(self, key: str) -> Path | None:
+        def make(entry: Path) -> None:
+            self._make_entry(entry, log_dir, step, booting)
+            made.append(key)
+
+        def get_or_make() -> Path:
+            waiting = "it makes the same template"
+            return self._store.get_or_make(_KIND, key, make, waiting=waiting, unhashed=(_MEMORY,))
+
         try:
-            return self._store.get(_KIND, key)
+            found = get_or_make()
         except CacheError as error:
             log.warning("a machine template is made anew: %s", error)
             self._store.remove(_KIND, key)
-            return None
+            found = get_or_make()
+        if made:
+            self._make_room(key)
+        return found
 
     def _clone(self, entry: Path, log_dir: Path) -> Machine:
         return self._resumed(entry, log_dir, Memory(file=entry / _MEMORY, private=True))
@@ -216,27 +217,21 @@ class Templates:
         machine.start()
         return machine
 
-    def _produce(
-        self,
-        key: str,
-        log_dir: Path,
-        step: Step | None,
-        booting: Callable[[Machine], None],
+    def _make_entry(
+        self, entry: Path, log_dir: Path, step: Step | None, booting: Callable[[Machine], None]
     ) -> None:
-        with self._store.produce(_KIND, key, unhashed=(_MEMORY,)) as entry:
-            machine = (
-                self._booted(entry, log_dir, booting)
-                if step is None
-                else self._stepping(entry, log_dir, booting)
-            )
-            try:
-                facts = step.reach(machine) if step is not None else None
-                saved = machine.save(entry / _DEVICES)
-            finally:
-                machine.close()
-            kept = {"saved": saved.as_json(), "facts": facts}
-            (entry / _FACTS).write_text(json.dumps(kept, indent=1) + "\n")
-        self._make_room(key)
+        machine = (
+            self._booted(entry, log_dir, booting)
+            if step is None
+            else self._stepping(entry, log_dir, booting)
+        )
+        try:
+            facts = step.reach(machine) if step is not None else None
+            saved = machine.save(entry / _DEVICES)
+        finally:
+            machine.close()
+        kept = {"saved": saved.as_json(), "facts": facts}
+        (entry / _FACTS).write_text(json.dumps(kept, indent=1) + "\n")
 
     def _booted(self, entry: Path, log_dir: Path, booting: Callable[[Machine], None]) -> Machine:
         machine = self._make(log_dir / "template", memory=Memory(file=entry / _MEMORY))

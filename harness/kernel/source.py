@@ -306,23 +306,24 @@ def _verify(path: Path, package: PackageSpec, store: Store, progress: Progress) 
     """Compare size and hash; a file that was verified once is known by size and time."""
     stat = path.stat()
     key = digest("verified", path.resolve().as_posix(), stat.st_size, stat.st_mtime_ns)
-    if stat.st_size == package.size_bytes and store.get("verified", key) is not None:
-        return
-    progress(f"checking {path.name}")
     if stat.st_size != package.size_bytes:
         raise DownloadError(
             f"{path} has {stat.st_size} bytes, {package.name} {package.version} has "
             f"{package.size_bytes}",
             hint="the download was cut short? remove the file and run again",
         )
-    found = file_sha256(path)
-    if found != package.sha256:
-        raise DownloadError(
-            f"{path} has SHA-256 {found}, not {package.sha256}",
-            hint="it is not the pinned file; remove it and run again",
-        )
-    with store.produce("verified", key) as directory:
+
+    def make(directory: Path) -> None:
+        progress(f"checking {path.name}")
+        found = file_sha256(path)
+        if found != package.sha256:
+            raise DownloadError(
+                f"{path} has SHA-256 {found}, not {package.sha256}",
+                hint="it is not the pinned file; remove it and run again",
+            )
         (directory / "path").write_text(f"{path}\n")
+
+    store.get_or_make("verified", key, make, waiting=f"it checks {path.name}")
 
 
 def _download(package: PackageSpec, target: Path, progress: Progress) -> None:

@@ -6,6 +6,7 @@ They bring the shipped series and its kernel along, whatever else is under test.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from _pytest.mark import ParameterSet
 from command_examples import AT_A_TERMINAL, DEADLINE_S, ROOT, WITH_MACHINE, Run, environment, run
 
 from harness.base.spec import PROJECT_ROOT
+from harness.base.store import Store
 from harness.base.suite import load_suite
 from harness.kernel.build import KernelBuild
 from harness.run.pipeline import Pipeline
@@ -30,17 +32,14 @@ pytestmark = [
 
 
 def numbered(table: Mapping[str, Run]) -> list[ParameterSet]:
-    """Return examples as parameters that ``-k`` does not find by the words in them.
+    """Return examples as parameters that ``-k`` does not find by the words in them."""
+    return [pytest.param(example, id=str(n)) for n, example in enumerate(table, 1)]
 
-    Of nightlies there may be one at a time, so they are one worker's (``--dist loadgroup``).
-    """
-    nightly = pytest.mark.xdist_group("nightly")
-    return [
-        pytest.param(
-            example, id=str(n), marks=(nightly,) if example.startswith("harness nightly") else ()
-        )
-        for n, example in enumerate(table, 1)
-    ]
+
+def turn(example: str, store: Store) -> contextlib.AbstractContextManager[object]:
+    """Wait for another worker's nightly: there may be one at a time."""
+    alone = example.startswith("harness nightly")
+    return store.lock("nightly-example") if alone else contextlib.nullcontext()
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +84,8 @@ def cache_of(example: str, tree: Path, pipeline: Pipeline) -> Path:
 @pytest.mark.parametrize("example", numbered(WITH_MACHINE))
 def test_example_runs(pipeline: Pipeline, tree: Path, home: Path, example: str) -> None:
     how = WITH_MACHINE[example]
-    done = run(example, how, home, cache_of(example, tree, pipeline))
+    with turn(example, pipeline.store):
+        done = run(example, how, home, cache_of(example, tree, pipeline))
     assert done.returncode in how.codes, f"{example}: {done.stdout}"
     assert how.says in done.stdout
     assert "Traceback" not in done.stdout

@@ -51,6 +51,63 @@ def test_produce_replaces_an_entry(store: Store) -> None:
     assert (make(store, content="new") / "sub" / "file").read_text() == "new"
 
 
+def test_put_where_another_process_was_faster(store: Store) -> None:
+    with store.produce("builds", "k") as directory:
+        (directory / "file").write_text("mine")
+        make(store, content="other")
+    path = store.get("builds", "k")
+    assert path is not None
+    assert [child.name for child in path.iterdir() if child.name != "manifest.json"] == ["file"]
+
+
+def test_put_is_tried_again_when_another_is_between(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, others = store.remove, ["other"]
+
+    def slow(kind: str, key: str) -> None:
+        remove(kind, key)
+        if others:
+            make(store, content=others.pop())
+
+    monkeypatch.setattr(store, "remove", slow)
+    assert (make(store, content="mine") / "sub" / "file").read_text() == "mine"
+    assert others == []
+
+
+def test_get_or_make_makes_once(store: Store) -> None:
+    made = []
+
+    def fill(directory: Path) -> None:
+        made.append(directory)
+        time.sleep(0.1)
+        (directory / "file").write_text("content")
+
+    def ask() -> None:
+        found.append(store.get_or_make("builds", "k", fill))
+
+    found: list[Path] = []
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert {(path / "file").read_text() for path in found} == {"content"}
+    assert len(found) == 4
+
+
+def test_get_or_make_leaves_nothing_when_making_fails(store: Store) -> None:
+    def fill(directory: Path) -> None:
+        (directory / "half").write_text("half")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        store.get_or_make("builds", "k", fill)
+    assert store.get("builds", "k") is None
+    assert list((store.root / "tmp").iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["changed", "shorter", "missing", "manifest"])
 def test_get_names_the_damaged_file(store: Store, damage: str) -> None:
     path = make(store)
