@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from harness.base.errors import KernelCrash, KexecError, KexecRefused, MachineError
-from harness.guest.image import join_archives
+from harness.guest.archive import join_archives
 from harness.guest.machine import BOOT_S, KERNEL_PATH, READY, Epoch, Machine
 from harness.kernel.build import KernelBuild
 

@@ -31,11 +31,12 @@ from harness.base.errors import (
 )
 from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
+from harness.guest.archive import Initrd
 from harness.guest.connection import Guest
 from harness.guest.console import Console
 from harness.guest.decode import decode_splat
 from harness.guest.gcov import fetch_counters
-from harness.guest.image import GuestKeys, Initrd
+from harness.guest.keys import GuestKeys
 from harness.guest.module import MODULES_PATH, KernelModule
 from harness.guest.qemu import Memory, Qemu
 from harness.guest.ssh import CommandResult

@@ -25,8 +25,8 @@ from harness.base import command
 from harness.base.arch import architecture
 from harness.base.errors import CommandError, MachineError
 from harness.base.spec import MachineSpec
+from harness.guest.archive import join_archives
 from harness.guest.console import Console
-from harness.guest.image import join_archives
 from harness.guest.qmp import QMP_S, Qmp
 
 log = logging.getLogger(__name__)

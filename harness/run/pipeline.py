@@ -24,17 +24,12 @@ from harness.base.spec import (
 from harness.base.store import Store
 from harness.base.suite import Suite, load_suite
 from harness.guest.accel import Accel, choose_accel
-from harness.guest.image import (
-    GuestKeys,
-    Image,
-    Initrd,
-    build_image,
-    fetch_packages,
-    guest_keys,
-    payload_archive,
-)
+from harness.guest.archive import Initrd, payload_archive
+from harness.guest.image import Image, ImageContent, build_image
+from harness.guest.keys import GuestKeys, guest_keys
 from harness.guest.machine import KERNEL_PATH, SELFTESTS_PATH, Machine, Saved
 from harness.guest.module import MODULES_PATH
+from harness.guest.packages import fetch_packages
 from harness.guest.qemu import Memory
 from harness.guest.template import Templates
 from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
@@ -347,16 +342,16 @@ class Pipeline:
     def image(self, build: KernelBuild) -> Image:
         """Return the guest's root file system for *build*."""
         if build.key not in self._images:
-            self._images[build.key] = build_image(
-                self.suite.image,
+            content = ImageContent(
+                recipe=self.suite.image,
                 verbs=self.suite.verbs,
                 headers=self.suite.headers,
                 arch=self.arch,
                 uapi=build.uapi,
-                compiler=(self.target.cc, self.toolchain.compiler),
-                store=self.store,
-                progress=self._progress,
+                cc=self.target.cc,
+                compiler=self.toolchain.compiler,
             )
+            self._images[build.key] = build_image(content, self.store, progress=self._progress)
         return self._images[build.key]
 
     # -- running -----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from harness.base.errors import ExitCode, MachineError
 from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
 from harness.guest.connection import Guest
-from harness.guest.image import GuestKeys
+from harness.guest.keys import GuestKeys
 from harness.guest.machine import Machine
 from harness.guest.qemu import Qemu
 from harness.kernel.build import KernelBuild

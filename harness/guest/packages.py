@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Debian packages that a guest's programs come from, unpacked; apt needs no root to fetch them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.base import command
+from harness.base.arch import Architecture
+from harness.base.errors import CommandError, DownloadError
+from harness.base.spec import ImageSpec, download_directories
+from harness.base.store import Store, digest
+
+DOWNLOAD_S = 300.0
+"""Seconds for fetching a package."""
+
+
+def fetch_packages(
+    spec: ImageSpec, *, arch: Architecture, store: Store, progress: Callable[[str], None]
+) -> Path:
+    """Fetch and unpack the recipe's Debian packages; return the tree they make.
+
+    They come from the download directories, else from where apt is configured to get them; apt
+    needs no root to download.  Fetched once per host release and list of packages.
+
+    :raises DownloadError: when one cannot be had.
+    """
+    release = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
+    key = digest("packages", arch.debian, *spec.packages, release)
+
+    def make(directory: Path) -> None:
+        _download_and_unpack(spec, arch, directory, progress)
+
+    return store.get_or_make("packages", key, make, waiting="it fetches packages") / "tree"
+
+
+def _download_and_unpack(
+    spec: ImageSpec, arch: Architecture, directory: Path, progress: Callable[[str], None]
+) -> None:
+    tree = directory / "tree"
+    tree.mkdir()
+    with tempfile.TemporaryDirectory(prefix="harness-packages-") as name:
+        for number, choices in enumerate(spec.packages, 1):
+            progress(f"image: package {number} of {len(spec.packages)}: {choices}")
+            package = _local_package(choices, arch) or _download(choices, arch, Path(name))
+            command.run(["dpkg-deb", "-x", package, tree], timeout_s=60)
+
+
+def _local_package(choices: str, arch: Architecture) -> Path | None:
+    for choice in choices.split("|"):
+        for directory in download_directories():
+            found = sorted(directory.glob(f"{choice.strip()}_*_{arch.debian}.deb"))
+            if found:
+                return found[-1]
+    return None
+
+
+def _download(choices: str, arch: Architecture, directory: Path) -> Path:
+    said = ""
+    for choice in choices.split("|"):
+        name = choice.strip()
+        try:
+            command.run(
+                ["apt-get", "-q", "download", f"{name}:{arch.debian}"],
+                cwd=directory,
+                timeout_s=DOWNLOAD_S,
+                hint="'apt-get update' as root brings the package lists up to date",
+            )
+        except CommandError as error:
+            said = error.message
+            continue
+        return max(directory.glob(f"{name}_*.deb"))
+    raise DownloadError(
+        f"cannot fetch the package {choices}: {said}",
+        hint="run 'apt-get update' as root, or put the .deb into a directory of HARNESS_DOWNLOADS",
+    )
