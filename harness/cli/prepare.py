@@ -31,7 +31,7 @@ from harness.cli.options import (
 from harness.guest.accel import choose_accel
 from harness.guest.doctor import check_host
 from harness.guest.timing import boot_stages, kexec_stages, stage_table
-from harness.kernel.source import package_places
+from harness.kernel.download import package_places
 from harness.results.pace import Pace
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_series, facts_of

@@ -8,22 +8,19 @@ read: our repository borrows its objects (``git clone --shared``) and adds its o
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
-import os
 import re
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import command
-from harness.base.errors import CommandError, DownloadError, SourceError
-from harness.base.spec import KernelSpec, PackageSpec, download_directories
+from harness.base.errors import CommandError, SourceError
+from harness.base.spec import KernelSpec
 from harness.base.store import Store, digest, file_sha256
+from harness.kernel.download import fetch_package
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +28,6 @@ Progress = Callable[[str], None]
 
 GIT_S = 1800.0
 """Seconds for one git command; importing a whole kernel takes under a minute."""
-
-DOWNLOAD_S = 60.0
-"""Seconds of silence after which a download is given up."""
 
 _IDENTITY = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -48,8 +42,6 @@ _IDENTITY = {
     "LC_ALL": "C",
 }
 """Commit ids depend on nothing of the user's: no configuration, no name, no date."""
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +93,7 @@ def open_source(spec: KernelSpec, store: Store, *, progress: Progress) -> Source
     :raises DownloadError: when the package cannot be fetched, or is not the pinned one.
     """
     if spec.package is not None:
-        archive = _fetch_package(spec.package, store, progress)
+        archive = fetch_package(spec.package, store, progress)
         label = f"{spec.package.name} {spec.package.version}"
         return _open_archive(archive, spec.package.sha256, label, store, progress)
     path = spec.path
@@ -276,120 +268,3 @@ def _version(makefile: str) -> str | None:
         return None
     numbers = [values["VERSION"], values["PATCHLEVEL"], values.get("SUBLEVEL") or "0"]
     return f"{'.'.join(numbers)}{values.get('EXTRAVERSION', '')}"
-
-
-# -- downloads -------------------------------------------------------------------------------
-
-
-def package_places(store: Store) -> tuple[Path, ...]:
-    """Return the directories in which packages lie that were downloaded."""
-    return (*download_directories(), store.root / "downloads")
-
-
-def _fetch_package(package: PackageSpec, store: Store, progress: Progress) -> Path:
-    """Return the pinned file, from the download directories or else from apt's mirrors."""
-    for directory in package_places(store):
-        path = directory / package.filename
-        if path.is_file():
-            _verify(path, package, store, progress)
-            return path
-    with store.lock("downloads", waiting=f"it downloads {package.filename}"):
-        directory = store.root / "downloads"
-        directory.mkdir(exist_ok=True)
-        target = directory / package.filename
-        if not target.is_file():
-            _download(package, target, progress)
-        return target
-
-
-def _verify(path: Path, package: PackageSpec, store: Store, progress: Progress) -> None:
-    """Compare size and hash; a file that was verified once is known by size and time."""
-    stat = path.stat()
-    key = digest("verified", path.resolve().as_posix(), stat.st_size, stat.st_mtime_ns)
-    if stat.st_size != package.size_bytes:
-        raise DownloadError(
-            f"{path} has {stat.st_size} bytes, {package.name} {package.version} has "
-            f"{package.size_bytes}",
-            hint="the download was cut short? remove the file and run again",
-        )
-
-    def make(directory: Path) -> None:
-        progress(f"checking {path.name}")
-        found = file_sha256(path)
-        if found != package.sha256:
-            raise DownloadError(
-                f"{path} has SHA-256 {found}, not {package.sha256}",
-                hint="it is not the pinned file; remove it and run again",
-            )
-        (directory / "path").write_text(f"{path}\n")
-
-    store.get_or_make("verified", key, make, waiting=f"it checks {path.name}")
-
-
-def _download(package: PackageSpec, target: Path, progress: Progress) -> None:
-    """Get a package from the first place that has it as it is pinned."""
-    part = target.with_name(f".{target.name}.part")
-    asked = []
-    try:
-        for url in _places(package):
-            try:
-                _copy_url(url, part, package, progress)
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                asked.append(f"{url}: {error}")
-                continue
-            except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    raise SourceError(f"the disk is full: {target.parent}") from error
-                asked.append(f"{url}: {error}")
-                continue
-            found = file_sha256(part)
-            if found == package.sha256:
-                part.replace(target)
-                return
-            asked.append(f"{url}: what came has SHA-256 {found}")
-    finally:
-        part.unlink(missing_ok=True)
-    said = "\n  ".join(asked) if asked else "apt has no mirror configured"
-    raise DownloadError(
-        f"cannot download {package.filename}:\n  {said}",
-        hint="put the file into a directory and name that in HARNESS_DOWNLOADS, or name another "
-        "mirror in HARNESS_MIRRORS",
-    )
-
-
-def _places(package: PackageSpec) -> list[str]:
-    """Return where a package may be: apt's mirrors, ``HARNESS_MIRRORS``, and its own URLs."""
-    mirrors = [*_mirrors(), *os.environ.get("HARNESS_MIRRORS", "").split()]
-    return [*(f"{mirror.rstrip('/')}/{package.pool}" for mirror in mirrors), *package.urls]
-
-
-def _copy_url(url: str, part: Path, package: PackageSpec, progress: Progress) -> None:
-    if not url.startswith(("http://", "https://")):
-        raise urllib.error.URLError(f"not a web mirror: {url}")
-    done, last = 0, 0.0
-    with urllib.request.urlopen(url, timeout=DOWNLOAD_S) as stream, part.open("wb") as out:  # noqa: S310
-        while chunk := stream.read(_CHUNK):
-            out.write(chunk)
-            done += len(chunk)
-            if time.monotonic() - last > 2.0:
-                last = time.monotonic()
-                progress(
-                    f"downloading {package.filename}: "
-                    f"{done >> 20} of {package.size_bytes >> 20} MiB"
-                )
-    if done != package.size_bytes:
-        raise urllib.error.ContentTooShortError(f"{done} of {package.size_bytes} bytes", ("", None))  # type: ignore[arg-type]
-
-
-def _mirrors() -> list[str]:
-    """Ask apt where it gets packages from; pools are shared by all releases of an archive."""
-    try:
-        text = command.run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI)"], timeout_s=60
-        ).stdout
-    except CommandError as error:
-        raise DownloadError(
-            f"cannot ask apt for its mirrors: {error.message}",
-            hint="put the package into a directory and name that in HARNESS_DOWNLOADS",
-        ) from error
-    return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))

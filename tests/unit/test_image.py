@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An image holds what its recipe names, is the same bytes each time, and what is missing is named."""
+"""An image holds what its recipe names, the same bytes each time; what is missing is named."""
 
 from __future__ import annotations
 
