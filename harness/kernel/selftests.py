@@ -11,6 +11,7 @@ from harness.base import command
 from harness.base.errors import BuildError, CommandError
 from harness.base.suite import SelftestSpec
 from harness.kernel.build_log import first_error
+from harness.kernel.worktree import Trees
 
 STEP_S = 3 * 3600.0
 """Seconds for the headers or for one selftest: they take a few, so it only ends what hangs."""
@@ -30,15 +31,7 @@ def install_headers(make: Sequence[str | Path], objdir: Path, log_file: Path) ->
     return target / "include"
 
 
-def build_selftests(
-    specs: Sequence[SelftestSpec],
-    worktree: Path,
-    objdir: Path,
-    headers: Path,
-    log_file: Path,
-    *,
-    cc: str,
-) -> Path:
+def build_selftests(specs: Sequence[SelftestSpec], trees: Trees, headers: Path, *, cc: str) -> Path:
     """Build selftests statically; a tree without them has none.
 
     :param cc: the compiler.
@@ -46,15 +39,16 @@ def build_selftests(
     :returns: the directory they are in.
     :raises BuildError: naming the first error's file and line.
     """
-    output = objdir / "harness-selftests"
+    sources, log_file = trees.sources, trees.log_file
+    output = trees.objects / "harness-selftests"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir()
     # Objects of these tests land beside their sources unless built like this; see its Makefile.
     flags: list[str | Path] = ["-static", "-O2", "-s", "-Wno-unused-function", "-D_GNU_SOURCE="]
-    flags += [f"-I{headers}", f"-I{worktree / _ROOM}"]
-    flags += [f"-ffile-prefix-map={worktree}=.", "-Wl,--build-id=none"]
+    flags += [f"-I{headers}", f"-I{sources / _ROOM}"]
+    flags += [f"-ffile-prefix-map={sources}=.", "-Wl,--build-id=none"]
     for spec in specs:
-        source = worktree / _ROOM / spec.directory
+        source = sources / _ROOM / spec.directory
         if not source.is_dir():
             continue
         common = [source / name for name in spec.common if (source / name).exists()]

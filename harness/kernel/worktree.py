@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import CommandError, SourceError, SpecError
@@ -20,6 +21,23 @@ from harness.kernel.source import SourceTree, git
 
 _CPUS = 4
 """CPUs for one work tree: with that many a small build is linking for half of its time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trees:
+    """The two directories that a kernel is built in; whoever uses them holds their lock.
+
+    :param sources: a work tree.
+    :param objects: the object tree that belongs to it.
+    """
+
+    sources: Path
+    objects: Path
+
+    @property
+    def log_file(self) -> Path:
+        """What the programs of the last build said."""
+        return self.objects.parent / f"{self.objects.name}.log"
 
 
 def tree_count() -> int:

@@ -64,7 +64,7 @@ class StepCounter:
     """
 
     def __init__(self, what: str, *, total: int | None, before: int = 0) -> None:
-        self._what = what
+        self.what = what
         self._total = total
         self._before = before
         self._here = 0
@@ -97,7 +97,7 @@ class StepCounter:
             one_s = elapsed_s / self._here
             left_s = one_s * (total - self.steps + _LINK_SHARE * total)
         return BuildProgress(
-            what=self._what, steps=self.steps, total=total, left_s=left_s, now=self._now
+            what=self.what, steps=self.steps, total=total, left_s=left_s, now=self._now
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -33,22 +33,14 @@ from harness.guest.packages import fetch_packages
 from harness.guest.qemu import Memory
 from harness.guest.template import Templates
 from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
-from harness.kernel.build import (
-    KernelBuild,
-    Toolchain,
-    build_kernel,
-    build_key,
-    cached_build,
-    ccache_of,
-    make_argv,
-    probe_toolchain,
-)
+from harness.kernel.build import KernelBuild, build_kernel, cached_build, configure_kernel
 from harness.kernel.build_log import new_warnings
-from harness.kernel.fragment import fragments_of
-from harness.kernel.kconfig import KernelConfig, configure, explain
+from harness.kernel.kconfig import KernelConfig, explain
+from harness.kernel.make import BuildSpec, make_argv
 from harness.kernel.series import Series, read_series, touched_files
 from harness.kernel.source import SourceTree, git, open_source
-from harness.kernel.worktree import object_tree, work_tree
+from harness.kernel.toolchain import Toolchain, probe_toolchain
+from harness.kernel.worktree import Trees, object_tree, work_tree
 from harness.run.meanwhile import meanwhile
 
 log = logging.getLogger(__name__)
@@ -224,10 +216,11 @@ class Pipeline:
 
     def build_key(self, position: int | None = None) -> str:
         """Return the cache key of the kernel at a position (``None`` is the target's)."""
-        return self._key(self.position(position))
+        return self._build_spec(self.position(position)).key
 
-    def _key(self, at: Position) -> str:
-        return build_key(
+    def _build_spec(self, at: Position) -> BuildSpec:
+        return BuildSpec(
+            commit=at.commit,
             tree=at.tree,
             arch=self.arch,
             profile=self.profile,
@@ -237,29 +230,17 @@ class Pipeline:
         )
 
     def _build(self, at: Position) -> KernelBuild:
-        localversion = self._localversion(at)
-        key = self._key(at)
-        found = cached_build(self.store, key)
+        spec = self._build_spec(at)
+        found = cached_build(self.store, spec.key)
         if found is not None:
             return found
-        with self._work_tree(at) as tree:
-            found = cached_build(self.store, key)
+        with self._trees(at) as trees:
+            found = cached_build(self.store, spec.key)
             if found is not None:
                 return found
             with meanwhile(*self._ahead_of_machines()) as others:
                 build = build_kernel(
-                    worktree=tree,
-                    objdir=self._objects(tree),
-                    commit=at.commit,
-                    tree=at.tree,
-                    arch=self.arch,
-                    profile=self.profile,
-                    localversion=localversion,
-                    suite=self.suite,
-                    toolchain=self.toolchain,
-                    store=self.store,
-                    progress=self._progress,
-                    jobs=self.target.jobs,
+                    spec, trees, self.store, progress=self._progress, jobs=self.target.jobs
                 )
                 if others.is_alive():
                     self._progress("image: fetching packages")
@@ -284,60 +265,37 @@ class Pipeline:
         base = self._own if self.extra else self.applied.positions[0]
         if base.commit == self.position().commit:
             return ()
-        found = cached_build(self.store, self._key(base))
+        found = cached_build(self.store, self._build_spec(base).key)
         if found is None:
             return None
         return tuple(str(w) for w in new_warnings(found.warnings, self.build().warnings))
 
-    def _work_tree(self, at: Position) -> contextlib.AbstractContextManager[Path]:
-        kind = {"profile": self._kind, "cc": self.target.cc}
-        return work_tree(self.source, at.commit, self.store, **kind)
-
-    @property
-    def _kind(self) -> str:
-        """What object trees are told apart by: suites configure the same profile differently."""
-        return f"{self.suite.name}-{self.profile.name}"
-
-    def _objects(self, tree: Path) -> Path:
-        return object_tree(tree, self._kind, self.target.cc)
+    @contextlib.contextmanager
+    def _trees(self, at: Position) -> Iterator[Trees]:
+        """Have a position checked out where nobody else builds, in the block."""
+        # Suites configure the same profile differently.
+        kind, cc = f"{self.suite.name}-{self.profile.name}", self.target.cc
+        with work_tree(self.source, at.commit, self.store, profile=kind, cc=cc) as tree:
+            yield Trees(sources=tree, objects=object_tree(tree, kind, cc))
 
     def configure(self) -> KernelConfig:
         """Configure the target's position, and prove the configuration.
 
         :raises KconfigError: when a requested symbol did not survive.
         """
-        at = self.position()
-        with self._work_tree(at) as tree:
-            return self._configure(at, tree)
+        with self._trees(self.position()) as trees:
+            return self._configure(trees)
 
     def explain(self, symbol: str) -> str:
         """Say why a configuration symbol has its value in the target's configuration."""
-        at = self.position()
-        with self._work_tree(at) as tree:
-            config = self._configure(at, tree).path
-            return explain(tree, self.arch, config, symbol, cc=self.target.cc)
+        with self._trees(self.position()) as trees:
+            config = self._configure(trees).path
+            return explain(trees.sources, self.arch, config, symbol, cc=self.target.cc)
 
-    def _configure(self, at: Position, tree: Path) -> KernelConfig:
-        self._progress(f"configuring profile {self.profile.name}")
-        objects = self._objects(tree)
-        return configure(
-            tree,
-            objects,
-            arch=self.arch,
-            fragments=fragments_of(self.profile, self.arch),
-            make=make_argv(
-                tree,
-                objects,
-                arch=self.arch,
-                localversion=self._localversion(at),
-                jobs=self.target.jobs,
-                ccache=ccache_of(self.toolchain, self.store),
-                cc=self.target.cc,
-                variables=self.profile.make,
-            ),
-            cc=self.target.cc,
-            log_file=objects.parent / f"{objects.name}.log",
-        )
+    def _configure(self, trees: Trees) -> KernelConfig:
+        spec = self._build_spec(self.position())
+        make = make_argv(spec, trees, self.store, jobs=self.target.jobs)
+        return configure_kernel(spec, trees, make, progress=self._progress)
 
     def image(self, build: KernelBuild) -> Image:
         """Return the guest's root file system for *build*."""

@@ -17,9 +17,12 @@ from harness.base.errors import BuildError, SpecError
 from harness.base.spec import ProfileSpec
 from harness.base.store import Store
 from harness.base.suite import ModuleSpec, SelftestSpec
-from harness.kernel import build
-from harness.kernel.build import Toolchain, build_key, cached_build, make_argv, probe_toolchain
+from harness.kernel import make
+from harness.kernel.build import cached_build
 from harness.kernel.build_log import BuildWarning
+from harness.kernel.make import BuildSpec, make_argv, run_make, step_counter
+from harness.kernel.toolchain import Toolchain, probe_toolchain
+from harness.kernel.worktree import Trees
 from harness.results.pace import WHOLE_BUILD_STEPS, StepCounter
 
 
@@ -49,6 +52,7 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
         timeout_scale=1.0,
     )
     return {
+        "commit": "89ef",
         "tree": "0123abcd",
         "arch": X86_64,
         "profile": profile,
@@ -61,6 +65,10 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
         ),
         "toolchain": Toolchain(compiler="gcc 12", linker="ld 2.40", ccache=True),
     }
+
+
+def build_key(**inputs: Any) -> str:
+    return BuildSpec(**inputs).key
 
 
 def test_key_same_inputs_same_key(inputs: dict[str, Any]) -> None:
@@ -151,6 +159,10 @@ def test_key_does_not_change_with_how_the_kernel_is_run(inputs: dict[str, Any]) 
     assert build_key(**inputs | {"profile": profile}) == build_key(**inputs)
 
 
+def test_key_does_not_change_with_the_commit_of_a_tree(inputs: dict[str, Any]) -> None:
+    assert build_key(**inputs | {"commit": "0000"}) == build_key(**inputs)
+
+
 def test_key_does_not_change_with_ccache(inputs: dict[str, Any]) -> None:
     without = dataclasses.replace(inputs["toolchain"], ccache=False)
     assert build_key(**inputs | {"toolchain": without}) == build_key(**inputs)
@@ -187,33 +199,47 @@ def test_cached_build_has_what_was_stored(tmp_path: Path) -> None:
     assert found.image == found.directory / "kernel"
 
 
-def argv(**change: Any) -> list[str]:
-    how = {"arch": X86_64, "localversion": "-p07", "jobs": 3, "ccache": None} | change
-    return [str(word) for word in make_argv(Path("/trees/src"), Path("/trees/obj"), **how)]
+TREES = Trees(sources=Path("/trees/src"), objects=Path("/trees/obj"))
 
 
-def test_make_argv_is_reproducible() -> None:
-    assert {"KBUILD_BUILD_TIMESTAMP=@0", "KBUILD_BUILD_USER=harness", "ARCH=x86"} <= set(argv())
+def argv(
+    inputs: dict[str, Any], tmp_path: Path, *, ccache: bool = False, cc: str = "gcc"
+) -> list[str]:
+    tools = dataclasses.replace(inputs["toolchain"], ccache=ccache, cc=cc)
+    spec = BuildSpec(**inputs | {"toolchain": tools})
+    return [str(word) for word in make_argv(spec, TREES, Store(tmp_path / "cache"), jobs=3)]
+
+
+def test_make_argv_is_reproducible(inputs: dict[str, Any], tmp_path: Path) -> None:
+    words = {"KBUILD_BUILD_TIMESTAMP=@0", "KBUILD_BUILD_USER=harness", "ARCH=x86"}
+    assert words <= set(argv(inputs, tmp_path))
 
 
 @pytest.mark.parametrize(
     ("ccache", "words"),
     [
-        (Path("/c"), {"env", "CCACHE_DIR=/c", "CCACHE_BASEDIR=/trees", "CC=ccache gcc"}),
-        (None, {"CC=gcc"}),
+        (True, {"env", "CCACHE_DIR=/c", "CCACHE_BASEDIR=/trees", "CC=ccache gcc"}),
+        (False, {"CC=gcc"}),
     ],
 )
-def test_make_argv_uses_ccache_if_there_is_one(ccache: Path | None, words: set[str]) -> None:
-    said = argv(ccache=ccache)
+def test_make_argv_uses_ccache_if_there_is_one(
+    inputs: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ccache: bool,
+    words: set[str],
+) -> None:
+    monkeypatch.setenv("CCACHE_DIR", "/c")
+    said = argv(inputs, tmp_path, ccache=ccache)
     assert words <= set(said)
     assert said[0] == ("env" if ccache else "make")
 
 
-@pytest.mark.parametrize(
-    ("ccache", "word"), [(Path("/c"), "CC=ccache gcc-14"), (None, "CC=gcc-14")]
-)
-def test_make_argv_names_the_compiler(ccache: Path | None, word: str) -> None:
-    assert word in argv(ccache=ccache, cc="gcc-14")
+@pytest.mark.parametrize(("ccache", "word"), [(True, "CC=ccache gcc-14"), (False, "CC=gcc-14")])
+def test_make_argv_names_the_compiler(
+    inputs: dict[str, Any], tmp_path: Path, ccache: bool, word: str
+) -> None:
+    assert word in argv(inputs, tmp_path, ccache=ccache, cc="gcc-14")
 
 
 def test_toolchain_is_that_of_the_compiler_that_was_asked_for(tmp_path: Path) -> None:
@@ -239,8 +265,8 @@ def test_compiler_that_is_none_is_refused(cc: str, said: str, hint: str) -> None
     assert hint in (caught.value.hint or "")
 
 
-def test_make_argv_jobs() -> None:
-    assert "-j3" in argv(jobs=3)
+def test_make_argv_jobs(inputs: dict[str, Any], tmp_path: Path) -> None:
+    assert "-j3" in argv(inputs, tmp_path)
 
 
 # -- how far a build is ------------------------------------------------------------------------
@@ -259,16 +285,11 @@ def make_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StepCo
     objects = tmp_path / "obj"
     objects.mkdir(exist_ok=True)
     (tmp_path / "Makefile").write_text(MAKEFILE.format(objects=objects))
-    monkeypatch.setattr(build, "_SHOW_S", 0.0)
-    profile = ProfileSpec(
-        name="p", description="", fragments=(), cmdline=(), memory_mib=64, cpus=1, timeout_scale=1
-    )
-    counter = build._counter_of(objects, "building c (p-p00)", profile, Store(tmp_path / "cache"))
+    monkeypatch.setattr(make, "_SHOW_S", 0.0)
+    trees = Trees(sources=tmp_path, objects=objects)
+    counter = step_counter(trees, "building c (p-p00)", "p", Store(tmp_path / "cache"))
     said: list[str] = []
-    build._make(
-        ["make", "-C", tmp_path], ["all"], "building c (p-p00)", counter,
-        objects, tmp_path, tmp_path / "log", said.append,
-    )  # fmt: skip
+    run_make(["make", "-C", tmp_path, "all"], trees, counter, progress=said.append)
     return counter, said
 
 

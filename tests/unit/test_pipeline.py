@@ -115,7 +115,7 @@ def test_image_and_keys_are_seen_to_while_the_kernel_builds(
     fetched = threading.Event()
     monkeypatch.setattr("harness.run.pipeline.fetch_packages", lambda *_, **__: fetched.set())
 
-    def build(**_: object) -> None:
+    def build(*_: object, **__: object) -> None:
         assert fetched.wait(20)
         assert (made.store.root / "keys" / "client").exists()
         raise BuildError("it does not compile")
@@ -138,7 +138,7 @@ def test_packages_that_cannot_be_had_are_an_error_where_they_are_needed(
     monkeypatch.setattr("harness.run.pipeline.fetch_packages", fetch)
     monkeypatch.setattr("harness.guest.image.fetch_packages", fetch)
     kernel = SimpleNamespace(key="k", uapi=UAPI)
-    monkeypatch.setattr("harness.run.pipeline.build_kernel", lambda **_: kernel)
+    monkeypatch.setattr("harness.run.pipeline.build_kernel", lambda *_, **__: kernel)
     build = made.build()
     assert tried
     with pytest.raises(DownloadError, match="cannot fetch the package x"):

@@ -14,8 +14,9 @@ from harness.base.store import Store
 from harness.guest.accel import Accel
 from harness.guest.image import Image
 from harness.kernel.apply import AppliedSeries, Position, SupportPatch
-from harness.kernel.build import KernelBuild, Toolchain
+from harness.kernel.build import KernelBuild
 from harness.kernel.source import SourceTree, git
+from harness.kernel.toolchain import Toolchain
 from harness.results.results import RunResults, read_results
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_series, facts_of

@@ -11,6 +11,7 @@ import pytest
 from harness.base.errors import BuildError
 from harness.base.suite import SelftestSpec
 from harness.kernel.selftests import build_selftests, install_headers
+from harness.kernel.worktree import Trees
 
 SELFTESTS = ("one", "two", "three")
 SPEC = SelftestSpec(directory="own", programs=SELFTESTS, common=("shared.c", "absent.c"))
@@ -27,14 +28,8 @@ def build(tmp_path: Path, *specs: SelftestSpec, cc: str = "gcc", **sources: str)
     """Build a tree that has the selftests *sources*."""
     write(tmp_path, **sources)
     (tmp_path / "obj").mkdir(exist_ok=True)
-    return build_selftests(
-        specs or (SPEC,),
-        tmp_path / "tree",
-        tmp_path / "obj",
-        tmp_path / "headers",
-        tmp_path / "log",
-        cc=cc,
-    )
+    trees = Trees(sources=tmp_path / "tree", objects=tmp_path / "obj")
+    return build_selftests(specs or (SPEC,), trees, tmp_path / "headers", cc=cc)
 
 
 def test_tree_without_selftests_has_none(tmp_path: Path) -> None:
@@ -71,7 +66,7 @@ def test_selftest_that_is_no_longer_wanted_does_not_stay(tmp_path: Path) -> None
 def test_selftest_that_does_not_compile_is_named_with_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"^selftest one: .*one\.c:2:.*error") as got:
         build(tmp_path, one="\nint main(void) { return absent; }\n")
-    assert got.value.log == tmp_path / "log"
+    assert got.value.log == tmp_path / "obj.log"
 
 
 def test_selftests_are_built_with_the_compiler_that_was_asked_for(tmp_path: Path) -> None:
@@ -87,7 +82,7 @@ def test_headers_are_installed_below_the_object_tree(tmp_path: Path) -> None:
     script = (
         'for word; do case $word in INSTALL_HDR_PATH=*) mkdir -p "${word#*=}/include";; esac; done'
     )
-    include = install_headers(["sh", "-c", script, "make"], tmp_path / "obj", tmp_path / "log")
+    include = install_headers(["sh", "-c", script, "make"], tmp_path / "obj", tmp_path / "obj.log")
     assert include.is_dir()
     assert (tmp_path / "obj") in include.parents
 
@@ -95,4 +90,4 @@ def test_headers_are_installed_below_the_object_tree(tmp_path: Path) -> None:
 def test_headers_that_cannot_be_installed_are_an_error(tmp_path: Path) -> None:
     script = "echo 'scripts/x.c:7:1: error: no such thing'; exit 2"
     with pytest.raises(BuildError, match=r"headers_install: scripts/x\.c:7"):
-        install_headers(["sh", "-c", script, "make"], tmp_path / "obj", tmp_path / "log")
+        install_headers(["sh", "-c", script, "make"], tmp_path / "obj", tmp_path / "obj.log")

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a kernel is made from, and the make that does it.
+
+One object tree is walked through the positions of a series: make rebuilds what the checkout
+changed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.base import command
+from harness.base.arch import Architecture
+from harness.base.errors import BuildError, CommandError
+from harness.base.spec import CONFIGS_DIR, ProfileSpec
+from harness.base.store import Store, digest
+from harness.base.suite import Suite
+from harness.kernel.build_log import first_error
+from harness.kernel.fragment import fragments_of
+from harness.kernel.toolchain import Toolchain, ccache_of
+from harness.kernel.worktree import Trees
+from harness.results.pace import StepCounter, whole_build_steps
+
+BUILD_S = 3 * 3600.0
+"""Seconds for a whole build; a cold one takes 6 minutes on 2 CPUs."""
+
+_UNASKED = CONFIGS_DIR / "unasked.mk"
+"""What make reads first, so that kbuild passes over what nobody asked for."""
+
+_RECIPE = 2
+"""Grows when the same inputs come to mean another result."""
+
+_SHOW_S = 5.0
+"""Seconds between two words about how far make is."""
+
+_STEPS = ".harness-steps"
+"""The file in an object tree that says how far its first build came; gone once that is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSpec:
+    """A kernel that is wanted: everything that can change what comes out.
+
+    :param commit: what is checked out; it is told to people, and its tree is what counts.
+    :param tree: the git tree of *commit*.
+    :param localversion: what tells this kernel's release from others, such as ``-p07``.
+    :param suite: what it wants built besides the kernel.
+    """
+
+    commit: str
+    tree: str
+    arch: Architecture
+    profile: ProfileSpec
+    localversion: str
+    suite: Suite
+    toolchain: Toolchain
+
+    @property
+    def fragments(self) -> tuple[Path, ...]:
+        """The configuration's fragments."""
+        return tuple(fragments_of(self.profile, self.arch))
+
+    @property
+    def what(self) -> str:
+        """What people are told of it."""
+        return f"building {self.commit[:12]} ({self.profile.name}{self.localversion})"
+
+    @property
+    def key(self) -> str:
+        """The cache key of what comes out."""
+        suite = self.suite
+        return digest(
+            _RECIPE,
+            self.tree,
+            self.arch.name,
+            self.localversion,
+            *self.fragments,
+            *self.profile.make,
+            *(part for each in suite.modules for part in (f"module {each.name}", each.source)),
+            *(
+                part
+                for each in suite.selftests
+                for part in (each.directory, *each.programs, *each.common)
+            ),
+            repr(suite.headers),
+            self.toolchain.compiler,
+            self.toolchain.linker,
+        )
+
+
+def make_argv(spec: BuildSpec, trees: Trees, store: Store, *, jobs: int | None) -> list[str | Path]:
+    """Return the make command line up to the target; reproducible and quiet.
+
+    :param store: has the compiler cache.
+    :param jobs: parallel compilers; ``None`` is one for each CPU.
+    """
+    cache: list[str | Path] = []
+    cc, ccache = spec.toolchain.cc, ccache_of(spec.toolchain, store)
+    if ccache is not None:
+        # Not in this process's environment: builds in other threads have paths of their own.
+        # Those below the directory of sources and objects are made relative, so that all hit.
+        cache += ["env", f"CCACHE_DIR={ccache}", f"CCACHE_BASEDIR={trees.sources.parent}"]
+        cache += ["CCACHE_NOHASHDIR=1", "CCACHE_COMPILERCHECK=content"]
+        # What a file includes is taken from the compiler, not from a run of the preprocessor before
+        # it: a cold build takes a fifth less.
+        cache += ["CCACHE_DEPEND=1"]
+    return [
+        *cache,
+        "make",
+        "-C",
+        trees.sources,
+        f"O={trees.objects}",
+        f"ARCH={spec.arch.kernel}",
+        f"CC={cc if ccache is None else f'ccache {cc}'}",
+        f"LOCALVERSION={spec.localversion}",
+        "KBUILD_BUILD_TIMESTAMP=@0",
+        "KBUILD_BUILD_USER=harness",
+        "KBUILD_BUILD_HOST=harness",
+        "KBUILD_BUILD_VERSION=1",
+        f"-j{jobs or os.cpu_count() or 1}",
+        "--output-sync=target",
+        *spec.profile.make,
+    ]
+
+
+def step_counter(trees: Trees, what: str, profile: str, store: Store) -> StepCounter:
+    """Return what counts the steps of a build; it goes on where one that was killed had come to.
+
+    :param profile: whose builds in *store* say how many steps a whole one has.
+    """
+    if (trees.objects / "vmlinux").exists():
+        return StepCounter(what, total=None)
+    stamp = trees.objects / _STEPS
+    before = int(stamp.read_text() or 0) if stamp.exists() else 0
+    return StepCounter(what, total=whole_build_steps(store, profile), before=before)
+
+
+def run_make(
+    argv: Sequence[str | Path],
+    trees: Trees,
+    counter: StepCounter,
+    *,
+    progress: Callable[[str], None],
+) -> None:
+    """Run make, and say every few seconds how far it is.
+
+    :raises BuildError: naming the first error's file and line.
+    """
+    began = last = time.monotonic()
+    stamp = trees.objects / _STEPS
+    progress(counter.what)
+
+    def on_line(line: str) -> None:
+        nonlocal last
+        counter.line(line)
+        now = time.monotonic()
+        if now - last > _SHOW_S:
+            last = now
+            progress(str(counter.progress(now - began)))
+            if counter.whole:
+                stamp.write_text(str(counter.steps))
+
+    try:
+        command.run(
+            argv,
+            timeout_s=BUILD_S,
+            log_file=trees.log_file,
+            on_line=on_line,
+            env={"LC_ALL": "C", "MAKEFILES": str(_UNASKED)},
+        )
+        stamp.unlink(missing_ok=True)
+    except CommandError as error:
+        if error.returncode is None or error.returncode < 0:
+            raise
+        text = trees.log_file.read_text(errors="replace")
+        raise BuildError(
+            f"{counter.what}: {first_error(text, trees.sources)}",
+            hint="fix the patch at this position, or test another one with --position",
+            log=trees.log_file,
+        ) from error
