@@ -25,14 +25,9 @@ from pathlib import Path
 from typing import IO
 
 from harness.base.errors import CommandError
+from harness.base.timeouts import HOST
 
 log = logging.getLogger(__name__)
-
-GRACE_S = 5.0
-"""Seconds between SIGTERM and SIGKILL."""
-
-_UNWIND_S = 60.0
-"""Seconds that an interrupted program gets to tear down what it holds."""
 
 Argument = str | Path
 
@@ -166,7 +161,7 @@ def run(
             ) from error
         finally:
             _awaited.pop(popen, None)
-            _end_group(popen, GRACE_S)
+            _end_group(popen, HOST.grace_s)
             for pipe in (popen.stdin, popen.stdout, popen.stderr):
                 if pipe is not None:
                     pipe.close()
@@ -187,7 +182,7 @@ def spawn(
     *,
     log_file: Path,
     pass_fds: Sequence[int] = (),
-    grace_s: float = GRACE_S,
+    grace_s: float = HOST.grace_s,
 ) -> Iterator[Process]:
     """Run *argv* in the background for the length of the ``with`` block.
 
@@ -248,13 +243,13 @@ def run_attached(
     except KeyboardInterrupt:
         popen.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            popen.wait(_UNWIND_S)
+            popen.wait(HOST.unwind_s)
         raise
     finally:
         _awaited.pop(popen, None)
-        _end_group(popen, GRACE_S)
+        _end_group(popen, HOST.grace_s)
         if reader is not None:
-            reader.join(GRACE_S)
+            reader.join(HOST.grace_s)
 
 
 def _log_lines(
@@ -350,7 +345,7 @@ def _stream(
 
     def expire() -> None:
         expired.set()
-        _end_group(popen, GRACE_S)
+        _end_group(popen, HOST.grace_s)
 
     guard = threading.Timer(timeout_s, expire)
     guard.daemon = True

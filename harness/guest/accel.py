@@ -16,16 +16,9 @@ from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import CommandError, MachineError
 from harness.base.store import Store, digest
+from harness.base.timeouts import HOST
 
 log = logging.getLogger(__name__)
-
-TCG_SCALE = 4.0
-"""Factor on every deadline under TCG; a boot takes 2 to 3 times as long as under KVM, and a host
-that builds at the same time is slower still."""
-
-PROBE_S = 15.0
-"""Seconds that a boot sector may take under KVM; a working host needs less than one, and so does
-TCG."""
 
 DEVICE = Path("/dev/kvm")
 
@@ -55,11 +48,6 @@ class Accel:
 
     name: str
     reason: str
-
-    @property
-    def timeout_scale(self) -> float:
-        """The factor on every deadline."""
-        return 1.0 if self.name == "kvm" else TCG_SCALE
 
 
 def choose_accel(request: str, arch: Architecture, store: Store, qemu: str) -> Accel:
@@ -122,10 +110,10 @@ def _probe_kvm(arch: Architecture, qemu: str) -> str | None:
         argv += ["-device", f"isa-debug-exit,iobase={_EXIT_PORT:#x},iosize=4"]
         started = time.monotonic()
         try:
-            done = command.run(argv, timeout_s=PROBE_S, check=False)
+            done = command.run(argv, timeout_s=HOST.kvm_probe_s, check=False)
         except CommandError as error:
-            if error.returncode is None and time.monotonic() - started >= PROBE_S:
-                return f"a boot sector did not finish within {PROBE_S:.0f} s"
+            if error.returncode is None and time.monotonic() - started >= HOST.kvm_probe_s:
+                return f"a boot sector did not finish within {HOST.kvm_probe_s:.0f} s"
             return error.message
     if done.returncode == _EXIT_STATUS:
         return None
@@ -141,7 +129,7 @@ def qemu_build(qemu: str) -> str:
     :raises CommandError: when it is not there, or says nothing.
     """
     argv = (qemu, "--version")
-    lines = command.run(argv, timeout_s=30).stdout.splitlines()
+    lines = command.run(argv, timeout_s=HOST.tool_s).stdout.splitlines()
     if not lines:
         raise CommandError(f"{qemu} does not say which version it is", argv=argv)
     return lines[0]

@@ -16,8 +16,16 @@ from pathlib import Path
 
 from harness.base import command
 from harness.base.store import Store, digest
+from harness.base.timeouts import HOST
+from harness.guest.module import MODULES_PATH
 
 log = logging.getLogger(__name__)
+
+KERNEL_PATH = f"{MODULES_PATH}/kernel"
+"""The image of the kernel that the machine booted; later ones do without it."""
+
+SELFTESTS_PATH = "/usr/lib/selftests"
+"""The selftests of the tree under test, in the kernel that the machine booted."""
 
 _EPOCH = 0
 """Modification time of everything in an archive."""
@@ -62,7 +70,7 @@ def write_archive(root: Path, target: Path) -> None:
         ["cpio", "--quiet", "-0", "-o", "-H", "newc", "--reproducible", "-R", "0:0", "-F", target],
         cwd=root,
         input=b"".join(name.encode() + b"\0" for name in names),
-        timeout_s=120,
+        timeout_s=HOST.file_s,
     )
     log.debug("cpio: %s", done.stderr)
 
@@ -73,7 +81,7 @@ def compress(archive: Path, target: Path) -> None:
     A live update hashes it twice, at 33 MB/s under TCG, and the kernel unpacks it at hundreds.
     """
     # The kernel knows LZ4's legacy frames alone (lib/decompress_unlz4.c), ...
-    command.run(["lz4", "-q", "-l", "-12", archive, target], timeout_s=120)
+    command.run(["lz4", "-q", "-l", "-12", archive, target], timeout_s=HOST.file_s)
     with target.open("ab") as stream:
         # ... and where other archives follow, the size of a chunk that is zero ends them; after
         # that it looks for the next one at a multiple of four (init/initramfs.c).

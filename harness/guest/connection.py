@@ -16,7 +16,8 @@ from typing import Any
 import paramiko
 
 from harness.base.errors import CommandFailed, GuestTimeout
-from harness.guest.ssh import QUICK_S, Connection
+from harness.base.timeouts import GuestTimeouts
+from harness.guest.ssh import Connection
 
 AGENT_PORT = 5860
 """Where ``harness-agent listen`` is, in the guest (``harness/guest/agent/internal.h``)."""
@@ -28,9 +29,13 @@ class Guest(Connection):
     """An SSH connection to a guest with an agent."""
 
     def __init__(
-        self, transport: paramiko.Transport, *, scale: float, alive: Callable[[], None]
+        self,
+        transport: paramiko.Transport,
+        *,
+        timeouts: GuestTimeouts,
+        alive: Callable[[], None],
     ) -> None:
-        super().__init__(transport, scale=scale, alive=alive)
+        super().__init__(transport, timeouts=timeouts, alive=alive)
         self._channel: paramiko.Channel | None = None
 
     # -- the kernel --------------------------------------------------------------------------
@@ -49,7 +54,7 @@ class Guest(Connection):
 
     def dmesg(self) -> str:
         """Return the kernel's log buffer."""
-        return self.check("dmesg", timeout_s=QUICK_S * self._scale).stdout
+        return self.check("dmesg", timeout_s=self._timeouts.command_s).stdout
 
     def insmod(self, path: str, **parameters: object) -> str | None:
         """Load a module with ``finit_module(2)``; return the errno's name, ``None`` if it went."""
@@ -76,7 +81,7 @@ class Guest(Connection):
 
         :raises CommandFailed: when it cannot be read.
         """
-        answer = self.agent("get", path, timeout_s=QUICK_S * self._scale)
+        answer = self.agent("get", path, timeout_s=self._timeouts.command_s)
         if not answer["ok"]:
             raise CommandFailed(f"in the guest: {path} cannot be read: {answer['error']}")
         return str(answer["content"])
@@ -86,7 +91,7 @@ class Guest(Connection):
         return self._errno("put", path, text)
 
     def _errno(self, *words: str) -> str | None:
-        answer = self.agent(*words, timeout_s=QUICK_S * self._scale)
+        answer = self.agent(*words, timeout_s=self._timeouts.command_s)
         return None if answer["ok"] else str(answer["error"])
 
     # -- the agent ---------------------------------------------------------------------------
@@ -161,7 +166,7 @@ class Guest(Connection):
 
         :raises GuestClosed: when the connection has ended.
         """
-        channel = self._agent_channel(QUICK_S * self._scale)
+        channel = self._agent_channel(self._timeouts.command_s)
         # What it still answers is not the answer to the next command.
         self._channel = None
         try:

@@ -28,12 +28,10 @@ import pexpect
 import pexpect.fdpexpect
 
 from harness.base.errors import KernelCrash, MachineError, SilentGuestError
+from harness.base.timeouts import HOST
 from harness.results.kernel_log import find_splats
 
 _PANIC = r"Kernel panic - not syncing: [^\r\n]*"
-_AFTER_PANIC_S = 0.5
-"""How long to go on reading after the panic line, so that the trace is in the log."""
-
 ESCAPE = b"\x1d"
 """Ctrl-], which ends an interactive console."""
 
@@ -280,7 +278,7 @@ class Console:
         )
 
     def _crash(self) -> KernelCrash:
-        self._ended.wait(_AFTER_PANIC_S)
+        self._ended.wait(HOST.panic_s)
         text = self.since(0)
         splats = find_splats(text)
         panic = re.findall(_PANIC, text)[-1]

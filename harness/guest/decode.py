@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.base import command
+from harness.base.timeouts import HOST
 from harness.results.kernel_log import Splat
-
-DECODE_S = 60.0
-"""Seconds for one run of nm or addr2line over a kernel with debug information."""
 
 _FRAME = re.compile(
     r"(?P<symbol>[A-Za-z_][\w.$]*)\+(?P<offset>0x[0-9a-f]+)/0x[0-9a-f]+(?: \[(?P<module>\w+)\])?"
@@ -49,7 +47,7 @@ def _lines(path: Path, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], s
     """Return symbol and offset -> ``file:line``, for what *path* knows."""
     names = {symbol for symbol, _ in wanted}
     addresses: dict[str, tuple[str, int]] = {}
-    listing = command.run(["nm", "--format=sysv", path], timeout_s=DECODE_S).stdout
+    listing = command.run(["nm", "--format=sysv", path], timeout_s=HOST.tool_s).stdout
     for line in listing.splitlines():
         words = [word.strip() for word in line.split("|")]
         if len(words) == 7 and words[0] in names and words[2] in ("t", "T", "w", "W"):
@@ -65,7 +63,7 @@ def _lines(path: Path, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], s
         # A return address is one past its call: the instruction before it is the one that is meant.
         points = [hex(addresses[s][1] + max(int(o, 16) - 1, 0)) for s, o in pairs]
         only = ["-j", section] if relocatable else []
-        done = command.run(["addr2line", "-e", path, *only, *points], timeout_s=DECODE_S)
+        done = command.run(["addr2line", "-e", path, *only, *points], timeout_s=HOST.tool_s)
         for pair, place in zip(pairs, done.stdout.splitlines(), strict=False):
             if not place.startswith("??"):
                 found[pair] = _below_tree(re.sub(r" \(discriminator \d+\)$", "", place))

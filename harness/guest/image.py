@@ -22,6 +22,7 @@ from harness.base.arch import Architecture
 from harness.base.errors import BuildError, CommandError, SpecError
 from harness.base.spec import ImageSpec
 from harness.base.store import Store, digest
+from harness.base.timeouts import HOST
 from harness.guest import archive
 from harness.guest.packages import fetch_packages
 
@@ -129,7 +130,7 @@ def _build_agent(directory: Path, content: ImageContent) -> None:
     sources = f"EXTRA={' '.join(str(path.resolve()) for path in content.verbs)}"
     variables = (f"OUT={directory}", f"UAPI={content.uapi}", f"CC={content.cc}", sources)
     try:
-        command.run(["make", "-s", "-C", AGENT_SOURCES, *variables], timeout_s=300)
+        command.run(["make", "-s", "-C", AGENT_SOURCES, *variables], timeout_s=HOST.compile_s)
     except CommandError as error:
         raise BuildError(
             f"the guest's agent does not build: {error.message}",
@@ -142,7 +143,7 @@ def _build_program(source: Path, directory: Path, cc: str) -> None:
     prefix = f"-ffile-prefix-map={source.parent}=."
     words: list[str | Path] = [cc, "-O2", "-Wall", "-static", "-s", prefix, "-Wl,--build-id=none"]
     try:
-        command.run([*words, "-o", directory / source.stem, source], timeout_s=300)
+        command.run([*words, "-o", directory / source.stem, source], timeout_s=HOST.compile_s)
     except CommandError as error:
         raise BuildError(f"{source} does not build: {error.message}") from error
 
@@ -181,7 +182,7 @@ def _add_libraries(root: Path, packages: Path) -> None:
         with program.open("rb") as stream:
             if stream.read(4) != b"\x7fELF":
                 continue
-        text = command.run(["readelf", "-W", "-d", "-l", program], timeout_s=30).stdout
+        text = command.run(["readelf", "-W", "-d", "-l", program], timeout_s=HOST.tool_s).stdout
         wanted = {f"lib/{name}": name for name in _NEEDED.findall(text)}
         wanted |= {name.lstrip("/"): name.rpartition("/")[2] for name in _INTERPRETER.findall(text)}
         for destination, name in sorted(wanted.items()):

@@ -5,21 +5,17 @@ from __future__ import annotations
 
 import shlex
 
-from harness.guest.machine import COMMAND_S, SELFTESTS_PATH, Machine
+from harness.base.timeouts import GUEST
+from harness.guest.archive import SELFTESTS_PATH
+from harness.guest.machine import Machine
 from harness.guest.ssh import CommandResult
 from harness.results.kernel_log import KtapResult, parse_ktap
-
-SELFTEST_S = 60.0
-"""Seconds for one program of a selftest; scaled."""
-
-KUNIT_S = 60.0
-"""Seconds for one KUnit suite; scaled."""
 
 _KUNIT = "/sys/kernel/debug/kunit"
 
 
 def run_selftest(
-    machine: Machine, program: str, *words: str, timeout_s: float = SELFTEST_S
+    machine: Machine, program: str, *words: str, timeout_s: float = GUEST.selftest_s
 ) -> CommandResult:
     """Run a selftest that the suite names, in whatever kernel the machine runs.
 
@@ -30,7 +26,7 @@ def run_selftest(
     if machine.epoch.number > 0:
         # Only the kernel that QEMU booted brought them along.
         machine.check(["mkdir", "-p", SELFTESTS_PATH])
-        deadline = COMMAND_S * machine.timeout_scale
+        deadline = machine.timeouts.command_s
         machine.guest.put(machine.epoch.build.userspace / program, path, timeout_s=deadline)
     return machine.run(f"chmod 755 {path} && {shlex.join([path, *words])}", timeout_s=timeout_s)
 
@@ -46,5 +42,5 @@ def run_kunit(machine: Machine, suite: str) -> tuple[KtapResult, ...]:
         raise AssertionError(
             f"the kernel has no KUnit suite {suite!r}; it has: {', '.join(known) or 'none'}"
         )
-    machine.check(f"echo 1 >{shlex.quote(directory)}/run", timeout_s=KUNIT_S)
+    machine.check(f"echo 1 >{shlex.quote(directory)}/run", timeout_s=GUEST.kunit_s)
     return parse_ktap(machine.check(["cat", f"{directory}/results"]))

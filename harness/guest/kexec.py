@@ -8,12 +8,11 @@ import time
 from dataclasses import dataclass
 
 from harness.base.errors import KernelCrash, KexecError, KexecRefused, MachineError
-from harness.guest.archive import join_archives
-from harness.guest.machine import BOOT_S, KERNEL_PATH, READY, Epoch, Machine
+from harness.base.timeouts import GUEST
+from harness.guest.archive import KERNEL_PATH, join_archives
+from harness.guest.epoch import Epoch
+from harness.guest.machine import READY, Machine
 from harness.kernel.build import KernelBuild
-
-LOAD_S = 30.0
-"""Seconds to hand over a kernel of a few MB and load it; scaled."""
 
 STARTING = "kexec_core: Starting new kernel"
 """``kernel_kexec()`` says so after everything that can still fail (``kernel/kexec_core.c``)."""
@@ -49,7 +48,9 @@ def load_next(machine: Machine, build: KernelBuild) -> None:
     """
     kernel, initrd, length = _hand_over(machine, build)
     cmdline = machine.guest.read("/proc/cmdline").strip()
-    loaded = machine.agent("kexec-load", kernel, initrd, length, cmdline, timeout_s=LOAD_S)
+    loaded = machine.agent(
+        "kexec-load", kernel, initrd, length, cmdline, timeout_s=GUEST.hand_over_s
+    )
     if _NEXT in kernel + initrd:
         machine.check(["rm", "-rf", _NEXT])
     if not loaded["ok"]:
@@ -67,7 +68,7 @@ def _hand_over(machine: Machine, build: KernelBuild) -> tuple[str, str, int]:
 
     :returns: the kernel and an initrd in the guest, and how much of the initrd is to be used.
     """
-    deadline = LOAD_S * machine.timeout_scale
+    deadline = machine.timeouts.hand_over_s
     running = machine.epoch.build
     old, new = machine.initrd_of(running), machine.initrd_of(build)
     kernel, initrd, length = KERNEL_PATH, _RETAINED, new.next_bytes
@@ -84,10 +85,10 @@ def _hand_over(machine: Machine, build: KernelBuild) -> tuple[str, str, int]:
         parts, initrd = (*new.shared, new.own), f"{_NEXT}/initrd"
         if old.shared == new.shared:
             parts, kept = (new.own,), old.next_bytes
-            machine.check(f"head -c {kept} {_RETAINED} >{initrd}", timeout_s=LOAD_S)
+            machine.check(f"head -c {kept} {_RETAINED} >{initrd}", timeout_s=GUEST.hand_over_s)
             length = kept + parts[0].stat().st_size
         machine.guest.put(join_archives(parts), f"{_NEXT}/sent", timeout_s=deadline)
-        machine.check(f"cat {_NEXT}/sent >>{initrd}", timeout_s=LOAD_S)
+        machine.check(f"cat {_NEXT}/sent >>{initrd}", timeout_s=GUEST.hand_over_s)
     return kernel, initrd, length
 
 
@@ -120,7 +121,7 @@ def _wait(machine: Machine, mark: int) -> None:
     try:
         seen = machine.console.expect(
             [re.escape(READY), re.escape(_REFUSED) + ": (.*)\n"],
-            timeout_s=BOOT_S * machine.timeout_scale,
+            timeout_s=machine.timeouts.boot_s,
             mark=mark,
         )
     except KernelCrash as error:

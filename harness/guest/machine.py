@@ -11,62 +11,43 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from harness.base.arch import architecture
 from harness.base.errors import (
     GuestError,
     HarnessError,
     InfrastructureError,
     KexecError,
-    MachineError,
-    PreconditionError,
 )
 from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
+from harness.base.timeouts import GUEST
 from harness.guest.archive import Initrd
 from harness.guest.connection import Guest
 from harness.guest.console import Console
 from harness.guest.decode import decode_splat
+from harness.guest.epoch import Epoch, Saved
 from harness.guest.gcov import fetch_counters
 from harness.guest.keys import GuestKeys
-from harness.guest.module import MODULES_PATH, KernelModule
+from harness.guest.module import KernelModule
+from harness.guest.preconditions import check_preconditions, check_processor
 from harness.guest.qemu import Memory, Qemu
 from harness.guest.ssh import CommandResult
 from harness.kernel.build import KernelBuild
-from harness.results.kernel_log import Splat, find_splats, strip_prefix
+from harness.results.kernel_log import Splat, find_splats
 
 _Module = TypeVar("_Module", bound=KernelModule)
 
 log = logging.getLogger(__name__)
 
-COUNTERS_S = 20.0
-"""Seconds to pack gcov's counters, and as many to fetch them; scaled."""
-
 READY = "harness: guest ready"
 """What the guest's init prints on the console when SSH answers (``images/overlay/init``)."""
-
-BOOT_S = 20.0
-"""Seconds from QEMU's start, or from a kexec, to :data:`READY`; scaled."""
-
-CONNECT_S = 10.0
-"""Seconds for an SSH connection once the guest is ready; scaled."""
-
-COMMAND_S = 10.0
-"""Seconds for one command in the guest; scaled."""
-
-KERNEL_PATH = f"{MODULES_PATH}/kernel"
-"""The image of the kernel that the machine booted; later ones do without it."""
-
-SELFTESTS_PATH = "/usr/lib/selftests"
-"""The selftests of the tree under test, in the kernel that the machine booted."""
 
 _HARMLESS_TAINTS = 1 << 12 | 1 << 18
 """``TAINT_OOT_MODULE`` and ``TAINT_TEST`` (``include/linux/panic.h``): the suite's modules are
@@ -74,52 +55,23 @@ built out of tree, and KUnit says that it has run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """One kernel's life in a machine.
+class GuestSetup:
+    """What guests are given, and what they must have; the same for all machines of a pipeline.
 
-    :param number: 0 for the kernel that QEMU booted, 1 after the first kexec.
-    :param boot_id: ``/proc/sys/kernel/random/boot_id``.
-    :param console_mark: where on the console this kernel's output begins.
+    :param keys: whom the guest lets in, and how it proves itself.
+    :param initrd_of: returns the initrd of any build.
+    :param preconditions: what the guest must have.
     """
 
-    number: int
-    build: KernelBuild
-    boot_id: str
-    release: str
-    console_mark: int
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Everything but the build, as JSON can hold it."""
-        names = ("number", "boot_id", "release", "console_mark")
-        return {name: getattr(self, name) for name in names}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
-    """What has to be known of a machine that was saved, to go on from there.
-
-    :param epochs: the kernels it ran, all of one build: :attr:`Epoch.facts`.
-    :param console: what it printed.
-    :param modules: names of modules that may be loaded.
-    """
-
-    epochs: tuple[dict[str, Any], ...]
-    console: str
-    modules: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what makes it again."""
-        return asdict(self)
+    keys: GuestKeys
+    initrd_of: Callable[[KernelBuild], Initrd]
+    preconditions: Preconditions
 
 
 class Machine:
     """One machine; use as a context manager, or :meth:`start` and :meth:`close` it.
 
     :param build: the kernel that QEMU boots; it must be the one that *spec* names.
-    :param keys: whom the guest lets in, and how it proves itself.
-    :param initrds: returns the initrd of any build.
-    :param preconditions: what the guest must have.
     :param log_dir: where console and QEMU logs go.
     :param memory: a file to run in, for :meth:`save`.
     :param saved: a machine of the same build and *spec* to go on from, in *memory*.
@@ -130,21 +82,18 @@ class Machine:
         *,
         spec: MachineSpec,
         build: KernelBuild,
-        keys: GuestKeys,
-        initrds: Callable[[KernelBuild], Initrd],
-        preconditions: Preconditions,
+        setup: GuestSetup,
         log_dir: Path,
         gdb: bool = False,
         memory: Memory | None = None,
         saved: Saved | None = None,
     ) -> None:
         self.spec = spec
+        self.timeouts = GUEST.scaled(spec.timeout_scale)
         self.closed = False
         self.epochs: list[Epoch] = []
         self._build = build
-        self._keys = keys
-        self._initrds = initrds
-        self._preconditions = preconditions
+        self._setup = setup
         self._saved = saved
         self._qemu = Qemu(
             spec,
@@ -174,10 +123,9 @@ class Machine:
             if self._saved is not None:
                 self._wake(self._saved)
             else:
-                self.console.expect([re.escape(READY)], timeout_s=BOOT_S * self.timeout_scale)
+                self.console.expect([re.escape(READY)], timeout_s=self.timeouts.boot_s)
                 self.arrive(self._build, console_mark=0)
-                self._check_processor()
-                self._check_preconditions()
+                self._check()
         except BaseException:
             self.close()
             raise
@@ -282,31 +230,26 @@ class Machine:
         """QEMU's process id: the same before and after a live update."""
         return self._qemu.qemu_pid
 
-    @property
-    def timeout_scale(self) -> float:
-        """The factor on every deadline in this machine."""
-        return self.spec.timeout_scale
-
     # -- commands ------------------------------------------------------------------------------
 
-    def run(self, words: str | list[str], *, timeout_s: float = COMMAND_S) -> CommandResult:
+    def run(self, words: str | list[str], *, timeout_s: float = GUEST.command_s) -> CommandResult:
         """Run a command in the guest; *timeout_s* is scaled."""
-        return self.guest.run(words, timeout_s=timeout_s * self.timeout_scale)
+        return self.guest.run(words, timeout_s=timeout_s * self.timeouts.scale)
 
-    def check(self, words: str | list[str], *, timeout_s: float = COMMAND_S) -> str:
+    def check(self, words: str | list[str], *, timeout_s: float = GUEST.command_s) -> str:
         """Run a command that must succeed; return its standard output.
 
         :raises CommandFailed: when it exits with another status than 0.
         """
-        return self.guest.check(words, timeout_s=timeout_s * self.timeout_scale).stdout
+        return self.guest.check(words, timeout_s=timeout_s * self.timeouts.scale).stdout
 
-    def agent(self, *words: object, timeout_s: float = COMMAND_S) -> dict[str, Any]:
+    def agent(self, *words: object, timeout_s: float = GUEST.command_s) -> dict[str, Any]:
         """Run an agent command; return its JSON answer, with ``ok`` and perhaps ``error``."""
         return self.guest.agent(
-            *(str(word) for word in words), timeout_s=timeout_s * self.timeout_scale
+            *(str(word) for word in words), timeout_s=timeout_s * self.timeouts.scale
         )
 
-    def must(self, *words: object, timeout_s: float = COMMAND_S) -> dict[str, Any]:
+    def must(self, *words: object, timeout_s: float = GUEST.command_s) -> dict[str, Any]:
         """Run an agent command that must succeed.
 
         :raises AssertionError: when it does not; the kernel refused what a test relies on.
@@ -314,7 +257,7 @@ class Machine:
         return _must(words, self.agent(*words, timeout_s=timeout_s))
 
     def must_all(
-        self, commands: Sequence[Sequence[object]], *, timeout_s: float = COMMAND_S
+        self, commands: Sequence[Sequence[object]], *, timeout_s: float = GUEST.command_s
     ) -> list[dict[str, Any]]:
         """Run agent commands that must all succeed, in one go; return their answers.
 
@@ -323,7 +266,7 @@ class Machine:
         """
         answers = self.guest.agent_batch(
             [[str(word) for word in words] for words in commands],
-            timeout_s=timeout_s * self.timeout_scale,
+            timeout_s=timeout_s * self.timeouts.scale,
         )
         # The batch stops at the first failure, so the answers may be fewer than the commands.
         return [_must(words, answer) for words, answer in zip(commands, answers, strict=False)]
@@ -332,7 +275,7 @@ class Machine:
 
     def initrd_of(self, build: KernelBuild) -> Initrd:
         """Return the initrd of any build."""
-        return self._initrds(build)
+        return self._setup.initrd_of(build)
 
     def arrive(self, build: KernelBuild, *, console_mark: int) -> Epoch:
         """Connect to a kernel that has just come up, and make it the current epoch.
@@ -363,53 +306,25 @@ class Machine:
             self._guest.close()
         self._guest = Guest.connect(
             self._qemu.ssh_port,
-            client_key=self._keys.client,
-            host_public=self._keys.host_public,
-            timeout_s=CONNECT_S * self.timeout_scale,
-            scale=self.timeout_scale,
+            client_key=self._setup.keys.client,
+            host_public=self._setup.keys.host_public,
+            timeouts=self.timeouts,
             alive=self._qemu.assert_alive,
         )
         return self._guest
 
-    def _check_processor(self) -> None:
-        """Refuse to test on an emulated processor that is not the one that was asked for."""
-        if self.spec.accel != "tcg":
-            return
-        found = self.guest.read("/proc/cpuinfo")
-        why = architecture(self.spec.arch).why_other_processor(found, self.spec.cmdline)
-        if why is not None:
-            raise MachineError(
-                f"the guest's processor {why}, as {self._build.release} finds it",
-                hint="harness/base/arch.py lists what it has, and what kernels add to that",
-                log=self.console.log_file,
-            )
-
-    def _check_preconditions(self) -> None:
-        """Refuse to test in a guest that lacks what the suite needs."""
-        wanted, guest = self._preconditions, self.guest
-        look = "".join(f"[ -e {path} ] || echo {path};" for path in map(shlex.quote, wanted.files))
-        missing = self.check(look).splitlines() if look else []
-        if not missing and not wanted.refused:
-            return
-        lines = [strip_prefix(line.strip()) for line in guest.dmesg().splitlines()]
-        if missing:
-            reason = wanted.reason or "(?!)"
-            said = next((line for line in lines if re.search(reason, line)), None)
-            what = f"runs without {missing[0]}: {said or 'the kernel log does not say why'}"
-        else:
-            bad = [line for line in lines if any(re.search(p, line) for p in wanted.refused)]
-            if not bad:
-                return
-            what = f"says while it boots: {bad[0]}"
-        raise PreconditionError(
-            f"{self._build.release} {what}", hint=wanted.hint or None, log=self.console.log_file
-        )
+    def _check(self) -> None:
+        """Refuse to test in a guest that is not what was asked for."""
+        release, log_file = self._build.release, self.console.log_file
+        check_processor(self.guest, self.spec, release, log_file)
+        wanted = self._setup.preconditions
+        check_preconditions(self.guest, wanted, self.timeouts, release, log_file)
 
     def how_to_attach(self) -> str:
         """Say how to reach the machine from other terminals."""
         port, known = self._qemu.ssh_port, self._qemu.log_dir / "known_hosts"
-        known.write_text(f"[127.0.0.1]:{port} ssh-ed25519 {self._keys.host_public}\n")
-        options = f"-i {self._keys.client} -o UserKnownHostsFile={known}"
+        known.write_text(f"[127.0.0.1]:{port} ssh-ed25519 {self._setup.keys.host_public}\n")
+        options = f"-i {self._setup.keys.client} -o UserKnownHostsFile={known}"
         lines = [
             f"{self.epoch.release} runs; Ctrl-] ends it.  In another terminal:",
             f"  ssh {options} -p {port} root@127.0.0.1",
@@ -436,7 +351,7 @@ class Machine:
         build = self.epoch.build
         self._qemu.assert_alive()
         target = self._qemu.log_dir / "gcov" / f"{self.epoch.number}-{build.key}"
-        fetch_counters(self.guest, build.gcov, target, timeout_s=COUNTERS_S * self.timeout_scale)
+        fetch_counters(self.guest, build.gcov, target, timeout_s=self.timeouts.counters_s)
 
     # -- between tests -------------------------------------------------------------------------
 

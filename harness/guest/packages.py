@@ -12,9 +12,7 @@ from harness.base.arch import Architecture
 from harness.base.errors import CommandError, DownloadError
 from harness.base.spec import ImageSpec, download_directories
 from harness.base.store import Store, digest
-
-DOWNLOAD_S = 300.0
-"""Seconds for fetching a package."""
+from harness.base.timeouts import HOST
 
 
 def fetch_packages(
@@ -45,7 +43,7 @@ def _download_and_unpack(
         for number, choices in enumerate(spec.packages, 1):
             progress(f"image: package {number} of {len(spec.packages)}: {choices}")
             package = _local_package(choices, arch) or _download(choices, arch, Path(name))
-            command.run(["dpkg-deb", "-x", package, tree], timeout_s=60)
+            command.run(["dpkg-deb", "-x", package, tree], timeout_s=HOST.file_s)
 
 
 def _local_package(choices: str, arch: Architecture) -> Path | None:
@@ -65,7 +63,7 @@ def _download(choices: str, arch: Architecture, directory: Path) -> Path:
             command.run(
                 ["apt-get", "-q", "download", f"{name}:{arch.debian}"],
                 cwd=directory,
-                timeout_s=DOWNLOAD_S,
+                timeout_s=HOST.package_s,
                 hint="'apt-get update' as root brings the package lists up to date",
             )
         except CommandError as error:

@@ -25,17 +25,12 @@ from harness.base import command
 from harness.base.arch import architecture
 from harness.base.errors import CommandError, MachineError
 from harness.base.spec import MachineSpec
+from harness.base.timeouts import HOST
 from harness.guest.archive import join_archives
 from harness.guest.console import Console
-from harness.guest.qmp import QMP_S, Qmp
+from harness.guest.qmp import Qmp
 
 log = logging.getLogger(__name__)
-
-MIGRATE_S = 60.0
-"""Seconds to write or read the devices' state; it is less than a MB."""
-
-SETTLE_S = 3.0
-"""Seconds that a guest may take to become idle before it is saved as it is."""
 
 _IDLE_S = 0.05
 """Seconds in which a guest that is idle uses less than a third of a CPU; an instrumented kernel
@@ -46,7 +41,6 @@ _LACKING_FEATURE = re.compile(r"requested feature: \S+?(?:[:.]E[A-D]X|\))\.(\S+)
 _LACKING_MODEL = re.compile(r"unable to find CPU model|Property '\S+-cpu\.\S+' not found")
 _LACKING_MACHINE = re.compile(r"unsupported machine type")
 
-_GONE_S = 5.0
 _POLL_S = 0.001
 
 
@@ -194,7 +188,7 @@ class Qemu:
                 if state is not None:
                     self._restore(state)
             except (QMPError, OSError, EOFError, TimeoutError) as error:
-                self._process.wait(1.0)
+                self._process.wait(HOST.quit_s)
                 died = self._died_error(f"QEMU did not start ({error})")
                 raise self._refused() or died from error
             self._stack = stack.pop_all()
@@ -234,8 +228,8 @@ class Qemu:
         """End QEMU: ask it over QMP, then TERM, then KILL; close the console."""
         if self._qmp is not None and self._process is not None and self._process.poll() is None:
             with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
-                self._qmp.execute("quit", timeout_s=1.0)
-            self._process.wait(_GONE_S)
+                self._qmp.execute("quit", timeout_s=HOST.quit_s)
+            self._process.wait(HOST.gone_s)
         self._stack.close()
 
     # -- templates ---------------------------------------------------------------------------
@@ -254,7 +248,7 @@ class Qemu:
 
     def _wait_until_idle(self) -> None:
         """Let the guest end what it is doing, or every clone would do it again, and first."""
-        deadline = time.monotonic() + SETTLE_S
+        deadline = time.monotonic() + HOST.settle_s
         used = _cpu_seconds(self.qemu_pid)
         while time.monotonic() < deadline:
             time.sleep(_IDLE_S)
@@ -276,7 +270,7 @@ class Qemu:
         capability = {"capability": "x-ignore-shared", "state": True}
         self._execute("migrate-set-capabilities", {"capabilities": [capability]})
         self._execute(command, {"uri": uri})
-        deadline = time.monotonic() + MIGRATE_S
+        deadline = time.monotonic() + HOST.migrate_s
         while time.monotonic() < deadline:
             answer = self._execute("query-migrate")
             status = answer.get("status") if isinstance(answer, dict) else None
@@ -286,11 +280,11 @@ class Qemu:
                 why = answer.get("error-desc", "no reason") if isinstance(answer, dict) else ""
                 raise MachineError(f"QEMU: {command} failed: {why}")
             time.sleep(_POLL_S)
-        raise MachineError(f"QEMU: {command} did not end within {MIGRATE_S:.0f} s")
+        raise MachineError(f"QEMU: {command} did not end within {HOST.migrate_s:.0f} s")
 
     def _execute(self, name: str, arguments: dict[str, object] | None = None) -> object:
         assert self._qmp is not None  # noqa: S101 - the machine was started
-        return self._qmp.execute(name, arguments, timeout_s=QMP_S)
+        return self._qmp.execute(name, arguments, timeout_s=HOST.qmp_s)
 
     # -- state -------------------------------------------------------------------------------
 
@@ -316,7 +310,7 @@ class Qemu:
         """
         ended = self._process is not None and self._process.poll() is not None
         if ended:
-            self.console.wait_for_end(_GONE_S)
+            self.console.wait_for_end(HOST.gone_s)
         self.console.raise_if_panicked()
         if ended:
             raise self._died_error("QEMU ended")

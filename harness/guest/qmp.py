@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 from qemu.qmp import EventListener, QMPClient, QMPError
 
-QMP_S = 10.0
-"""Seconds for one answer of QEMU over QMP."""
+from harness.base.timeouts import HOST
 
 _T = TypeVar("_T")
 
@@ -39,7 +38,7 @@ class Qmp:
 
         :raises QMPError: when what is there does not speak QMP; also OSError and TimeoutError.
         """
-        self._call(self._connect(), QMP_S)
+        self._call(self._connect(), HOST.qmp_s)
 
     async def _connect(self) -> None:
         self._client.logger.setLevel(logging.CRITICAL)

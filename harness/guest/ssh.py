@@ -20,12 +20,7 @@ from typing import Self
 import paramiko
 
 from harness.base.errors import CommandFailed, GuestClosed, GuestTimeout, GuestUnreachable
-
-QUICK_S = 10.0
-"""Seconds for what takes no time in a guest that is well; scaled by the connection's scale."""
-
-DYING_S = 1.0
-"""How long a machine whose connection has ended is watched for its end."""
+from harness.base.timeouts import GUEST, GuestTimeouts
 
 _POLL_S = 0.02
 _CHUNK = 1 << 18
@@ -49,16 +44,20 @@ class CommandResult:
 class Connection:
     """An SSH connection; :meth:`connect` makes one, :meth:`close` ends it.
 
-    :param scale: factor on the deadlines of this class's own commands.
+    :param timeouts: those of this class's own commands.
     :param alive: raises when the machine is dead; asked whenever the connection fails, so that a
         dead QEMU or a panic is reported as such.
     """
 
     def __init__(
-        self, transport: paramiko.Transport, *, scale: float, alive: Callable[[], None]
+        self,
+        transport: paramiko.Transport,
+        *,
+        timeouts: GuestTimeouts,
+        alive: Callable[[], None],
     ) -> None:
         self._transport = transport
-        self._scale = scale
+        self._timeouts = timeouts
         self._alive = alive
 
     @classmethod
@@ -68,18 +67,18 @@ class Connection:
         *,
         client_key: Path,
         host_public: str,
-        timeout_s: float,
-        scale: float = 1.0,
+        timeouts: GuestTimeouts = GUEST,
         alive: Callable[[], None] = lambda: None,
         host: str = "127.0.0.1",
     ) -> Self:
         """Connect to the guest behind *port*.
 
+        :param timeouts: those of the connection.
         :param host_public: the only host key that is accepted: its wire form in base64.
         :raises GuestUnreachable: when nobody answers in time, or with another key.
         """
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + timeouts.connect_s
         key = paramiko.Ed25519Key.from_private_key_file(str(client_key))
         last: BaseException | None = None
         while (left := deadline - time.monotonic()) > 0:
@@ -90,10 +89,10 @@ class Connection:
                 last = error
                 time.sleep(_POLL_S)
                 continue
-            return cls(transport, scale=scale, alive=alive)
+            return cls(transport, timeouts=timeouts, alive=alive)
         alive()
         raise GuestUnreachable(
-            f"no SSH answer on port {port} within {timeout_s:.0f} s: {last or 'silence'}"
+            f"no SSH answer on port {port} within {timeouts.connect_s:.0f} s: {last or 'silence'}"
         )
 
     @staticmethod
@@ -179,7 +178,7 @@ class Connection:
 
     def _open_nothing(self, line: str) -> None:
         try:
-            self._transport.open_session(timeout=QUICK_S * self._scale).close()
+            self._transport.open_session(timeout=self._timeouts.command_s).close()
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise self._closed(line) from error
 
@@ -254,7 +253,7 @@ class Connection:
 
     def _closed(self, line: str) -> GuestClosed:
         # A machine that dies closes its sockets first.
-        deadline = time.monotonic() + DYING_S
+        deadline = time.monotonic() + self._timeouts.dying_s
         while time.monotonic() < deadline:
             self._alive()
             time.sleep(_POLL_S)

@@ -29,8 +29,10 @@ from harness.base.arch import architecture
 from harness.base.errors import CacheError, CommandError, MachineError, SpecError
 from harness.base.spec import MachineSpec
 from harness.base.store import Store, digest, to_prune
+from harness.base.timeouts import HOST
 from harness.guest.accel import qemu_build
-from harness.guest.machine import Machine, Saved
+from harness.guest.epoch import Saved
+from harness.guest.machine import Machine
 from harness.guest.qemu import Memory
 
 log = logging.getLogger(__name__)
@@ -38,9 +40,6 @@ log = logging.getLogger(__name__)
 _KIND = "template"
 _RECIPE = 2
 _MEMORY, _DEVICES, _FACTS = "memory", "devices", "saved.json"
-
-COPY_S = 300.0
-"""Seconds to copy a machine's memory, some hundred MB."""
 
 LIMIT_GIB = 32.0
 """Most room for templates in the cache, where there is three times as much: a matrix of 12
@@ -245,7 +244,7 @@ class Templates:
         def start(base: Path) -> Machine:
             command.run(
                 ["cp", "--sparse=always", "--reflink=auto", base / _MEMORY, entry / _MEMORY],
-                timeout_s=COPY_S,
+                timeout_s=HOST.file_s,
             )
             return self._resumed(base, log_dir / "template", Memory(file=entry / _MEMORY))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.store import Store
+from harness.base.timeouts import HOST
 from harness.kernel.build_log import BuildWarning, WarningLedger
 from harness.kernel.kconfig import KernelConfig, configure
 from harness.kernel.kmod import build_module
@@ -233,7 +234,7 @@ def _collect(entry: Path, trees: Trees, arch: Architecture, config: KernelConfig
     for name in ("Module.symvers", "System.map"):
         shutil.copyfile(objects / name, entry / name)
     compress = ["objcopy", "--compress-debug-sections"]
-    command.run([*compress, objects / "vmlinux", entry / "vmlinux"], timeout_s=120)
+    command.run([*compress, objects / "vmlinux", entry / "vmlinux"], timeout_s=HOST.file_s)
     if "\nCONFIG_GCOV_KERNEL=y\n" in config.path.read_text():
         for notes in objects.rglob("*.gcno"):
             target = entry / "gcov" / notes.relative_to(objects)
@@ -248,7 +249,7 @@ def _collect_the_suites(entry: Path, made: _SuitesOwn, headers: Sequence[str]) -
     for module in made.modules:
         shutil.copyfile(module, entry / "debug" / module.name)
         stripped = entry / "modules" / module.name
-        command.run(["objcopy", "--strip-debug", module, stripped], timeout_s=60)
+        command.run(["objcopy", "--strip-debug", module, stripped], timeout_s=HOST.tool_s)
     shutil.copytree(made.selftests, entry / "selftests")
     (entry / "uapi").mkdir()
     for name in headers:

@@ -15,11 +15,9 @@ from harness.base import command
 from harness.base.errors import CommandError, DownloadError, SourceError
 from harness.base.spec import PackageSpec, download_directories
 from harness.base.store import Store, digest, file_sha256
+from harness.base.timeouts import HOST
 
 Progress = Callable[[str], None]
-
-DOWNLOAD_S = 60.0
-"""Seconds of silence after which a download is given up."""
 
 _CHUNK = 1 << 20
 
@@ -114,7 +112,7 @@ def _copy_url(url: str, part: Path, package: PackageSpec, progress: Progress) ->
     if not url.startswith(("http://", "https://")):
         raise urllib.error.URLError(f"not a web mirror: {url}")
     done, last = 0, 0.0
-    with urllib.request.urlopen(url, timeout=DOWNLOAD_S) as stream, part.open("wb") as out:  # noqa: S310
+    with urllib.request.urlopen(url, timeout=HOST.silence_s) as stream, part.open("wb") as out:  # noqa: S310
         while chunk := stream.read(_CHUNK):
             out.write(chunk)
             done += len(chunk)
@@ -132,7 +130,7 @@ def _mirrors() -> list[str]:
     """Ask apt where it gets packages from; pools are shared by all releases of an archive."""
     try:
         text = command.run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI)"], timeout_s=60
+            ["apt-get", "indextargets", "--format", "$(REPO_URI)"], timeout_s=HOST.tool_s
         ).stdout
     except CommandError as error:
         raise DownloadError(

@@ -24,15 +24,10 @@ from harness.base.arch import Architecture
 from harness.base.errors import CommandError, KconfigError
 from harness.base.spec import DEFAULT_CC
 from harness.base.store import digest
+from harness.base.timeouts import HOST
 from harness.kernel.fragment import Request, lost_requests, requested
 
 log = logging.getLogger(__name__)
-
-PROBE_S = 60.0
-"""Seconds for one of the programs that Kconfig files run."""
-
-CONFIG_S = 300.0
-"""Seconds for one of make's configuration targets, the building of ``conf`` included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +102,7 @@ def _make_config(
     asked.write_text("".join(f"CONFIG_{r.symbol}={r.value}\n" for r in requests))
     words = [*make, f"KCONFIG_CONFIG={target}", f"KCONFIG_ALLCONFIG={asked}"]
     try:
-        command.run([*words, "allnoconfig"], timeout_s=CONFIG_S, log_file=log_file)
+        command.run([*words, "allnoconfig"], timeout_s=HOST.compile_s, log_file=log_file)
     except CommandError as error:
         if error.returncode is None:
             raise
@@ -180,7 +175,7 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
             ["sh", "-c", line],
             cwd=self._directory,
             env=self._environment,
-            timeout_s=PROBE_S,
+            timeout_s=HOST.tool_s,
             check=False,
         )
         return " ".join(done.stdout.rstrip("\n").split("\n"))
@@ -238,7 +233,7 @@ def load_kconfig(
         "BINDGEN": "bindgen",
         "PAHOLE": "pahole",
         "PYTHON3": "python3",
-        "CONFIG_SHELL": "/bin/sh",
+        "HOST.compile_sHELL": "/bin/sh",
         "CLANG_FLAGS": "",
         "USERCFLAGS": "",
         "USERLDFLAGS": "",
@@ -257,7 +252,7 @@ def load_kconfig(
 
 
 def _version_text(compiler: str) -> str:
-    lines = command.run([compiler, "--version"], timeout_s=30).stdout.splitlines()
+    lines = command.run([compiler, "--version"], timeout_s=HOST.tool_s).stdout.splitlines()
     return lines[0] if lines else compiler
 
 

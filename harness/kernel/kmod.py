@@ -9,9 +9,7 @@ from pathlib import Path
 from harness.base import command
 from harness.base.errors import BuildError, CommandError
 from harness.base.suite import ModuleSpec
-
-KMOD_S = 300.0
-"""Seconds for a module's build."""
+from harness.base.timeouts import HOST
 
 
 def build_module(
@@ -27,7 +25,7 @@ def build_module(
     try:
         command.run(
             [*make, f"M={module.source}", f"MO={output}", "modules"],
-            timeout_s=KMOD_S,
+            timeout_s=HOST.compile_s,
             log_file=log_file,
         )
     except CommandError as error:

@@ -19,14 +19,12 @@ from harness.base.errors import BuildError, CommandError
 from harness.base.spec import CONFIGS_DIR, ProfileSpec
 from harness.base.store import Store, digest
 from harness.base.suite import Suite
+from harness.base.timeouts import HOST
 from harness.kernel.build_log import first_error
 from harness.kernel.fragment import fragments_of
 from harness.kernel.toolchain import Toolchain, ccache_of
 from harness.kernel.worktree import Trees
 from harness.results.pace import StepCounter, whole_build_steps
-
-BUILD_S = 3 * 3600.0
-"""Seconds for a whole build; a cold one takes 6 minutes on 2 CPUs."""
 
 _UNASKED = CONFIGS_DIR / "unasked.mk"
 """What make reads first, so that kbuild passes over what nobody asked for."""
@@ -167,7 +165,7 @@ def run_make(
     try:
         command.run(
             argv,
-            timeout_s=BUILD_S,
+            timeout_s=HOST.build_s,
             log_file=trees.log_file,
             on_line=on_line,
             env={"LC_ALL": "C", "MAKEFILES": str(_UNASKED)},

@@ -10,11 +10,9 @@ from pathlib import Path
 from harness.base import command
 from harness.base.errors import BuildError, CommandError
 from harness.base.suite import SelftestSpec
+from harness.base.timeouts import HOST
 from harness.kernel.build_log import first_error
 from harness.kernel.worktree import Trees
-
-STEP_S = 3 * 3600.0
-"""Seconds for the headers or for one selftest: they take a few, so it only ends what hangs."""
 
 _ROOM = "tools/testing/selftests"
 
@@ -62,7 +60,7 @@ def build_selftests(specs: Sequence[SelftestSpec], trees: Trees, headers: Path, 
 
 def _compile(words: list[str | Path], what: str, log_file: Path) -> None:
     try:
-        command.run(words, timeout_s=STEP_S, log_file=log_file)
+        command.run(words, timeout_s=HOST.build_s, log_file=log_file)
     except CommandError as error:
         if error.returncode is None or error.returncode < 0:
             raise

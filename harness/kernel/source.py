@@ -20,14 +20,12 @@ from harness.base import command
 from harness.base.errors import CommandError, SourceError
 from harness.base.spec import KernelSpec
 from harness.base.store import Store, digest, file_sha256
+from harness.base.timeouts import HOST
 from harness.kernel.download import fetch_package
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
-
-GIT_S = 1800.0
-"""Seconds for one git command; importing a whole kernel takes under a minute."""
 
 _IDENTITY = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -70,7 +68,7 @@ def git(
     *words: str | Path,
     check: bool = True,
     input: bytes | None = None,  # noqa: A002 - the name subprocess gives it
-    timeout_s: float = GIT_S,
+    timeout_s: float = HOST.git_s,
     env: dict[str, str] | None = None,
 ) -> command.Completed:
     """Run git in *repo*, free of the user's configuration.
@@ -186,7 +184,7 @@ def _import(archive: Path, repo: Path, progress: Progress) -> None:
             command.run(
                 ["tar", "-x", "--strip-components=1", "--no-same-owner", "-f", tarball],
                 cwd=repo,
-                timeout_s=GIT_S,
+                timeout_s=HOST.git_s,
             )
         except CommandError as error:
             if "No space left" in error.message:
@@ -216,7 +214,7 @@ def _inner_tarball(archive: Path, directory: Path, progress: Progress) -> Iterat
     unpacked = directory / "package"
     try:
         try:
-            command.run(["dpkg-deb", "-x", archive, unpacked], timeout_s=GIT_S)
+            command.run(["dpkg-deb", "-x", archive, unpacked], timeout_s=HOST.git_s)
         except CommandError as error:
             if "No space left" in error.message:
                 raise

@@ -12,6 +12,7 @@ from harness.base import command
 from harness.base.errors import SpecError
 from harness.base.spec import DEFAULT_CC
 from harness.base.store import Store
+from harness.base.timeouts import HOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ def probe_toolchain(cc: str = DEFAULT_CC) -> Toolchain:
     if cc != DEFAULT_CC:
         _look_for_compiler(cc)
     first = [
-        command.run([tool, "--version"], timeout_s=30).stdout.partition("\n")[0]
+        command.run([tool, "--version"], timeout_s=HOST.tool_s).stdout.partition("\n")[0]
         for tool in (cc, "ld", "make")
     ]
     ccache = command.which("ccache") is not None
@@ -48,7 +49,7 @@ def _look_for_compiler(cc: str) -> None:
     package = cc if re.fullmatch(r"gcc-\d+", cc) else "that has it, such as gcc-14"
     if command.which(cc) is None:
         raise SpecError(f"there is no compiler {cc!r} here", hint=f"install the package {package}")
-    if not command.run([cc, "-dumpmachine"], timeout_s=30, check=False).stdout.strip():
+    if not command.run([cc, "-dumpmachine"], timeout_s=HOST.tool_s, check=False).stdout.strip():
         raise SpecError(f"{cc!r} is no compiler", hint="--cc names one, such as gcc-14")
 
 

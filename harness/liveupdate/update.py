@@ -25,16 +25,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.base.errors import KexecError
+from harness.base.timeouts import GUEST
+from harness.guest.epoch import Epoch
 from harness.guest.kexec import go, load_next
-from harness.guest.machine import Epoch, Machine
+from harness.guest.machine import Machine
 from harness.kernel.build import KernelBuild
 from harness.liveupdate.messages import handover_found, live_update_number
 from harness.liveupdate.results import UpdateResult
 
 log = logging.getLogger(__name__)
-
-PRESERVE_S = 30.0
-"""Seconds for a batch of agent commands over some hundred files; scaled."""
 
 _FINGERPRINT = ("size", "offset", "seals", "sha256")
 
@@ -142,7 +141,7 @@ class LiveUpdate:
         with self._stage("preserve"):
             self.vm.must_all(
                 [("session", "create", name) for name in new] + [memfd.command for memfd in memfds],
-                timeout_s=PRESERVE_S,
+                timeout_s=GUEST.batch_s,
             )
             self._sessions += new
             self._preserve(
@@ -159,7 +158,7 @@ class LiveUpdate:
         for number, (into, name, token) in enumerate(files, len(self.preserved) + 1):
             tokens.append(number if token is None else token)
             commands += [("verify", name), ("preserve", into, tokens[-1], name)]
-        answers = self.vm.must_all(commands, timeout_s=PRESERVE_S)
+        answers = self.vm.must_all(commands, timeout_s=GUEST.batch_s)
         self.preserved += [
             Preserved(
                 session=into,
@@ -221,7 +220,7 @@ class LiveUpdate:
         sessions = [("session", "retrieve", name) for name in self._sessions]
         files = [("retrieve", item.session, item.token, item.name) for item in self.preserved]
         with self._stage("retrieve"):
-            self.vm.must_all([*sessions, *files], timeout_s=PRESERVE_S)
+            self.vm.must_all([*sessions, *files], timeout_s=GUEST.batch_s)
 
     def verify(self, *names: str) -> None:
         """Compare retrieved files with what was preserved.
@@ -234,7 +233,7 @@ class LiveUpdate:
         self._compared.update(item.name for item in items)
         with self._stage("verify"):
             answers = self.vm.must_all(
-                [("verify", item.name) for item in items], timeout_s=PRESERVE_S
+                [("verify", item.name) for item in items], timeout_s=GUEST.batch_s
             )
         for item, answer in zip(items, answers, strict=True):
             for key in _FINGERPRINT:
@@ -254,7 +253,7 @@ class LiveUpdate:
                     for name in self._sessions
                     for verb in ("finish", "close")
                 ],
-                timeout_s=PRESERVE_S,
+                timeout_s=GUEST.batch_s,
             )
 
     # -- what is left of it ------------------------------------------------------------------

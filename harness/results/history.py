@@ -20,13 +20,11 @@ import platformdirs
 
 from harness import NAME
 from harness.base.errors import SpecError
+from harness.base.timeouts import HOST
 from harness.results.results import RunResults
 
 SCHEMA = 1
 """``PRAGMA user_version`` of the file."""
-
-_BUSY_S = 30.0
-"""Seconds to wait for another writer."""
 
 _TABLES = """
 CREATE TABLE runs (
@@ -117,7 +115,7 @@ class History:
         self.path = path or history_file()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
+            self._db = sqlite3.connect(self.path, timeout=HOST.database_s, isolation_level=None)
             try:
                 self._prepare()
             except BaseException:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from harness.base import command
 from harness.base.errors import HarnessError
+from harness.base.timeouts import HOST
 
 log = logging.getLogger(__name__)
 
@@ -38,5 +39,5 @@ def meanwhile(*tasks: Callable[[], object]) -> Iterator[threading.Thread]:
         thread.join()
     except BaseException:
         command.interrupt(thread)
-        thread.join(2 * command.GRACE_S)
+        thread.join(2 * HOST.grace_s)
         raise

@@ -23,11 +23,13 @@ from harness.base.spec import (
 )
 from harness.base.store import Store
 from harness.base.suite import Suite, load_suite
+from harness.base.timeouts import guest_scale
 from harness.guest.accel import Accel, choose_accel
-from harness.guest.archive import Initrd, payload_archive
+from harness.guest.archive import KERNEL_PATH, SELFTESTS_PATH, Initrd, payload_archive
+from harness.guest.epoch import Saved
 from harness.guest.image import Image, ImageContent, build_image
 from harness.guest.keys import GuestKeys, guest_keys
-from harness.guest.machine import KERNEL_PATH, SELFTESTS_PATH, Machine, Saved
+from harness.guest.machine import GuestSetup, Machine
 from harness.guest.module import MODULES_PATH
 from harness.guest.packages import fetch_packages
 from harness.guest.qemu import Memory
@@ -352,9 +354,11 @@ class Pipeline:
         return Machine(
             spec=self._machine_spec(build, cmdline),
             build=build,
-            keys=self.keys,
-            initrds=self.initrd,
-            preconditions=self.suite.preconditions,
+            setup=GuestSetup(
+                keys=self.keys,
+                initrd_of=self.initrd,
+                preconditions=self.suite.preconditions,
+            ),
             log_dir=log_dir,
             gdb=gdb,
             memory=memory,
@@ -386,5 +390,5 @@ class Pipeline:
             memory_mib=self.profile.memory_mib,
             cpus=self.profile.cpus,
             accel=self.accel.name,
-            timeout_scale=self.profile.timeout_scale * self.accel.timeout_scale,
+            timeout_scale=guest_scale(self.accel.name, self.profile.timeout_scale),
         )

@@ -25,9 +25,9 @@ from harness.base.errors import InfrastructureError, SpecError
 from harness.base.spec import DEFAULT_CC
 from harness.base.strict_yaml import read_yaml_list
 from harness.base.suite import CoverageSpec, Suite
+from harness.base.timeouts import HOST
 
 SCHEMA = 1
-GCOVR_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ def merge(
     words += ["--merge-mode-functions=merge-use-line-min"]
     words += ["--json", html / "coverage.json", "--html-details", html / "index.html"]
     words += ["--html-title", "Live update code that the guest tests reach", *directories]
-    command.run(words, timeout_s=GCOVR_S, cwd=sources)
+    command.run(words, timeout_s=HOST.coverage_s, cwd=sources)
     found: dict[str, Any] = json.loads((html / "coverage.json").read_text())
     return found
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.base.timeouts import GUEST
 from harness.guest.console import Console
-from harness.guest.machine import READY, Epoch
+from harness.guest.epoch import Epoch
+from harness.guest.machine import READY
 
 SOON = 10.0
 STARTING = "[   30.1] kexec_core: Starting new kernel\n"
@@ -36,7 +38,7 @@ class FakeMachine:
     the kernels that then answer, first and second.
     """
 
-    timeout_scale = 1.0
+    timeouts = GUEST
     qemu_pid = 4711
 
     def __init__(self, log: Path) -> None:

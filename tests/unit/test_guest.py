@@ -24,6 +24,7 @@ from harness.base.errors import (
     GuestUnreachable,
     MachineError,
 )
+from harness.base.timeouts import GuestTimeouts
 from harness.guest.connection import AGENT_PORT, Guest
 
 SOON = 10.0
@@ -200,7 +201,7 @@ class Host:
         options = {
             "client_key": self.client,
             "host_public": self.host_key.get_base64(),
-            "timeout_s": SOON,
+            "timeouts": GuestTimeouts(connect_s=SOON),
         }
         return Guest.connect(self.port, **(options | change))  # type: ignore[arg-type]
 
@@ -238,7 +239,7 @@ def test_another_host_key_is_refused(host: Host, tmp_path: Path) -> None:
 def test_unknown_client_key_is_refused(host: Host, tmp_path: Path) -> None:
     new_key(tmp_path / "stranger")
     with pytest.raises(GuestUnreachable):
-        host.connect(client_key=tmp_path / "stranger", timeout_s=0.5)
+        host.connect(client_key=tmp_path / "stranger", timeouts=GuestTimeouts(connect_s=0.5))
 
 
 def test_nobody_listening_is_unreachable_within_the_deadline(host: Host) -> None:
@@ -249,7 +250,7 @@ def test_nobody_listening_is_unreachable_within_the_deadline(host: Host) -> None
             port,
             client_key=host.client,
             host_public=host.host_key.get_base64(),
-            timeout_s=0.3,
+            timeouts=GuestTimeouts(connect_s=0.3),
         )
 
 
@@ -262,7 +263,7 @@ def test_server_that_says_nothing_is_unreachable_within_the_deadline(host: Host)
             silent.getsockname()[1],
             client_key=host.client,
             host_public=host.host_key.get_base64(),
-            timeout_s=0.5,
+            timeouts=GuestTimeouts(connect_s=0.5),
         )
 
 

@@ -12,8 +12,10 @@ import pytest
 from machines import BANNER, PANIC, STARTING, UP, FakeMachine
 
 from harness.base.errors import InfrastructureError, KernelCrash, KexecError, KexecRefused
+from harness.base.timeouts import GUEST
+from harness.guest.archive import KERNEL_PATH
 from harness.guest.kexec import Jump, go, load_next
-from harness.guest.machine import KERNEL_PATH, Machine
+from harness.guest.machine import Machine
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def gone(machine: FakeMachine) -> Jump:
 class Loading:
     """A machine in its first kernel, and what is put into its guest."""
 
-    timeout_scale = 1.0
+    timeouts = GUEST
 
     def __init__(self, tmp_path: Path, answer: dict[str, Any]) -> None:
         self.answer = answer
@@ -189,7 +191,7 @@ def test_end_of_the_machine_is_told_with_its_place(
 
 
 def test_silence_is_no_verdict_on_the_kernel(machine: FakeMachine) -> None:
-    machine.timeout_scale = 0.005
+    machine.timeouts = GUEST.scaled(0.005)
     machine.on_kexec = lambda: machine.print(STARTING)
     with pytest.raises(InfrastructureError, match="Starting new kernel"):
         gone(machine)

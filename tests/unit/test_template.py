@@ -12,7 +12,8 @@ from harness.base.errors import GuestError, MachineError, SpecError
 from harness.base.spec import MachineSpec
 from harness.base.store import Store
 from harness.guest import template
-from harness.guest.machine import Machine, Saved
+from harness.guest.epoch import Saved
+from harness.guest.machine import Machine
 from harness.guest.qemu import Memory
 from harness.guest.template import LIMIT_GIB, Step, Templates, _limit_gib
 

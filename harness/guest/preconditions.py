@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a guest must be before a test in it says anything about the kernel."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from harness.base.arch import architecture
+from harness.base.errors import MachineError, PreconditionError
+from harness.base.spec import MachineSpec
+from harness.base.suite import Preconditions
+from harness.base.timeouts import GuestTimeouts
+from harness.guest.connection import Guest
+from harness.results.kernel_log import strip_prefix
+
+
+def check_processor(guest: Guest, spec: MachineSpec, release: str, log_file: Path) -> None:
+    """Refuse to test on an emulated processor that is not the one that was asked for.
+
+    :param release: the kernel that runs in *guest*.
+    :param log_file: the log of its console.
+    :raises MachineError: when the kernel finds another one.
+    """
+    if spec.accel != "tcg":
+        return
+    why = architecture(spec.arch).why_other_processor(guest.read("/proc/cpuinfo"), spec.cmdline)
+    if why is not None:
+        raise MachineError(
+            f"the guest's processor {why}, as {release} finds it",
+            hint="harness/base/arch.py lists what it has, and what kernels add to that",
+            log=log_file,
+        )
+
+
+def check_preconditions(
+    guest: Guest, wanted: Preconditions, timeouts: GuestTimeouts, release: str, log_file: Path
+) -> None:
+    """Refuse to test in a guest that lacks what the suite needs.
+
+    :param release: the kernel that runs in *guest*.
+    :param log_file: the log of its console.
+    :raises PreconditionError: naming what is missing, and what the kernel says of it.
+    """
+    look = "".join(f"[ -e {path} ] || echo {path};" for path in map(shlex.quote, wanted.files))
+    missing: list[str] = []
+    if look:
+        missing = guest.check(look, timeout_s=timeouts.command_s).stdout.splitlines()
+    if not missing and not wanted.refused:
+        return
+    lines = [strip_prefix(line.strip()) for line in guest.dmesg().splitlines()]
+    if missing:
+        reason = wanted.reason or "(?!)"
+        said = next((line for line in lines if re.search(reason, line)), None)
+        what = f"runs without {missing[0]}: {said or 'the kernel log does not say why'}"
+    else:
+        bad = [line for line in lines if any(re.search(p, line) for p in wanted.refused)]
+        if not bad:
+            return
+        what = f"says while it boots: {bad[0]}"
+    raise PreconditionError(f"{release} {what}", hint=wanted.hint or None, log=log_file)
