@@ -36,13 +36,18 @@ from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """What the command line returns."""
+    """What the command line returns; the words below its members are those of the reference."""
 
     PASSED = 0
+    """every test passed, or did what it states"""
     TESTS_FAILED = 1
+    """the kernel failed a test, crashed, or printed a splat"""
     BAD_INPUT = 2
+    """bad input: a patch that does not apply, an unknown option, code that does not compile"""
     INFRASTRUCTURE = 3
+    """the host or the machine let us down: no verdict about the kernel"""
     INTERRUPTED = 130
+    """interrupted"""
 
 
 class HarnessError(Exception):

@@ -10,6 +10,17 @@ from harness.plugin.options import OPTIONS, by_expectation, setting, suite_of
 
 pytest_plugins = ("harness.plugin.fixtures", "harness.plugin.verdict", "harness.plugin.results")
 
+MARKERS = (
+    "fresh_machine: give the test a machine that nothing else has used",
+    "splat(regex): the kernel log must show a splat whose title matches; it is then no failure",
+    "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
+    "only_from(patch): the test has nothing to ask before that patch",
+    "catalogue: pins what a patch changes, or must not; scripts/run goes without",
+    "machinery: asks about the harness; deselected where stated expectations are judged",
+    "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",
+)
+"""What each marker is for, as pytest lists it."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options, all with one prefix."""
@@ -28,15 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         suite = None  # said when a test asks for a kernel: other sessions are not concerned
     for name in suite.plugins if suite is not None else ():
         config.pluginmanager.import_plugin(name)
-    for marker in (
-        "fresh_machine: give the test a machine that nothing else has used",
-        "splat(regex): the kernel log must show a splat whose title matches; it is then no failure",
-        "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
-        "only_from(patch): the test has nothing to ask before that patch",
-        "catalogue: pins what a patch changes, or must not; scripts/run goes without",
-        "machinery: asks about the harness; deselected where stated expectations are judged",
-        "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",
-    ):
+    for marker in MARKERS:
         config.addinivalue_line("markers", marker)
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 
 import pytest
@@ -360,12 +359,3 @@ def test_directory_without_a_suite_is_refused_when_it_is_given(here: Path) -> No
     with pytest.raises(SpecError, match=r"absent: no suite\.yaml there") as caught:
         find_suite("absent")
     assert "--suite" in (caught.value.hint or "")
-
-
-def test_every_key_is_in_the_documentation() -> None:
-    text = (PROJECT_ROOT / "docs" / "suite.md").read_text()
-    source = (PROJECT_ROOT / "harness" / "base" / "suite.py").read_text()
-    documented = re.findall(r"^\| `(\w+)` \| (?:text|path|list|mapping) \|", text, re.M)
-    read = set(re.findall(r'top\.\w+\("(\w+)"|\(top, root, "(\w+)"', source))
-    asked = {name for pair in read for name in pair if name}
-    assert sorted(documented) == sorted(asked)
