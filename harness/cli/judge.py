@@ -29,7 +29,7 @@ from harness.cli.options import (
     add_cell_options,
     parallel_cells,
     pipeline_of,
-    results_directory,
+    results_of,
     write_json,
 )
 from harness.kernel.worktree import work_tree
@@ -144,7 +144,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace, ui: Ui) -> int:
-    directory = results_directory(args.results)
+    directory = results_of(args)
     with ui.progress(Pace(Store()).seconds) as progress:
         pipeline = pipeline_of(args, progress)
         pipeline.check_machine()
@@ -182,7 +182,7 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
         pytest_args=tuple(args.pytest_args),
         cmdline=args.cmdline or "",
     )
-    directory = results_directory(args.results)
+    directory = results_of(args)
 
     results: list[CellResult] = []
     ui.out.print(HEADER)
@@ -225,7 +225,7 @@ def _remember(ui: Ui, results: RunResults, directory: Path, suite: Suite) -> Non
 
 def _coverage(args: argparse.Namespace, ui: Ui) -> int:
     args.profile = "coverage"
-    directory = results_directory(args.results)
+    directory = results_of(args)
     with ui.progress(Pace(Store()).seconds) as progress:
         pipeline = pipeline_of(args, progress)
         wanted = coverage_of(pipeline.suite)
@@ -269,7 +269,7 @@ def _mutants(args: argparse.Namespace, ui: Ui) -> int:
         applied = pipeline.applied
         _ = pipeline.accel
     target = dataclasses.replace(pipeline.target, position=applied.last)
-    directory = results_directory(args.results)
+    directory = results_of(args)
 
     @functools.cache  # the kernel without a mutant is asked for again with every mutant
     def run(cell: Cell, name: str) -> CellResult:

@@ -23,7 +23,7 @@ from harness.cli.options import (
     VM,
     Commands,
     add_cell_options,
-    results_directory,
+    results_of,
 )
 from harness.kernel.series import read_headings
 from harness.run.cell import Cell, CellResult
@@ -82,7 +82,7 @@ def add_commands(commands: Commands) -> None:
 
 def _check_patch(args: argparse.Namespace, ui: Ui) -> int:
     data = _read_mail(args.mail)
-    directory = results_directory(args.results)
+    directory = results_of(args)
     file = directory / "patch.eml"
     file.write_bytes(data)
     with ui.progress() as progress:
@@ -100,7 +100,7 @@ def _check_patch(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _check_series(args: argparse.Namespace, ui: Ui) -> int:
-    directory = results_directory(args.results)
+    directory = results_of(args)
     with ui.progress() as progress:
         target, known = _review_target(args)
         if not known:

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from harness.base.errors import InputError
 from harness.base.settings import target_from_settings
 from harness.base.store import Store
 from harness.base.terminal import Ui
+from harness.results.directory import results_directory
 from harness.run.pipeline import Pipeline
 
 MATRIX_PROFILES = ("default", "debug")
@@ -130,32 +129,12 @@ def pipeline_of(args: argparse.Namespace, progress: Callable[[str], None]) -> Pi
     return Pipeline(target, Store(), progress)
 
 
-def results_directory(given: Path | None) -> Path:
-    """Make a directory for results: *given*, or a new one that ``results/latest`` points to."""
-    if given is not None:
-        given.mkdir(parents=True, exist_ok=True)
-        return given.resolve()
-    top = Path.cwd() / "results"
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    number = 0
-    while True:
-        directory = top / (stamp if not number else f"{stamp}-{number}")
-        try:
-            top.mkdir(parents=True, exist_ok=True)
-            directory.mkdir()
-            break
-        except OSError as error:
-            if not directory.is_dir():
-                raise InputError(
-                    f"cannot make {directory}: {error.strerror}",
-                    hint="--results names another directory",
-                ) from error
-            number += 1
-    latest = top / "latest"
-    with contextlib.suppress(OSError):
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(directory.name)
-    return directory
+def results_of(args: argparse.Namespace) -> Path:
+    """Make the directory for a command's results: that of ``--results``, or a new one.
+
+    :raises InputError: when it cannot be made, or cleared of an earlier run.
+    """
+    return results_directory(args.results, Path.cwd() / "results")
 
 
 def write_json(args: argparse.Namespace, value: Any) -> None:

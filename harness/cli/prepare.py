@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -25,13 +26,13 @@ from harness.cli.options import (
     VM,
     Commands,
     pipeline_of,
-    results_directory,
     write_json,
 )
 from harness.guest.accel import choose_accel
 from harness.guest.doctor import check_host
 from harness.guest.timing import boot_stages, kexec_stages, stage_table
 from harness.kernel.download import package_places
+from harness.results.directory import results_directory
 from harness.results.pace import Pace
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_series, facts_of
@@ -233,7 +234,7 @@ def _boot(args: argparse.Namespace, ui: Ui) -> int:
             words.insert(0, "harness.console=1")
         if args.gdb:
             words.append("nokaslr")  # or no address fits vmlinux
-        directory = results_directory(None)
+        directory = results_directory(None, Path.cwd() / "results")
         machine = pipeline.machine(build, directory, cmdline=tuple(words), gdb=args.gdb)
         if args.timing:
             progress(f"booting {build.release}, and once more by kexec")

@@ -20,7 +20,7 @@ from harness.cli.options import (
     VM,
     Commands,
     pipeline_of,
-    results_directory,
+    results_of,
     write_json,
 )
 from harness.report.page import write_report
@@ -100,7 +100,7 @@ def _bisect(args: argparse.Namespace, ui: Ui) -> int:
         tests = [find_test(text, pipeline.suite) for text in args.tests]
         _ = pipeline.accel, pipeline.profile
         points = _points(args, pipeline)
-    directory = results_directory(args.results)
+    directory = results_of(args)
 
     def on_step(step: Step) -> None:
         ui.out.print(step_line(step), markup=False, soft_wrap=True)
@@ -132,7 +132,7 @@ def _verdict(args: argparse.Namespace, ui: Ui) -> int:
         target = dataclasses.replace(
             pipeline.target, position=pipeline.position().number if args.series != "none" else 0
         )
-    directory = results_directory(args.results)
+    directory = results_of(args)
     found = _judge(args, ui, target, tests, directory, pipeline.source.base[:12])
     if found.result.status is CellStatus.ERROR:
         raise InfrastructureError(found.reason, log=found.result.log)

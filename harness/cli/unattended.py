@@ -30,7 +30,7 @@ from harness.cli.options import (
     add_cell_options,
     parallel_cells,
     pipeline_of,
-    results_directory,
+    results_of,
     write_json,
 )
 from harness.report.kcidb import KINDS, ORIGIN, to_kcidb, validate
@@ -199,7 +199,7 @@ def _kcidb(args: argparse.Namespace, ui: Ui) -> int:
 
 def _nightly(args: argparse.Namespace, ui: Ui) -> int:
     spec = read_nightly(args.config)
-    directory = results_directory(args.results)
+    directory = results_of(args)
     started = time.monotonic()
 
     def on_cell(part: str, result: CellResult, subject: str) -> None:

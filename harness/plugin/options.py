@@ -8,16 +8,11 @@ Every option is looked for on the command line (``--harness-X``), then in the en
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from harness.base.suite import Suite, find_suite, load_suite
-
-RESULTS = "harness_results"
-"""What tells a worker of pytest-xdist where the results go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +83,6 @@ def worker_of(config: pytest.Config) -> str | None:
     """Return the name of the pytest-xdist worker that this is, ``None`` when it is none."""
     given = getattr(config, "workerinput", None)
     return None if given is None else str(given["workerid"])
-
-
-def results_directory(config: pytest.Config) -> Path:
-    """Return where the results go; workers of pytest-xdist share the directory of the first."""
-    if worker_of(config) is not None:
-        return Path(config.workerinput[RESULTS])  # type: ignore[attr-defined]
-    given = setting(config, "results")
-    if given:
-        return Path(given).resolve()
-    return Path(config.rootpath) / "results" / time.strftime("%Y%m%d-%H%M%S")
 
 
 def by_expectation(config: pytest.Config) -> bool:

@@ -6,13 +6,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.base.errors import ExitCode
-from harness.plugin.options import RESULTS, worker_of
-from harness.plugin.session import SESSION, Session, session_of
+from harness.plugin.options import setting, worker_of
+from harness.plugin.session import SESSION, SHARED, Session, or_exit, session_of
+from harness.results.directory import clear_results, new_name
 from harness.results.expectation import Expected
 from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 
@@ -81,8 +84,12 @@ def _merged(before: TestResult, now: TestResult) -> TestResult:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Collect results from the first report on."""
+    """Collect results from the first report on, into a directory without any of an earlier run."""
     state = session_of(session.config)
+    given = setting(session.config, "results")
+    own = worker_of(session.config) is None and not session.config.getoption("collectonly")
+    if given and own:
+        or_exit(lambda: clear_results(Path(given)))
     session.config.pluginmanager.register(_Collector(state), "harness-collector")
 
 
@@ -127,8 +134,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist where the results go."""
-    node.workerinput[RESULTS] = str(session_of(node.config).directory)
+    """Tell a worker of pytest-xdist how the directory for the results is called.
+
+    It makes the directory when it needs it, which unit tests never do.
+    """
+    state = session_of(node.config)
+    state.shared_name = state.shared_name or f"{new_name()}-{uuid.uuid4().hex[:8]}"
+    node.workerinput[SHARED] = state.shared_name
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -26,11 +26,11 @@ from harness.base.suite import Suite
 from harness.plugin.options import (
     by_expectation,
     one_of,
-    results_directory,
     setting,
     suite_of,
     worker_of,
 )
+from harness.results.directory import results_directory
 from harness.results.kernel_log import KnownIssue
 from harness.results.known_issues import load_known_issues
 from harness.results.results import Boot, BootResult, TestResult
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from harness.run.pipeline import Pipeline
 
 _T = TypeVar("_T")
+
+SHARED = "harness_results"
+"""What tells a worker of pytest-xdist the name of the directory that all of them share."""
 
 
 @dataclass(slots=True)
@@ -58,7 +61,6 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.started = time.monotonic()
-        self.directory = results_directory(config)
         self.by_expectation = by_expectation(config)
         self.templates = one_of(config, "templates", "yes", "no") == "yes"
         self.watches: list[_Watch] = []
@@ -68,10 +70,21 @@ class Session:
         self.boots: list[BootResult] = []
         self.running = ""
         self.workers: list[dict[str, Any]] = []
+        # How workers of pytest-xdist call the directory that they share, unless one was asked for.
+        self.shared_name: str | None = getattr(config, "workerinput", {}).get(SHARED)
         # Below pytest-xdist, machines of several workers go into one directory.
         self._prefix = f"{worker}-" if (worker := worker_of(config)) else ""
         self._pipeline: Pipeline | None = None
         self._dead: dict[str, HarnessError] = {}
+
+    @functools.cached_property
+    def directory(self) -> Path:
+        """Where the results go, made at its first use; one that was asked for was cleared."""
+        given = setting(self.config, "results")
+        if given:
+            return Path(given).resolve()
+        top = self.config.rootpath / "results"
+        return or_exit(lambda: results_directory(None, top, shared=self.shared_name))
 
     @property
     def pipeline(self) -> Pipeline:

@@ -27,6 +27,7 @@ from harness.base.errors import (
 )
 from harness.base.store import Store, digest
 from harness.guest.accel import qemu_build
+from harness.results.directory import AGAIN, clear_results
 from harness.results.results import Boot, BootResult, Outcome, RunResults, read_results
 from harness.run.cell import (
     Cell,
@@ -44,8 +45,8 @@ _KIND = "cell"
 _RECIPE = 1
 """Grows when results of the same inputs come to be read in another way."""
 
-_AGAIN = "again"
-"""The directory of what tests came to when they were asked once more."""
+_LOGS = ("pytest.log", f"pytest-{AGAIN}.log", "build.log")
+"""What is appended to, so that it has to begin anew."""
 
 _SHOW_S = 10.0
 """Seconds between two words about how far the tests are."""
@@ -79,9 +80,9 @@ class _Run:
 
     def run(self, *, fresh: bool) -> CellResult:
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "results.json").unlink(missing_ok=True)
-        for name in ("console", "machines"):
-            shutil.rmtree(self.directory / name, ignore_errors=True)
+        clear_results(self.directory)
+        for name in _LOGS:
+            (self.directory / name).unlink(missing_ok=True)
         argv = pytest_argv(self.cell, self.directory)
         _ = self.pipeline.profile, self.pipeline.accel
         try:
@@ -151,17 +152,17 @@ class _Run:
         if len(missing) in (0, len(results.tests)) or own_paths(self.cell.pytest_args):
             return results
         self.progress(f"testing {build.release}: {len(missing)} without a verdict, again")
-        directory = self.directory / _AGAIN
+        directory = self.directory / AGAIN
         tests = tuple(dict.fromkeys(function_of(test) for test in missing))
         command.run_attached(
             [*pytest_argv(dataclasses.replace(self.cell, tests=tests), directory), "-v"],
             env=pytest_environment(),
-            log_file=self.directory / f"pytest-{_AGAIN}.log",
+            log_file=self.directory / f"pytest-{AGAIN}.log",
             on_line=self._show(build.release),
         )
         if not (directory / "results.json").exists():
             return results
-        found = results.with_later(read_results(directory / "results.json"), _AGAIN)
+        found = results.with_later(read_results(directory / "results.json"), AGAIN)
         found.write(self.directory / "results.json")
         return found
 

@@ -30,6 +30,7 @@ from harness.base.suite import Suite, find_suite, load_suite
 from harness.kernel.apply import AppliedSeries
 from harness.kernel.source import git
 from harness.report.page import write_report
+from harness.results.directory import clear_results
 from harness.results.history import History
 from harness.run.cell import Cell, CellResult, inputs_of
 from harness.run.executor import run_cell
@@ -242,6 +243,7 @@ def _run_part(
     lane: Lane | None,
 ) -> None:
     part.directory.mkdir(parents=True, exist_ok=True)
+    clear_results(part.directory)
     settings = {
         "suite": str(spec.suite.root),
         "accel": spec.accel,

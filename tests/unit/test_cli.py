@@ -233,6 +233,16 @@ def test_results_directory_that_is_a_file_is_an_error(cache: Path, tmp_path: Pat
     assert "error: " in error_line(done)
 
 
+def test_run_that_comes_to_nothing_leaves_no_results_of_an_earlier_one(
+    cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.json").touch()
+    done = harness(cache, "run", "--base", "v7.0", "--results", tmp_path / "out")
+    assert done.returncode == 2
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 QUIESCE = ("--test", "test_quiesce_is_gone")
 
 

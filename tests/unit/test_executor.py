@@ -79,3 +79,19 @@ def test_tree_that_cannot_be_configured_is_told_apart(tmp_path: Path, kernel: Pa
 def test_position_that_is_not_there_is_bad_input(tmp_path: Path, kernel: Path) -> None:
     with pytest.raises(SeriesError, match="no position 3"):
         run(tmp_path, target(kernel=str(kernel), series="none", position="3"))
+
+
+def test_nothing_of_an_earlier_run_in_the_directory_is_believed(
+    tmp_path: Path, kernel: Path
+) -> None:
+    directory = tmp_path / "results"
+    stale = ("results.json", "again/results.json", "console/x.log", "pytest.log", "build.log")
+    for name in stale:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text("ERROR of another run")
+    run(tmp_path, target(kernel=str(kernel), series="none"))
+    assert [n for n in stale if "another" in _text(directory / n)] == []
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

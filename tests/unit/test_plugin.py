@@ -180,6 +180,42 @@ def test_session_without_kernel_leaves_no_results(pytester: pytest.Pytester) -> 
     assert not (pytester.path / "results").exists()
 
 
+PLACE = """\
+import pytest
+from harness.plugin.session import session_of
+
+@pytest.mark.parametrize("number", range(4))
+def test_place(request, number):
+    assert session_of(request.config).directory.is_dir()
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_results_are_in_one_directory_and_latest_is_a_link_to_it(
+    pytester: pytest.Pytester, words: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(PLACE)
+    for count in (1, 2):
+        pytester.runpytest_subprocess("-p", "no:cacheprovider", *words).assert_outcomes(passed=4)
+        made = [path for path in (pytester.path / "results").iterdir() if not path.is_symlink()]
+        assert len(made) == count
+    latest = pytester.path / "results" / "latest"
+    assert latest.resolve() == max(made, key=lambda path: path.stat().st_mtime_ns)
+
+
+@pytest.mark.parametrize(("words", "stays"), [((), False), (("--collect-only",), True)])
+def test_results_directory_that_is_used_again_is_cleared(
+    pytester: pytest.Pytester, words: tuple[str, ...], *, stays: bool
+) -> None:
+    pytester.makepyfile("def test_it():\n    raise SystemExit(1)\n")
+    for name in ("results.json", "again/results.json", "console/test_it.log"):
+        (pytester.path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (pytester.path / "out" / name).touch()
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-results=out", *words)
+    assert (pytester.path / "out").exists()
+    assert any((pytester.path / "out").iterdir()) is stays
+
+
 def test_bad_input_ends_the_session_with_one_message(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_one(kernel):\n    pass\n\ndef test_two(kernel):\n    pass\n")
     done = pytester.runpytest_subprocess(
