@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is to be tested, as text: from options and the environment, and back into options.
+"""What can be set, in one table, and what is made of it: a target, and settings again.
 
-Command line, pytest plugin and the processes that the harness starts say it in the same words.
+Command line, pytest plugin, environment and ini file take their settings from :data:`SETTINGS`;
+:mod:`harness.base.variables` has the environment variables besides those.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from harness.base.arch import architecture
@@ -17,6 +18,239 @@ from harness.base.command import which
 from harness.base.errors import SpecError
 from harness.base.spec import DEFAULT_CC, KernelSpec, Target, load_kernels
 from harness.base.suite import Suite, find_suite, load_suite
+
+# -- the table -----------------------------------------------------------------------------
+
+
+class Group(StrEnum):
+    """What a setting is about; each is a heading of the help."""
+
+    TREE = "what is tested"
+    TARGET = "where"
+    MACHINE = "machines"
+    OUTCOME = "results"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """An option without a value, which stands for one value of a setting."""
+
+    option: str
+    value: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting, under the name that it has everywhere.
+
+    :param metavar: what the help calls its value.
+    :param help: one line, without the default.
+    :param default: what it is when nobody says anything; ``None`` when *otherwise* says it.
+    :param otherwise: what happens without it, in words; empty when it needs none.
+    :param choices: all values that it may have; empty when it may have any.
+    :param short: a letter that the command line takes as well.
+    :param flag: what the command line has in place of ``--NAME VALUE``.
+    :param inherited: whether tests take it from the environment of what starts them, because it
+        changes none of their results.
+    """
+
+    name: str
+    group: Group
+    metavar: str
+    help: str
+    default: str | None = None
+    otherwise: str = ""
+    choices: tuple[str, ...] = ()
+    short: str | None = None
+    flag: Flag | None = None
+    inherited: bool = False
+
+    @property
+    def option(self) -> str:
+        """Its option on the command line, of those commands that have use for it."""
+        return self.flag.option if self.flag is not None else f"--{self.name}"
+
+    @property
+    def plugin_option(self) -> str:
+        """Its option on pytest's command line."""
+        return f"--harness-{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """Its variable in the environment."""
+        return f"HARNESS_{self.name.upper()}"
+
+    @property
+    def ini(self) -> str:
+        """Its key in pytest's ini file."""
+        return f"harness_{self.name}"
+
+    @property
+    def text(self) -> str:
+        """The help, with what happens when nobody says anything."""
+        otherwise = self.default or self.otherwise
+        return f"{self.help} (default: {otherwise})" if otherwise else self.help
+
+    def words(self, value: str) -> list[str]:
+        """Return what says *value* on the command line; nothing where only a flag could."""
+        if self.flag is None:
+            return [self.option, value]
+        return [self.option] if value == self.flag.value else []
+
+    def value(self, given: object, ini: str = "") -> str | None:
+        """Return its value: command line, environment, ini file, default, in this order.
+
+        :param given: what the command line says, ``None`` when it does not.
+        :param ini: what the ini file says; there, and in the environment, empty is nothing.
+        :raises SpecError: when it is none of the choices.
+        """
+        if given is not None:
+            return self.checked(str(given))
+        return self.checked(os.environ.get(self.variable) or ini or self.default)
+
+    def checked(self, value: str | None) -> str | None:
+        """Return *value*.
+
+        :raises SpecError: when it is none of the choices.
+        """
+        if value is not None and self.choices and value not in self.choices:
+            raise SpecError(
+                f"{self.name} is {' or '.join(self.choices)}, not {value!r}",
+                hint=f"{self.option}, {self.plugin_option}, {self.variable} and the ini file's "
+                f"{self.ini} set it",
+            )
+        return value
+
+
+SETTINGS = (
+    Setting(
+        name="suite",
+        group=Group.TREE,
+        metavar="DIR",
+        help="directory with a suite.yaml: what the series is about",
+        otherwise="the one here, or the shipped one",
+    ),
+    Setting(
+        name="kernel",
+        group=Group.TREE,
+        metavar="WHICH",
+        help="a name, git tree, tarball or source package",
+        otherwise="the suite's",
+    ),
+    Setting(
+        name="base",
+        group=Group.TREE,
+        metavar="REV",
+        help="revision of a git tree to start from",
+        otherwise="HEAD",
+    ),
+    Setting(
+        name="series",
+        group=Group.TREE,
+        metavar="WHERE",
+        help="mbox, maildir, directory or A..B; 'none' for no patches",
+        otherwise="the suite's",
+    ),
+    Setting(
+        name="cc",
+        group=Group.TREE,
+        metavar="PROGRAM",
+        help="compiler, such as gcc-14",
+        otherwise=f"$CC, or {DEFAULT_CC}",
+    ),
+    Setting(
+        name="jobs",
+        group=Group.TREE,
+        metavar="N",
+        help="parallel compilers",
+        otherwise="one for each CPU",
+        short="-j",
+    ),
+    Setting(
+        name="position",
+        group=Group.TARGET,
+        metavar="N",
+        help="patches applied, 0 = none",
+        otherwise="all",
+    ),
+    Setting(
+        name="extra",
+        group=Group.TARGET,
+        metavar="FILES",
+        help="patches on top of the position, colon-separated",
+    ),
+    Setting(
+        name="profile",
+        group=Group.TARGET,
+        metavar="NAME",
+        help="kernel profile",
+        default="default",
+    ),
+    Setting(
+        name="accel",
+        group=Group.MACHINE,
+        metavar="auto|kvm|tcg",
+        help="accelerator; kvm insists on it",
+        default="auto",
+        choices=("auto", "kvm", "tcg"),
+    ),
+    Setting(
+        name="qemu",
+        group=Group.MACHINE,
+        metavar="PROGRAM",
+        help="QEMU",
+        otherwise="the one on PATH",
+    ),
+    Setting(
+        name="cmdline",
+        group=Group.MACHINE,
+        metavar="WORDS",
+        help="further kernel parameters",
+    ),
+    Setting(
+        name="templates",
+        group=Group.MACHINE,
+        metavar="yes|no",
+        help="clone machines from one that was booted, or boot each",
+        default="yes",
+        choices=("yes", "no"),
+        flag=Flag(
+            option="--no-templates", value="no", help="boot every machine, clone none (slower)"
+        ),
+        inherited=True,
+    ),
+    Setting(
+        name="judge",
+        group=Group.OUTCOME,
+        metavar="desired|expected",
+        help="by what the series is to bring, or by what the tests state for the position",
+        default="desired",
+        choices=("desired", "expected"),
+        flag=Flag(
+            option="--expected",
+            value="expected",
+            help="judge by what the tests state for the position, not by what the series is to "
+            "bring",
+        ),
+    ),
+    Setting(
+        name="results",
+        group=Group.OUTCOME,
+        metavar="DIR",
+        help="where logs and results go; those of an earlier run there are removed",
+        otherwise="a new directory below results/",
+    ),
+)
+"""All settings.  Each is an option of pytest (``--harness-NAME``), of those commands that have use
+for it (``--NAME``), a variable (``HARNESS_NAME``), and a key of pytest's ini file
+(``harness_NAME``)."""
+
+SETTING = {setting.name: setting for setting in SETTINGS}
+"""The settings by their names."""
+
+
+# -- what is made of them ------------------------------------------------------------------
 
 
 def target_from_settings(setting: Callable[[str], str | None]) -> Target:
@@ -31,9 +265,6 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
     base = setting("base")
     if setting("kernel") is None and base is not None:
         raise SpecError("--base goes with --kernel", hint="give the git tree that has it")
-    accel = setting("accel") or "auto"
-    if accel not in ("auto", "kvm", "tcg"):
-        raise SpecError(f"there is no accelerator {accel!r}", hint="known: auto, kvm, tcg")
     series = setting("series") or suite.series or "none"
     position, jobs = setting("position"), setting("jobs")
     return Target(
@@ -41,8 +272,8 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
         kernel=_kernel(setting("kernel") or suite.kernel, base, suite),
         series=None if series == "none" else series,
         position=None if position in (None, "last") else _number(position, "position", least=0),
-        profile=setting("profile") or "default",
-        accel=accel,
+        profile=_chosen(setting, "profile"),
+        accel=_chosen(setting, "accel"),
         arch=architecture().name,
         jobs=None if jobs is None else _number(jobs, "jobs", least=1),
         extra=tuple(Path(text) for text in (setting("extra") or "").split(os.pathsep) if text),
@@ -51,14 +282,18 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
     )
 
 
+def _chosen(setting: Callable[[str], str | None], name: str) -> str:
+    """Return the value of a setting that has a default."""
+    return SETTING[name].checked(setting(name)) or str(SETTING[name].default)
+
+
 def qemu_from_setting(text: str | None) -> Path | None:
-    """Return the path of the QEMU that is asked for: *text*, else ``HARNESS_QEMU``.
+    """Return the path of the QEMU that is asked for.
 
     :param text: a program on ``PATH``, or its path.
     :returns: ``None`` when none is asked for.
     :raises SpecError: when there is no such program.
     """
-    text = text or os.environ.get("HARNESS_QEMU")
     if not text:
         return None
     found = which(str(Path(text).expanduser()) if "/" in text else text)
@@ -107,41 +342,6 @@ def _kernel(text: str | None, base: str | None, suite: Suite) -> KernelSpec:
     if text in known and base is None and not Path(text).exists():
         return KernelSpec(package=known[text])
     return KernelSpec(path=Path(text).expanduser().resolve(), base=base)
-
-
-def parse_positions(
-    text: str | None, last: int, usual: tuple[int, ...] | None = None
-) -> tuple[int, ...]:
-    """Read ``0..3,9,11``: positions in ascending order.
-
-    :param usual: what ``None`` stands for; all of them when that is ``None`` too.
-    :param last: the last position that there is.
-    :raises SpecError: when it is nothing of the kind, or names a position that there is not.
-    """
-    if text is None and usual is not None:
-        return usual
-    found: set[int] = set()
-    for word in (text if text is not None else f"0..{last}").split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*\.\.\s*(\d+))?\s*", word, re.ASCII)
-        if match is None:
-            raise SpecError(f"{word!r} is no position", hint="such as 0..11 or 0,5,9..11")
-        first = int(match.group(1))
-        end = int(match.group(2)) if match.group(2) else first
-        if first > end or end > last:
-            raise SpecError(
-                f"there are no positions {word.strip()}",
-                hint=f"positions run from 0 (no patch) to {last} (all)",
-            )
-        found |= set(range(first, end + 1))
-    return tuple(sorted(found))
-
-
-def positions_text(positions: Iterable[int]) -> str:
-    """Return positions as ``--positions`` takes them: ``0..3,9``."""
-    ordered = sorted(set(positions))
-    starts = ordered[:1] + [b for a, b in pairwise(ordered) if b != a + 1]
-    ends = [a for a, b in pairwise(ordered) if b != a + 1] + ordered[-1:]
-    return ",".join(str(a) if a == b else f"{a}..{b}" for a, b in zip(starts, ends, strict=True))
 
 
 def _program(text: str) -> str:

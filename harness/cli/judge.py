@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.base import command
 from harness.base.errors import ExitCode, HarnessError, InfrastructureError
-from harness.base.settings import parse_positions
+from harness.base.positions import parse_positions
 from harness.base.store import Store
 from harness.base.suite import Suite
 from harness.base.terminal import Ui
@@ -27,8 +27,10 @@ from harness.cli.options import (
     VM,
     Commands,
     add_cell_options,
+    add_settings,
     parallel_cells,
     pipeline_of,
+    profiles_of,
     results_of,
     write_json,
 )
@@ -103,13 +105,7 @@ def add_commands(commands: Commands) -> None:
     """Add ``run``, ``matrix``, ``coverage``, ``mutants`` and ``report``."""
     text = "the main job: build, boot, test, report"
     run = commands.add("run", _run, text, _RUN_EXAMPLES, TREE, TARGET, VM, PLACE, OUTPUT, PYTEST)
-    run.add_argument(
-        "--expected",
-        dest="judge",
-        action="store_const",
-        const="expected",
-        help="judge by what the tests state for the position, not by what the series is to bring",
-    )
+    add_settings(run, "judge")
     parents = (TREE, VM, PLACE, OUTPUT)
     text = "every test at every position, judged as stated"
     matrix = commands.add("matrix", _matrix, text, _MATRIX_EXAMPLES, *parents, PYTEST)
@@ -126,7 +122,7 @@ def add_commands(commands: Commands) -> None:
     matrix.add_argument("--fresh", action="store_true", help="take no results from the cache")
     text = "which lines the tests reach"
     coverage = commands.add("coverage", _coverage, text, _COVERAGE_EXAMPLES, *parents, PYTEST)
-    coverage.add_argument("--position", metavar="N", help="patches applied (default: all)")
+    add_settings(coverage, "position")
     coverage.add_argument(
         "--min", type=float, default=90.0, metavar="PERCENT", help="fail below (default: 90)"
     )
@@ -152,7 +148,7 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
     cell = Cell(
         target=pipeline.target,
         pytest_args=tuple(args.pytest_args),
-        judge=args.judge or "desired",
+        judge=args.judge,
         cmdline=args.cmdline or "",
     )
     status = command.run_attached(pytest_argv(cell, directory), env=pytest_environment())
@@ -167,7 +163,7 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _matrix(args: argparse.Namespace, ui: Ui) -> int:
-    profiles = list(dict.fromkeys(args.profiles or MATRIX_PROFILES))
+    profiles = profiles_of(args, MATRIX_PROFILES)
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
         for profile in profiles:

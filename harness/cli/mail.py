@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from harness.base.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
-from harness.base.settings import parse_positions, target_from_settings
+from harness.base.positions import parse_positions
+from harness.base.settings import target_from_settings
 from harness.base.spec import Target
 from harness.base.store import Store
 from harness.base.terminal import Ui
@@ -23,6 +24,7 @@ from harness.cli.options import (
     VM,
     Commands,
     add_cell_options,
+    profiles_of,
     results_of,
 )
 from harness.kernel.series import read_headings
@@ -109,7 +111,7 @@ def _check_series(args: argparse.Namespace, ui: Ui) -> int:
         cells = make_cells(
             target,
             parse_positions(args.positions, applied.last),
-            list(dict.fromkeys(args.profiles or REVIEW_PROFILES)),
+            profiles_of(args, REVIEW_PROFILES),
             pytest_args=tuple(args.pytest_args),
             cmdline=args.cmdline or "",
         )

@@ -12,9 +12,10 @@ from typing import NoReturn
 
 from harness import __version__
 from harness.base.errors import ExitCode, HarnessError
+from harness.base.settings import SETTING
 from harness.base.terminal import Ui
 from harness.cli import judge, mail, prepare, search, suite, unattended, upkeep
-from harness.cli.options import Commands
+from harness.cli.options import Commands, take_settings
 from harness.cli.search import VERDICT_CODES
 
 EXAMPLES = """\
@@ -25,6 +26,9 @@ examples:
   harness run --kernel ~/linux --base v7.0 --series v4.mbx
   harness boot --position 10 --profile debug
   harness config --explain KASAN
+
+An option that names a variable, such as --kernel [HARNESS_KERNEL], is also looked for in the
+environment; the command line goes first, and an empty variable is none.
 """
 
 _GIT_ABORTS = 128
@@ -75,9 +79,10 @@ def run_with_ui(args: argparse.Namespace) -> int:
     ui = Ui(verbose=args.verbose)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        if getattr(args, "no_templates", False):
+        take_settings(args)
+        if getattr(args, "templates", None) == "no":
             # Cells run in processes of their own, and whether they clone changes no result.
-            os.environ["HARNESS_TEMPLATES"] = "no"
+            os.environ[SETTING["templates"].variable] = "no"
         return int(args.run(args, ui))
     except HarnessError as error:
         if args.debug:

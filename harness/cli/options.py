@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import InputError
-from harness.base.settings import target_from_settings
+from harness.base.settings import SETTING, SETTINGS, Group, target_from_settings
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.results.directory import results_directory
@@ -19,8 +19,6 @@ from harness.run.pipeline import Pipeline
 
 MATRIX_PROFILES = ("default", "debug")
 """Profiles of a matrix when none is named."""
-
-ACCELERATORS = ("auto", "kvm", "tcg")
 
 Run = Callable[[argparse.Namespace, Ui], int]
 """What runs a command: it returns the exit code."""
@@ -62,52 +60,58 @@ COMMON, _group = _options()
 _group.add_argument("-v", "--verbose", action="count", default=0, help="say more (twice: all)")
 _group.add_argument("--debug", action="store_true", help="show a traceback with an error")
 
-TREE, _group = _options("what is tested")
-_group.add_argument(
-    "--suite", metavar="DIR", help="what it is about (default: the one here, or the shipped one)"
-)
-_group.add_argument(
-    "--kernel",
-    metavar="WHICH",
-    help="a name, git tree, tarball or source package (default: the suite's)",
-)
-_group.add_argument("--base", metavar="REV", help="revision of a git tree (default: HEAD)")
-_group.add_argument(
-    "--series",
-    metavar="WHERE",
-    help="mbox, maildir, directory or A..B; 'none' for no patches (default: the suite's)",
-)
-_group.add_argument(
-    "--cc", metavar="PROGRAM", help="compiler, such as gcc-14 (default: $CC, or gcc)"
-)
-_group.add_argument("-j", "--jobs", metavar="N", help="parallel compilers (default: all CPUs)")
 
-TARGET, _group = _options("where")
-_group.add_argument("--position", metavar="N", help="patches applied, 0 = none (default: all)")
-_group.add_argument(
-    "--extra", metavar="FILES", help="patches on top of the position, colon-separated"
-)
-_group.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
+def add_settings(parser: Any, *names: str) -> None:
+    """Let *parser*, or a group of one, take settings, by their names.
+
+    What they are is known after :func:`take_settings`.
+    """
+    for name in names:
+        setting = SETTING[name]
+        words = [setting.short, setting.option] if setting.short else [setting.option]
+        if setting.flag is not None:
+            text = f"{setting.flag.help} [{setting.variable}={setting.flag.value}]"
+            parser.add_argument(
+                *words, dest=name, action="store_const", const=setting.flag.value, help=text
+            )
+            continue
+        kind = {"choices": setting.choices} if setting.choices else {"metavar": setting.metavar}
+        parser.add_argument(*words, dest=name, help=f"{setting.text} [{setting.variable}]", **kind)
+
+
+def take_settings(args: argparse.Namespace) -> None:
+    """Put into *args* what each setting is: what the command line says, or the environment.
+
+    :raises SpecError: when it cannot be that.
+    """
+    given = vars(args)
+    for setting in SETTINGS:
+        if setting.name in given:
+            given[setting.name] = setting.value(given[setting.name])
+
+
+def _settings(group: Group) -> argparse.ArgumentParser:
+    """Return a parser with all settings of a group, for others to inherit from."""
+    parser, heading = _options(group.value)
+    add_settings(heading, *(setting.name for setting in SETTINGS if setting.group is group))
+    return parser
+
+
+TREE = _settings(Group.TREE)
+TARGET = _settings(Group.TARGET)
+VM = _settings(Group.MACHINE)
 
 PROFILE, _group = _options()
-_group.add_argument("--profile", metavar="NAME", help="kernel profile (default: default)")
+add_settings(_group, "profile")
+
+PLACE, _group = _options()
+add_settings(_group, "results")
 
 PYTEST, _group = _options()
 _group.add_argument("pytest_args", nargs="*", metavar="-- PYTEST-ARGS", help="passed to pytest")
 
 OUTPUT, _group = _options()
 _group.add_argument("--json", metavar="FILE", type=Path, help="write the result for machines")
-
-PLACE, _group = _options()
-_group.add_argument("--results", metavar="DIR", type=Path, help="where the report goes")
-
-VM, _group = _options()
-_group.add_argument("--accel", choices=ACCELERATORS, help="accelerator (default: auto)")
-_group.add_argument("--qemu", metavar="PROGRAM", help="QEMU (default: the one on PATH)")
-_group.add_argument("--cmdline", metavar="WORDS", help="further kernel parameters")
-_group.add_argument(
-    "--no-templates", action="store_true", help="boot every machine, clone none (slower)"
-)
 
 
 def add_cell_options(parser: argparse.ArgumentParser, profiles: Sequence[str]) -> None:
@@ -118,8 +122,15 @@ def add_cell_options(parser: argparse.ArgumentParser, profiles: Sequence[str]) -
         dest="profiles",
         action="append",
         metavar="NAME",
-        help=f"kernel profile, repeatable (default: {' and '.join(profiles)})",
+        help=f"kernel profile, repeatable (default: {' and '.join(profiles)}) "
+        f"[{SETTING['profile'].variable}: one]",
     )
+
+
+def profiles_of(args: argparse.Namespace, usual: Sequence[str]) -> list[str]:
+    """Return the profiles of the cells that :func:`add_cell_options` let choose."""
+    one = os.environ.get(SETTING["profile"].variable)
+    return list(dict.fromkeys(args.profiles or ([one] if one else usual)))
 
 
 def pipeline_of(args: argparse.Namespace, progress: Callable[[str], None]) -> Pipeline:

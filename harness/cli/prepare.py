@@ -14,17 +14,18 @@ from rich.text import Text
 
 from harness.base.arch import architecture
 from harness.base.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
-from harness.base.settings import parse_positions, qemu_from_setting
+from harness.base.positions import parse_positions
+from harness.base.settings import qemu_from_setting
 from harness.base.spec import load_kernels
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import (
-    ACCELERATORS,
     OUTPUT,
     TARGET,
     TREE,
     VM,
     Commands,
+    add_settings,
     pipeline_of,
     write_json,
 )
@@ -80,10 +81,7 @@ def add_commands(commands: Commands) -> None:
         _DOCTOR_EXAMPLES,
         OUTPUT,
     )
-    doctor.add_argument(
-        "--accel", choices=ACCELERATORS, default="auto", help="insist on an accelerator"
-    )
-    doctor.add_argument("--qemu", metavar="PROGRAM", help="QEMU (default: the one on PATH)")
+    add_settings(doctor, "accel", "qemu")
     text = "list the kernels that --kernel knows by name"
     commands.add("kernels", _kernels, text, _KERNELS_EXAMPLES, OUTPUT)
     parents = (TREE, TARGET, OUTPUT)
@@ -209,7 +207,7 @@ def _build_one(pipeline: Pipeline, ui: Ui) -> dict[str, Any]:
 def _build_several(args: argparse.Namespace, ui: Ui) -> int:
     """Build every position that can be built, and say what is wrong with the others."""
     if args.position is not None:
-        raise InputError("--position and --positions exclude each other")
+        raise InputError("--position (or HARNESS_POSITION) and --positions exclude each other")
     built, failed = [], False
     with ui.progress(Pace(Store()).seconds) as progress:
         first = pipeline_of(args, progress)

@@ -31,8 +31,17 @@ def add_commands(commands: Commands) -> None:
     text = "begin a suite of your own: a directory with a suite.yaml and a first test"
     init = commands.add("init", _init, text, _INIT_EXAMPLES)
     init.add_argument("directory", type=Path, metavar="DIR", help="made, or empty")
-    init.add_argument("--kernel", metavar="WHICH", required=True, help="as harness run takes it")
-    init.add_argument("--series", metavar="WHERE", help="as harness run takes it; it is copied")
+    # What the new suite says; no settings, and nothing in the environment says it.
+    init.add_argument(
+        "--kernel",
+        dest="own_kernel",
+        metavar="WHICH",
+        required=True,
+        help="as harness run takes it",
+    )
+    init.add_argument(
+        "--series", dest="own_series", metavar="WHERE", help="as harness run takes it; it is copied"
+    )
 
 
 def _init(args: argparse.Namespace, ui: Ui) -> int:
@@ -41,8 +50,8 @@ def _init(args: argparse.Namespace, ui: Ui) -> int:
         raise InputError(
             f"{target} is there already", hint="name a directory that is not, or empty"
         )
-    kernel = _kernel(args.kernel)
-    series = _series(args.series, args.kernel)
+    kernel = _kernel(args.own_kernel)
+    series = _series(args.own_series, args.own_kernel)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Whole or not at all: what is wrong is found before anything is where the user looks.
     with tempfile.TemporaryDirectory(prefix=".harness-init-", dir=target.parent) as name:

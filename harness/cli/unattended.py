@@ -15,21 +15,24 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.base.errors import ExitCode, InputError
-from harness.base.settings import parse_positions
+from harness.base.positions import parse_positions
+from harness.base.settings import SETTING, qemu_from_setting
 from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import (
-    ACCELERATORS,
     MATRIX_PROFILES,
     OUTPUT,
     PLACE,
     PYTEST,
     TREE,
+    VM,
     Commands,
     add_cell_options,
+    add_settings,
     parallel_cells,
     pipeline_of,
+    profiles_of,
     results_of,
     write_json,
 )
@@ -86,7 +89,7 @@ examples:
 def add_commands(commands: Commands) -> None:
     """Add ``plan``, ``summary``, ``kcidb``, ``nightly`` and ``history``."""
     text = "cut a matrix into jobs for the runners of a CI service"
-    plan = commands.add("plan", _plan, text, _PLAN_EXAMPLES, TREE, PYTEST)
+    plan = commands.add("plan", _plan, text, _PLAN_EXAMPLES, TREE, VM, PYTEST)
     plan.add_argument("--format", choices=("github", "gitlab"), required=True)
     plan.add_argument(
         "--stage",
@@ -94,7 +97,6 @@ def add_commands(commands: Commands) -> None:
         help="the jobs that build or that test, for github (default: test)",
     )
     add_cell_options(plan, MATRIX_PROFILES)
-    plan.add_argument("--accel", choices=ACCELERATORS, help="accelerator of the jobs")
     plan.add_argument(
         "--per-job", metavar="N", default="1", help="positions that one job tests (default: 1)"
     )
@@ -126,6 +128,7 @@ def add_commands(commands: Commands) -> None:
         default=PROJECT_ROOT / "scripts" / "nightly.yaml",
         help="what to run (default: scripts/nightly.yaml)",
     )
+    add_settings(nightly, "qemu")
     nightly.add_argument("--parallel", metavar="N", type=int, help="cells under way at once")
     text = "what earlier runs came to"
     history = commands.add("history", _history, text, _HISTORY_EXAMPLES, OUTPUT)
@@ -142,7 +145,9 @@ def _plan(args: argparse.Namespace, ui: Ui) -> int:
         raise InputError("--stage goes with --format github", hint="gitlab's pipeline has both")
     if not args.per_job.isdecimal() or int(args.per_job) < 1:
         raise InputError(f"--per-job must be a whole number from 1 on, not {args.per_job!r}")
-    profiles = list(dict.fromkeys(args.profiles or MATRIX_PROFILES))
+    profiles = profiles_of(args, MATRIX_PROFILES)
+    settings = {name: text for name in SETTING if (text := getattr(args, name, None)) is not None}
+    args.qemu = None  # that of the runners need not be here
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
         for profile in profiles:
@@ -153,9 +158,8 @@ def _plan(args: argparse.Namespace, ui: Ui) -> int:
         else:
             patches = pipeline.series.patches if pipeline.series is not None else ()
             last, usual = len(patches), None
-    names = ("suite", "kernel", "base", "series", "cc", "jobs", "accel")
     jobs = make_jobs(
-        {name: value for name in names if (value := getattr(args, name)) is not None},
+        settings,
         parse_positions(args.positions, last, usual),
         profiles,
         last=last,
@@ -198,7 +202,7 @@ def _kcidb(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _nightly(args: argparse.Namespace, ui: Ui) -> int:
-    spec = read_nightly(args.config)
+    spec = dataclasses.replace(read_nightly(args.config), qemu=qemu_from_setting(args.qemu))
     directory = results_of(args)
     started = time.monotonic()
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from harness.base.errors import InputError
-from harness.plugin.options import OPTIONS, by_expectation, setting, suite_of
+from harness.base.settings import SETTINGS
+from harness.plugin.options import by_expectation, setting, suite_of
 
 pytest_plugins = ("harness.plugin.fixtures", "harness.plugin.verdict", "harness.plugin.results")
 
@@ -24,11 +25,12 @@ MARKERS = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options, all with one prefix."""
-    group = parser.getgroup("harness", "kernel under test in QEMU")
-    for option in OPTIONS:
-        text = f"{option.help} (default: {option.default})" if option.default else option.help
-        group.addoption(f"--harness-{option.name}", metavar=option.metavar, help=text)
-        parser.addini(f"harness_{option.name}", text, default="")
+    group = parser.getgroup(
+        "harness", "kernel under test in QEMU (--harness-X, or HARNESS_X in the environment)"
+    )
+    for one in SETTINGS:
+        group.addoption(one.plugin_option, dest=one.ini, metavar=one.metavar, help=one.text)
+        parser.addini(one.ini, one.text, default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     What judges by stated expectations goes through many positions, and asks about the kernel.
     """
-    profile = setting(config, "profile") or "default"
+    profile = setting(config, "profile")
     stated = by_expectation(config)
     kept: list[pytest.Item] = []
     others: list[pytest.Item] = []

@@ -25,9 +25,9 @@ from harness.base.errors import (
 from harness.base.suite import Suite
 from harness.plugin.options import (
     by_expectation,
-    one_of,
     setting,
     suite_of,
+    usable,
     worker_of,
 )
 from harness.results.directory import results_directory
@@ -62,7 +62,7 @@ class Session:
         self.config = config
         self.started = time.monotonic()
         self.by_expectation = by_expectation(config)
-        self.templates = one_of(config, "templates", "yes", "no") == "yes"
+        self.templates = usable(config, "templates") == "yes"
         self.watches: list[_Watch] = []
         self.shared: Machine | None = None
         self.tests: dict[str, TestResult] = {}

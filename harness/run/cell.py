@@ -15,17 +15,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.base.errors import InputError
-from harness.base.settings import settings_of, target_from_settings
+from harness.base.settings import SETTING, SETTINGS, settings_of, target_from_settings
 from harness.base.spec import DEFAULT_CC, PROJECT_ROOT, Target
 from harness.base.store import digest
 from harness.base.suite import Suite, load_suite
 from harness.results.results import BootResult, RunResults, TestResult
-
-_SETTINGS = (
-    *("suite", "kernel", "base", "series", "position", "extra", "profile", "accel", "jobs"),
-    "qemu",
-    *("cc", "cmdline", "judge", "results"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,17 +130,26 @@ def pytest_argv(cell: Cell, directory: Path) -> list[str | Path]:
     suite = cell.suite
     words: list[str | Path] = [sys.executable, "-m", "pytest", f"--rootdir={suite.root}"]
     words += ["-c", _configuration(suite), "-p", "no:cacheprovider"]
-    words += [f"--junitxml={directory / 'junit.xml'}", f"--harness-results={directory}"]
-    settings = settings_of(cell.target) | {"judge": cell.judge}
-    if cell.cmdline:
-        settings["cmdline"] = cell.cmdline
-    words += [f"--harness-{name}={value}" for name, value in settings.items()]
+    words += [f"--junitxml={directory / 'junit.xml'}", *_plugin_options(cell, directory)]
     further = tuple(_resolved(word, suite) for word in cell.pytest_args)
     words += further
     words += [_test_path(test, suite) for test in cell.tests]
     if not cell.tests and not own_paths(further):
         words.append(str(suite.tests))
     return words
+
+
+def _plugin_options(cell: Cell, directory: Path) -> list[str]:
+    settings = _settings_of(cell) | {"results": str(directory)}
+    return [f"{SETTING[name].plugin_option}={value}" for name, value in settings.items()]
+
+
+def _settings_of(cell: Cell) -> dict[str, str]:
+    """Return the settings that make a cell, without its tests."""
+    settings = settings_of(cell.target)
+    if cell.cmdline:
+        settings["cmdline"] = cell.cmdline
+    return settings | {"judge": cell.judge}
 
 
 def _configuration(suite: Suite) -> Path:
@@ -157,7 +160,7 @@ def _configuration(suite: Suite) -> Path:
 
 def pytest_environment() -> dict[str, str]:
     """Return what to add to the environment, so that no setting in it gets at the tests."""
-    return {f"HARNESS_{name.upper()}": "" for name in _SETTINGS}
+    return {setting.variable: "" for setting in SETTINGS if not setting.inherited}
 
 
 def reproduce(cell: Cell) -> str:
@@ -166,7 +169,7 @@ def reproduce(cell: Cell) -> str:
     own = {"suite": str(cell.target.suite)}
     defaults = settings_of(target_from_settings(own.get)) | {"cc": DEFAULT_CC}
     words = ["harness", "run"]
-    for name, value in settings_of(cell.target).items():
+    for name, value in _settings_of(cell).items():
         if name == "series" and Path(value).exists():
             value = str(Path(value).resolve())
         if name == "suite":
@@ -174,11 +177,7 @@ def reproduce(cell: Cell) -> str:
         else:
             differs = name in ("position", "profile") or value != defaults.get(name)
         if differs:
-            words += [f"--{name}", value]
-    if cell.cmdline:
-        words += ["--cmdline", cell.cmdline]
-    if cell.judge == "expected":
-        words.append("--expected")
+            words += SETTING[name].words(value)
     suite = cell.suite
     tests = [_shown(test, suite) for test in cell.tests]
     if cell.pytest_args or tests:

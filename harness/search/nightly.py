@@ -23,7 +23,8 @@ from harness.base.errors import (
     InputError,
     SpecError,
 )
-from harness.base.settings import parse_positions, target_from_settings
+from harness.base.positions import parse_positions
+from harness.base.settings import target_from_settings
 from harness.base.store import Store
 from harness.base.strict_yaml import Section, read_yaml
 from harness.base.suite import Suite, find_suite, load_suite
@@ -67,6 +68,7 @@ class NightlySpec:
     :param budget_s: seconds after which no further cell is begun.
     :param keep: runs that stay in the history.
     :param series: ``shipped``, ``none``, or where patches are.
+    :param qemu: another QEMU than the one on ``PATH``; the file does not say that.
     :param positions: such as ``0..11``; ``None`` is all that differ.
     """
 
@@ -79,6 +81,7 @@ class NightlySpec:
     pytest_args: tuple[str, ...]
     budget_s: float
     keep: int
+    qemu: Path | None = None
 
 
 Lane = Callable[[str], contextlib.AbstractContextManager[Progress]]
@@ -248,6 +251,8 @@ def _run_part(
         "suite": str(spec.suite.root),
         "accel": spec.accel,
     }
+    if spec.qemu is not None:
+        settings["qemu"] = str(spec.qemu)
     if series != "shipped":
         settings["series"] = series
     if kernel.git is not None:

@@ -18,7 +18,8 @@ import yaml
 
 from harness import NAME
 from harness.base.errors import SpecError
-from harness.base.settings import positions_text
+from harness.base.positions import positions_text
+from harness.base.settings import SETTING, Group
 
 MAX_JOBS = 256
 """What GitHub makes of one matrix at most, see "Running variations of jobs in a workflow"."""
@@ -82,8 +83,7 @@ def make_jobs(
 ) -> tuple[Job, ...]:
     """Return the jobs of a matrix, those that build first.
 
-    :param settings: options of the commands (``kernel``, ``base``, ``series``, ``accel``, ...)
-        as they were given: paths are those of the runner.
+    :param settings: by name, as they were given: paths are those of the runner.
     :param last: the last position: some tests update between it and the first.
     :param per_job: positions of one test job, 1 at least.
     :raises SpecError: when a service would not take so many.
@@ -106,7 +106,7 @@ def make_jobs(
 
 def _build_job(settings: Mapping[str, str], positions: Iterable[int], profile: str) -> Job:
     # A build starts no machine.
-    tree = {name: value for name, value in settings.items() if name != "accel"}
+    tree = {name: text for name, text in settings.items() if SETTING[name].group is Group.TREE}
     needed = tuple(sorted(positions))
     words = [*_options(tree), "--positions", positions_text(needed), "--profile", profile]
     return Job(
@@ -141,7 +141,11 @@ def _test_job(
 
 
 def _options(settings: Mapping[str, str]) -> list[str]:
-    return [word for name, value in settings.items() for word in (f"--{name}", value)]
+    found: list[str] = []
+    for name, value in settings.items():
+        if value != SETTING[name].default:
+            found += SETTING[name].words(value)
+    return found
 
 
 def to_github(jobs: Iterable[Job], stage: Stage) -> str:

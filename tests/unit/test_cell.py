@@ -11,10 +11,9 @@ import pytest
 from shipped import SUITE
 
 from harness.base.errors import InputError
-from harness.base.settings import target_from_settings
+from harness.base.settings import SETTING, target_from_settings
 from harness.base.spec import Target
 from harness.base.suite import Suite, load_suite
-from harness.plugin.options import OPTIONS
 from harness.run.cell import (
     Cell,
     find_test,
@@ -76,8 +75,8 @@ def test_argv_of_a_test_that_is_not_there_is_refused() -> None:
 
 def test_no_setting_in_the_environment_gets_at_the_tests() -> None:
     # Whether machines are cloned changes no result.
-    names = {option.name for option in OPTIONS} - {"templates"}
-    assert set(pytest_environment()) == {f"HARNESS_{name.upper()}" for name in names}
+    names = SETTING.keys() - {"templates"}
+    assert set(pytest_environment()) == {SETTING[name].variable for name in names}
 
 
 def test_reproduce_names_what_differs_from_the_defaults() -> None:

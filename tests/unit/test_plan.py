@@ -52,14 +52,18 @@ def test_every_position_is_tested_by_one_job() -> None:
 
 
 def test_commands_carry_what_was_asked_for_through_a_shell() -> None:
-    settings = {"kernel": "/srv/my linux", "series": "v4.mbx", "accel": "kvm"}
+    settings = {"kernel": "/srv/my linux", "series": "v4.mbx", "accel": "kvm", "qemu": "qemu-11"}
+    settings |= {"cmdline": "a b", "templates": "no"}
     build, test = make_jobs(settings, (1,), ("d",), last=1, pytest_args=("-k", "idle or holes"))
     words = shlex.split(test.command)
     given = ["--kernel", "/srv/my linux", "--series", "v4.mbx", "--accel", "kvm"]
-    assert words[:8] == ["harness", "matrix", *given]
+    given += ["--qemu", "qemu-11", "--cmdline", "a b", "--no-templates"]
+    assert words[:13] == ["harness", "matrix", *given]
     assert words[-3:] == ["--", "-k", "idle or holes"]
     # Nothing is started where kernels are built.
-    assert "--accel" not in shlex.split(build.command)
+    assert shlex.split(build.command)[2:6] == given[:4]
+    assert {"--accel", "--qemu", "--cmdline"}.isdisjoint(shlex.split(build.command))
+    assert "--no-templates" not in build.command
 
 
 def test_too_many_jobs_are_refused_with_a_number_that_fits() -> None:
@@ -94,6 +98,14 @@ def test_command_prints_a_matrix_without_reading_a_tree(tmp_path: Path) -> None:
     done = harness(tmp_path, "plan", *words)
     assert (done.returncode, done.stderr) == (0, "")
     assert [item["positions"] for item in json.loads(done.stdout)["include"]] == ["9", "10", "11"]
+
+
+def test_qemu_of_the_runners_need_not_be_here(tmp_path: Path) -> None:
+    words = ("--format", "github", "--positions", "11", "--profile", "default")
+    done = harness(tmp_path, "plan", *words, "--qemu", "/opt/qemu-11/qemu")
+    assert done.stderr == ""
+    (job,) = json.loads(done.stdout)["include"]
+    assert "--qemu /opt/qemu-11/qemu " in job["command"]
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from harness.plugin import options
+from harness.base.settings import SETTINGS
 from harness.plugin.verdict import sanitised
 
 pytest_plugins = ["pytester"]
-
-OPTIONS = [option.name for option in options.OPTIONS]
 
 SHOW = """\
 from harness.plugin.options import setting
@@ -22,8 +22,8 @@ def test_show(request):
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in OPTIONS:
-        monkeypatch.delenv(f"HARNESS_{name.upper()}", raising=False)
+    for one in SETTINGS:
+        monkeypatch.delenv(one.variable, raising=False)
 
 
 def shown(pytester: pytest.Pytester, name: str, *words: str) -> str:
@@ -79,12 +79,47 @@ def test_setting_empty_environment_counts_as_none(
     assert shown(pytester, "profile") == "from-ini"
 
 
+SHOW_ALL = """\
+from harness.base.settings import SETTING
+from harness.plugin.options import setting
+
+def test_show(request):
+    for name in SETTING:
+        print("value:", f"{name}={setting(request.config, name)}", end=";\\n")
+"""
+
+
+@pytest.mark.parametrize("face", ["command line", "environment", "ini", "default"])
+def test_every_setting_can_be_set_by_every_face(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, face: str
+) -> None:
+    # Without its own suite a session would not begin, nor below a file.
+    suite(pytester)
+    values = {one.name: one.choices[-1] if one.choices else f"{one.name}-x" for one in SETTINGS}
+    values |= {"suite": str(pytester.path), "results": str(pytester.path / "out")}
+    words = [f"{one.plugin_option}={values[one.name]}" for one in SETTINGS]
+    if face == "environment":
+        for one in SETTINGS:
+            monkeypatch.setenv(one.variable, values[one.name])
+    elif face == "ini":
+        lines = [f"{one.ini} = {values[one.name]}" for one in SETTINGS]
+        pytester.makeini("\n".join(["[pytest]", *lines]))
+    elif face == "default":
+        values = {one.name: str(one.default) for one in SETTINGS}
+    pytester.makepyfile(test_show=SHOW_ALL)
+    given = words if face == "command line" else []
+    done = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *given)
+    done.assert_outcomes(passed=1)
+    said = re.findall(r"value: (\w+)=(.*);", done.stdout.str())
+    assert dict(said) == values
+
+
 def test_every_option_has_help(pytester: pytest.Pytester) -> None:
     done = pytester.runpytest_subprocess("--help")
     text = done.stdout.str()
-    for name in OPTIONS:
-        assert f"--harness-{name}=" in text
-        assert f"harness_{name} " in text
+    for one in SETTINGS:
+        assert f"{one.plugin_option}=" in text
+        assert f"{one.ini} " in text
 
 
 # -- outcomes --------------------------------------------------------------------------------

@@ -3,14 +3,35 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import re
 from pathlib import Path
 
 import pytest
 from shipped import SERIES, SUITE
 
 from harness.base.errors import SpecError
-from harness.base.settings import parse_positions, positions_text, settings_of, target_from_settings
+from harness.base.positions import parse_positions, positions_text
+from harness.base.settings import (
+    SETTING,
+    SETTINGS,
+    Setting,
+    settings_of,
+    target_from_settings,
+)
 from harness.base.spec import KernelSpec, Target, load_kernels
+from harness.base.variables import VARIABLES
+from harness.cli.main import _parser
+from harness.cli.options import profiles_of, take_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in SETTINGS:
+        monkeypatch.delenv(one.variable, raising=False)
 
 
 def target(**settings: str) -> Target:
@@ -138,10 +159,10 @@ def test_accel(accel: str) -> None:
     assert target(accel=accel).accel == accel
 
 
-def test_unknown_accel_names_the_known_ones() -> None:
-    with pytest.raises(SpecError, match="no accelerator 'hvf'") as caught:
+def test_unknown_accel_names_the_known_ones_and_where_it_is_set() -> None:
+    with pytest.raises(SpecError, match="accel is auto or kvm or tcg, not 'hvf'") as caught:
         target(accel="hvf")
-    assert caught.value.hint == "known: auto, kvm, tcg"
+    assert "--accel, --harness-accel, HARNESS_ACCEL" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -186,8 +207,7 @@ def program(path: Path) -> Path:
     return path
 
 
-def test_no_qemu_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HARNESS_QEMU", raising=False)
+def test_no_qemu_is_asked_for() -> None:
     assert target().qemu is None
 
 
@@ -204,14 +224,6 @@ def test_qemu_is_a_path_or_a_program_on_path(
     assert target(**settings_of(made)) == made
 
 
-def test_qemu_from_the_environment_unless_another_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HARNESS_QEMU", str(program(tmp_path / "environment")))
-    assert target().qemu == tmp_path / "environment"
-    assert target(qemu=str(program(tmp_path / "given"))).qemu == tmp_path / "given"
-
-
 @pytest.mark.parametrize("name", ["absent", "plain-file"])
 def test_qemu_that_cannot_be_run_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "plain-file").touch()
@@ -222,6 +234,119 @@ def test_qemu_that_cannot_be_run_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_extra_is_a_list_of_files() -> None:
     assert target(extra="a.patch:/b.patch").extra == (Path("a.patch"), Path("/b.patch"))
+
+
+# -- the table -------------------------------------------------------------------------------
+
+
+def taken(*words: str) -> argparse.Namespace:
+    """Return what a command of the command line is told by *words*."""
+    args = _parser().parse_args(words)
+    take_settings(args)
+    return args
+
+
+each = pytest.mark.parametrize("one", SETTINGS, ids=lambda one: one.name)
+
+
+def sample(one: Setting) -> str:
+    """Return a value that is not the default, and that a flag can give."""
+    return next((value for value in one.choices if one.words(value) and value != one.default), "x")
+
+
+@each
+def test_setting_on_the_command_line(one: Setting) -> None:
+    assert getattr(taken("run", *one.words(sample(one))), one.name) == sample(one)
+
+
+@each
+def test_setting_in_the_environment(one: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(one.variable, sample(one))
+    assert getattr(taken("run"), one.name) == sample(one)
+
+
+@each
+def test_setting_that_is_nowhere_has_its_default(
+    one: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(one.variable, "")
+    assert getattr(taken("run"), one.name) == one.default
+
+
+@each
+def test_command_line_goes_before_environment(
+    one: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(one.variable, one.choices[0] if one.choices else "environment")
+    assert getattr(taken("run", *one.words(sample(one))), one.name) == sample(one)
+
+
+@each
+def test_setting_goes_before_ini_and_that_before_the_default(
+    one: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert one.value(None, sample(one)) == sample(one)
+    monkeypatch.setenv(one.variable, one.choices[0] if one.choices else "environment")
+    assert one.value(None, sample(one)) == os.environ[one.variable]
+
+
+@pytest.mark.parametrize("one", [one for one in SETTINGS if one.choices], ids=lambda one: one.name)
+def test_value_that_is_no_choice_is_refused_from_the_environment(
+    one: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(one.variable, "maybe")
+    with pytest.raises(SpecError, match=f"{one.name} is .*, not 'maybe'") as caught:
+        taken("run")
+    assert one.variable in (caught.value.hint or "")
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    (found,) = _parser()._subparsers._group_actions  # type: ignore[union-attr]
+    return dict(found.choices)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_option_of_a_command_says_its_variable(command: str) -> None:
+    """One that is called like a setting is that setting, or says nothing about a variable."""
+    options = {one.option: one for one in SETTINGS}
+    for action in commands()[command]._actions:
+        found = [options[word] for word in action.option_strings if word in options]
+        said = re.findall(r"HARNESS_[A-Z]+", action.help or "")
+        if action.dest in SETTING:
+            assert [one.name for one in found] == [action.dest]
+        assert said == [one.variable for one in found if action.dest in (one.name, "profiles")]
+
+
+def test_profile_of_the_environment_is_the_only_one_of_a_matrix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert profiles_of(taken("matrix"), ("a", "b")) == ["a", "b"]
+    monkeypatch.setenv("HARNESS_PROFILE", "debug")
+    assert profiles_of(taken("matrix"), ("a", "b")) == ["debug"]
+    assert profiles_of(taken("matrix", "--profile=c", "--profile=c"), ("a", "b")) == ["c"]
+
+
+@pytest.mark.parametrize("command", ["doctor", "plan", "nightly", "matrix", "boot", "bisect"])
+def test_command_that_starts_machines_takes_another_qemu(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = {"plan": ("--format=github",), "bisect": ("--test=x",)}.get(command, ())
+    assert taken(command, *needed, "--qemu", "own-qemu").qemu == "own-qemu"
+    monkeypatch.setenv("HARNESS_QEMU", "other-qemu")
+    assert taken(command, *needed).qemu == "other-qemu"
+
+
+def test_new_suite_says_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_SERIES", "v4.mbx")
+    args = taken("init", "mysuite", "--kernel", "/linux")
+    assert (args.own_kernel, args.own_series) == ("/linux", None)
+
+
+@pytest.mark.parametrize("name", [variable.name for variable in VARIABLES])
+def test_variable_in_the_list_is_one_that_something_reads(name: str) -> None:
+    sources = [path for kind in ("py", "c") for path in (ROOT / "harness").rglob(f"*.{kind}")]
+    texts = [path.read_text() for path in sources if path.name != "variables.py"]
+    assert any(f'"{name}"' in text for text in texts)
 
 
 # -- positions -------------------------------------------------------------------------------
