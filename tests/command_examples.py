@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The examples of README.md and of every ``--help``, and how each of them is run.
+"""The examples of the documents and of every ``--help``, and how each of them is run.
 
 ``tests/unit/test_examples.py`` runs what takes no machine, ``tests/project/test_examples.py`` what
 takes one.  An example that is in none of the tables here is a failure.
@@ -22,8 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 900.0
 """Seconds for one example; it only ends what hangs."""
 
+HOW_TO = sorted((ROOT / "docs" / "howto").glob("*.md"))
+
+COMMANDS = r"(?:harness |scripts/|git clone |cd )"
+
 ECHO = '; echo "exit code $?"'
-"""How README.md shows an exit code; the examples are known without it."""
+"""How the documents show an exit code; the examples are known without it."""
 
 
 def in_help() -> list[str]:
@@ -39,14 +43,24 @@ def in_help() -> list[str]:
     return found
 
 
-def in_readme() -> list[str]:
-    """Return the command lines of README.md: in its blocks, at its top and in its table."""
-    text = (ROOT / "README.md").read_text()
-    joined = text.replace("\\\n", " ")
-    found = re.findall(r"^\$ (.*)", joined, re.M)
-    found += re.findall(r"^    (scripts/\w+) ", text, re.M)
-    found += re.findall(r"^\| `((?:harness|scripts/)[^`]*)` \|", text, re.M)
-    found += re.findall(r"^((?:git clone|scripts/).*)", text, re.M)
+DOCUMENTS = ("README.md", "docs/tutorial.md", *(f"docs/howto/{p.name}" for p in HOW_TO))
+"""What people type things from, below the top of the checkout."""
+
+
+def in_documents() -> list[str]:
+    """Return the command lines of the documents: in their blocks, at the top, and in tables."""
+    found: list[str] = []
+    for name in DOCUMENTS:
+        text = (ROOT / name).read_text()
+        for language, block in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.M | re.S):
+            if language:
+                continue
+            joined = block.replace("\\\n", " ")
+            typed = re.findall(r"^ *\$ (.*)", joined, re.M)
+            # A block that shows no output goes without the dollars.
+            found += typed or re.findall(rf"^({COMMANDS}.*)", joined, re.M)
+        found += re.findall(r"^    (scripts/\w+) ", text, re.M)
+        found += re.findall(rf"^\| `({COMMANDS}[^`]*)` \|", text, re.M)
     return [re.sub(r" {2,}", " ", line.removesuffix(ECHO)) for line in found]
 
 
@@ -82,6 +96,8 @@ WITHOUT_MACHINE = {
     "harness kernels": Run(),
     "harness init mysuite --kernel ~/linux --series v4.mbx": Run(),
     "harness init mysuite --kernel 7.0.13": Run(),
+    "export HARNESS_DOWNLOADS=~/packages": Run(),
+    "export HARNESS_MIRRORS=https://deb.debian.org/debian": Run(),
     "harness doctor": Run(codes=(0, 3)),
     "harness doctor --accel kvm": Run(codes=(0, 3)),
     "harness doctor --qemu /usr/bin/qemu-system-x86_64": Run(codes=(0, 3)),
@@ -137,6 +153,8 @@ _CELL = "--positions 11 --profile default --fresh"
 WITH_MACHINE = {
     "harness fetch": Run(),
     "harness config": Run(),
+    "harness config --profile lockdep": Run("--profile default"),
+    "harness config --profile lockdep --explain PROVE_LOCKING": Run("--profile default"),
     "harness config --explain KASAN": Run(),
     "harness config --profile debug --explain KASAN_VMALLOC": Run("--profile default"),
     "harness build": Run(),
@@ -145,17 +163,18 @@ WITH_MACHINE = {
     "harness run": Run(pytest=_IDLE),
     "harness run -- -k module -x": Run(),
     "harness run --json out.json": Run(pytest=_IDLE),
-    "harness run --json out.json -- -k memfd -x": Run(pytest=_IDLE),
-    "harness run --profile debug": Run(_HERE, _IDLE),
+    "harness run --profile lockdep": Run("--profile default", _IDLE),
     "harness run --position 0": Run(pytest=_IDLE, codes=(1,)),
     "harness run --position 3 --expected": Run("--position 0", _IDLE),
-    "harness run --position 6 --expected -- -k test_module": Run("--position 0", _IDLE),
+    "harness run --position 0 --expected -- -k 'idle or holes'": Run(),
+    "harness run --position 0 -- -k test_module": Run(pytest=_IDLE, codes=(1,)),
     "harness run --position 9 --profile debug": Run(_HERE, _IDLE),
     # 3 where KVM does not work.
     "harness run --accel kvm": Run(pytest=_IDLE, codes=(0, 3)),
+    "harness run --kernel ~/linux --series v4.mbx": Run(pytest=_IDLE),
     "harness run --kernel ~/linux --series v4.mbx -- -k test_module": Run(pytest=_IDLE),
     "harness run --kernel ~/linux --base v7.0 --series v4.mbx": Run(pytest=_IDLE),
-    "pytest tests/guest --harness-position 10 -k 'idle or holes'": Run("--harness-position 11"),
+    "pytest tests/guest -k 'idle or holes'": Run(),
     "harness matrix": Run(_CELL, _IDLE),
     "harness matrix --json out.json -- -k module": Run(_CELL, _IDLE),
     "harness matrix --positions 0,5,9..11 --profile default --keep-going": Run(
@@ -179,19 +198,36 @@ AT_A_TERMINAL = {
 }
 """The same, at a terminal, until Ctrl-] ends them."""
 
+_DOWNLOADS = "downloads 150 MB"
+_TUTORIAL = "test_tutorial.py runs it, with what comes before it"
 _KERNELS = "builds further kernels, for minutes"
 
 NOT_RUN = {
     "scripts/run": "sets a host up; CI runs it",
     "scripts/test": "runs this test",
-    "scripts/bench": "measures for 20 minutes",
     "git clone <this repository> luo-harness && cd luo-harness": "says where, in words",
+    "cd mysuite": _TUTORIAL,
+    "harness init mysuite --kernel 7.0.13 --series v1.mbx": _TUTORIAL,
+    "harness run -- -k dumpable": _TUTORIAL,
+    "harness matrix --profile default": _TUTORIAL,
+    ". .venv/bin/activate": "sets a host up; CI runs it",
+    "python3 -m venv ~/harness && . ~/harness/bin/activate": "downloads",
+    "pip install luo_harness-0.1.0-py3-none-any.whl": "downloads",
+    "scripts/setup": "sets a host up; CI runs it",
+    "apt-get download linux-source-6.12": _DOWNLOADS,
+    "sha256sum linux-source-6.12_*.deb": _DOWNLOADS,
+    "stat -c %s linux-source-6.12_*.deb": _DOWNLOADS,
+    "harness matrix --profile lockdep --profile default": "the reader writes that profile",
+    "harness run --suite examples/get-options": _KERNELS,
     "harness run --cc gcc-14": "needs that compiler",
     "harness matrix --keep-going --profile debug --profile default": _KERNELS,
     "harness matrix --series /tmp/broken --positions 6..11 --profile default -- test_module.py"
     " -k 'flbs or idle'": _KERNELS,
     "harness coverage": _KERNELS,
     'harness coverage --min 95 -- -k "not module"': _KERNELS,
+    "harness bisect --suite examples/get-options --test"
+    " 'test_range_past_the_end_is_counted_as_far_as_stored[1-999]'": _KERNELS,
+    "harness matrix --suite examples/get-options --profile default": _KERNELS,
     "harness mutants": _KERNELS,
     "harness mutants --table docs/mutants.md": _KERNELS,
     "harness mutants flb-list-not-initialized compatible-unbounded": _KERNELS,
@@ -207,7 +243,6 @@ NOT_RUN = {
     " --test test_registering_works_while_an_unrelated_session_exists": _KERNELS,
     "git bisect run harness verdict --kernel . --test test_quiesce_is_gone"
     " --results /tmp/verdicts": _KERNELS,
-    "scripts/bench --runs 3 clone_vs_boot clone_vs_virtme_ng boot_vs_virtme_ng": _KERNELS,
 }
 """Only read by the command's parser; and why."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The examples of README.md and of ``--help`` that build or boot, each made a short one.
+"""The examples of the documents and of ``--help`` that build or boot, each made a short one.
 
 They bring the shipped series and its kernel along, whatever else is under test.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every example of README.md and of ``--help`` is understood, and those without a machine run."""
+"""Every example of documents and ``--help`` is understood, and those without a machine run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from command_examples import (
     WITH_MACHINE,
     WITHOUT_MACHINE,
     Run,
+    in_documents,
     in_help,
-    in_readme,
     run,
 )
 from shipped import SERIES, SUITE
 
 from harness.base.store import Store
+from harness.base.suite import load_suite
 from harness.cli import main
 from harness.results.history import History
 from harness.results.results import Outcome, RunResults, TestResult
@@ -30,7 +31,7 @@ from harness.run.cell import find_test
 
 TABLES = (WITHOUT_MACHINE, WITH_MACHINE, AT_A_TERMINAL, NOT_RUN)
 RUN = WITHOUT_MACHINE | WITH_MACHINE | AT_A_TERMINAL
-EXAMPLES = sorted({*in_help(), *in_readme()})
+EXAMPLES = sorted({*in_help(), *in_documents()})
 
 
 def words_of(example: str) -> list[str] | None:
@@ -57,9 +58,11 @@ HARNESS = [example for example in EXAMPLES if words_of(example) is not None]
 
 def test_examples_are_found() -> None:
     assert "harness run -- -k module -x" in in_help()
-    assert "harness run --position 6 --expected -- -k test_module" in in_readme()
-    assert "harness cache prune --max-gib 10" in in_readme()
-    assert "scripts/run" in in_readme()
+    assert "harness run --position 0 -- -k test_module" in in_documents()
+    assert "harness run --cc gcc-14" in in_documents()
+    assert "scripts/run" in in_documents()
+    assert "cd mysuite" in in_documents()
+    assert "export HARNESS_DOWNLOADS=~/packages" in in_documents()
 
 
 def test_every_example_is_run_or_says_why_not() -> None:
@@ -74,8 +77,10 @@ def test_no_example_is_listed_that_is_gone_or_twice() -> None:
 @pytest.mark.parametrize("example", HARNESS)
 def test_example_is_what_the_command_takes(example: str) -> None:
     args = main._parser().parse_args(halves(words_of(example) or [])[0])
+    given = getattr(args, "suite", None)
+    suite = load_suite(ROOT / given) if given else SUITE
     for test in getattr(args, "tests", ()):
-        find_test(test, SUITE)
+        find_test(test, suite)
     for name in args.names if args.command == "mutants" else ():
         assert list((ROOT / "tests/mutants").glob(f"??-{name}.patch")), name
 
