@@ -131,8 +131,6 @@ WITHOUT_MACHINE = {
     # The tree here is a tiny one: no patch applies to it, and it does not build.
     "harness check-patch 0005-mm-Defer.patch": Run("--kernel ~/linux", **_CHECKED),
     "harness check-patch --series v4.mbx -- -k module <mail": Run("--kernel ~/linux", **_CHECKED),
-    "harness check-patch <0010-liveupdate-Defer-file-handler-module-refcounting-to-.patch"
-    " -- -k idle": Run("--kernel ~/linux", **_CHECKED),
     "harness check-series --positions 0..3 --profile debug --series v4.mbx": Run(
         "--kernel ~/linux --profile default", **_CHECKED
     ),
@@ -225,6 +223,8 @@ NOT_RUN = {
     " -k 'flbs or idle'": _KERNELS,
     "harness coverage": _KERNELS,
     'harness coverage --min 95 -- -k "not module"': _KERNELS,
+    "harness check-patch --suite examples/get-options"
+    " examples/get-options/series/0001-*.patch -- -k range": _KERNELS,
     "harness bisect --suite examples/get-options --test"
     " 'test_range_past_the_end_is_counted_as_far_as_stored[1-999]'": _KERNELS,
     "harness matrix --suite examples/get-options --profile default": _KERNELS,
