@@ -129,10 +129,12 @@ def flbs(update: LiveUpdate) -> None:
 
 
 def one_for_each_failure(update: LiveUpdate) -> None:
-    """A memfd and a file of the module for each failure to come."""
+    """A memfd and a file of the module for each failure to come.
+
+    Each has a file of its own: kernels may refuse to preserve one open file twice.
+    """
     vm = update.vm
     luo_test(vm).load(flbs=1)
-    vm.must("open", "null", "/dev/null")
     update.preserve_memfds(
         *(
             Memfd(f"m{n}", size=1 << 16, seed=n, session="memfds", token=n)
@@ -141,5 +143,13 @@ def one_for_each_failure(update: LiveUpdate) -> None:
     )
     vm.must("session", "create", "module")
     vm.must_all(
-        [("preserve", "module", n, "null") for n in range(1, MOST_FAILURES + 1)], timeout_s=30
+        [
+            command
+            for n in range(1, MOST_FAILURES + 1)
+            for command in (
+                ("open", f"null{n}", "/dev/null"),
+                ("preserve", "module", n, f"null{n}"),
+            )
+        ],
+        timeout_s=30,
     )
