@@ -12,13 +12,20 @@ import fnmatch
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base.errors import SeriesError
 from harness.base.store import Store, digest
 from harness.base.strict_yaml import Section, read_yaml_list
+from harness.kernel.recognise import (
+    By,
+    Recognised,
+    known_commits,
+    known_patches,
+    recognise,
+)
 from harness.kernel.series import Patch, Series, mail_text, read_patch, touched_files
 from harness.kernel.source import SourceTree, git
 
@@ -45,15 +52,15 @@ class Position:
 
     :param subject: of the patch that makes the difference to the position before.
     :param tree: the git tree of *commit*.
-    :param already: whether the tree had the patch before, so that *commit* is that of the position
-        before.
+    :param already: what the tree had it as before, so that *commit* is that of the position
+        before; ``None`` when it had not.
     """
 
     number: int
     subject: str
     commit: str
     tree: str
-    already: bool = False
+    already: Recognised | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +84,17 @@ class AppliedSeries:
         return len(self.series.patches) if self.series is not None else len(self.positions) - 1
 
     @property
+    def in_tree(self) -> tuple[Position, ...]:
+        """The positions of patches that the tree had before."""
+        return tuple(position for position in self.positions if position.already is not None)
+
+    @property
     def worth(self) -> tuple[int, ...]:
         """The positions that differ from each other: without those of patches the tree had.
 
         When it had all of them, the last one stands for all.
         """
-        already = {position.number for position in self.positions if position.already}
+        already = {position.number for position in self.in_tree}
         kept = tuple(number for number in range(self.last + 1) if number not in already)
         return kept if len(kept) > 1 else (self.last,)
 
@@ -112,7 +124,8 @@ def apply_series(
 ) -> AppliedSeries:
     """Turn base, support commits and patches into one commit each, up to one that does not apply.
 
-    Patches that the tree has already are passed over, and their positions say so.
+    Patches that the tree has already are passed over, and their positions say so; that is asked
+    when one does not apply.
 
     :param support: directory with ``support.yaml``; ``None`` for no support commits.
     :raises SeriesError: naming the support commit that does not apply, with file and hunk.
@@ -122,7 +135,7 @@ def apply_series(
         chain = _Chain(source, store, progress)
         supports = tuple(_apply_support(chain, support)) if support is not None else ()
         positions = [Position(number=0, subject="base", commit=chain.commit, tree=chain.tree())]
-        already: frozenset[int] | None = None
+        already: Mapping[int, Recognised] | None = None
         for patch in series.patches if series is not None else ():
             if already is None or patch.number not in already:
                 try:
@@ -131,7 +144,7 @@ def apply_series(
                     if already is None and series is not None:
                         already = chain.already(series.patches[len(positions) - 1 :])
                     if already is None or patch.number not in already:
-                        broken = error
+                        broken = _with_hint(error, already)
                         break
             positions.append(
                 Position(
@@ -139,7 +152,7 @@ def apply_series(
                     subject=patch.subject,
                     commit=chain.commit,
                     tree=chain.tree(),
-                    already=already is not None and patch.number in already,
+                    already=already.get(patch.number) if already is not None else None,
                 )
             )
         chain.close()
@@ -153,6 +166,20 @@ def apply_series(
         support=supports,
         positions=tuple(positions),
         broken=broken,
+    )
+
+
+def _with_hint(error: SeriesError, already: Mapping[int, Recognised] | None) -> SeriesError:
+    """Return *error* with what to do about a tree that has other patches of the series."""
+    if not already:
+        return error
+    numbers = ", ".join(map(str, sorted(already)))
+    many = len(already) > 1
+    return SeriesError(
+        error.message,
+        patch=error.patch,
+        hint=f"the tree has patch{'es' if many else ''} {numbers} already: rebase the others onto "
+        f"it, or name a revision before {'them' if many else 'it'} with --base",
     )
 
 
@@ -233,6 +260,7 @@ class _Chain:
         progress: Callable[[str], None],
         on: Position | None = None,
     ) -> None:
+        self._source, self._store = source, store
         self.repo = source.repo
         self.commit = source.base if on is None else on.commit
         self._key = digest("chain", source.tree if on is None else on.commit)
@@ -267,23 +295,32 @@ class _Chain:
         self._key = key
         git(self.repo, "update-ref", ref, self.commit)
 
-    def already(self, patches: Sequence[Patch]) -> frozenset[int]:
-        """Return the numbers of the patches that the tree has already.
+    def already(self, patches: Sequence[Patch]) -> dict[int, Recognised]:
+        """Return which patches the tree has already, by their number.
 
-        They are taken back from the last one on, since later patches may change what earlier ones
-        brought; one that cannot be taken back is not there, or not like this.
+        They are looked for in its history; and they are taken back from the last one on, since
+        later patches may change what earlier ones brought.  One that can be taken back is there,
+        whatever the history says; a tree without one says nothing.
         """
-        found = set()
+        commits = known_commits(self._source, patches, self._store)
+        recognised = recognise(known_patches(patches), commits)
+        found = {}
         for patch in reversed(patches):
             self._prepare(patch.mail)
             back = git(
                 self._directory, "apply", "--reverse", "--index",
                 input=mail_text(patch.mail).encode(), check=False,
             )  # fmt: skip
-            if back.returncode == 0:
-                found.add(patch.number)
+            same = back.returncode == 0
+            by = recognised.get(str(patch.number))
+            if by is not None:
+                found[patch.number] = replace(by, same_change=by.same_change or same)
+            elif same:
+                found[patch.number] = Recognised(
+                    by=By.CONTENT, name="", subject=patch.subject, same_change=True
+                )
         git(self._directory, "reset", "--quiet", "--hard", self.commit, check=False)
-        return frozenset(found)
+        return found
 
     def close(self) -> None:
         """Remove the scratch work tree."""

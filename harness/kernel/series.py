@@ -290,6 +290,11 @@ def touched_files(mail: bytes) -> tuple[str, ...]:
     return tuple(sorted({*names, *renames}))
 
 
+def message_id(mail: bytes) -> str | None:
+    """Return a mail's ``Message-ID`` without its brackets, ``None`` when it has none."""
+    return str(_message(mail).get("Message-ID", "")).strip().strip("<>") or None
+
+
 def mail_text(mail: bytes) -> str:
     """Return a mail's text, its transfer encoding undone."""
     return _text(_message(mail), mail)

@@ -39,11 +39,13 @@ from harness.kernel.build import KernelBuild, build_kernel, cached_build, config
 from harness.kernel.build_log import new_warnings
 from harness.kernel.kconfig import KernelConfig, explain
 from harness.kernel.make import BuildSpec, make_argv
-from harness.kernel.series import Series, read_series, touched_files
-from harness.kernel.source import SourceTree, git, open_source
+from harness.kernel.recognise import normalised
+from harness.kernel.series import Series, read_series
+from harness.kernel.source import SourceTree, open_source
 from harness.kernel.toolchain import Toolchain, probe_toolchain
 from harness.kernel.worktree import Trees, object_tree, work_tree
 from harness.run.meanwhile import meanwhile
+from harness.run.presence import Presence, presences
 
 log = logging.getLogger(__name__)
 
@@ -154,21 +156,29 @@ class Pipeline:
     def has_patch(self, which: int | str) -> bool:
         """Return whether the kernel under test has a patch of the suite's series.
 
-        It is known by its subject: another re-roll may have it at another number, and a newer
-        tree may have it already.
+        Re-rolls have it at another number, and maintainers change its subject:
+        :mod:`harness.kernel.recognise` says how it is known all the same.
 
         :param which: its number in the suite's own series, or its subject.
         :raises SpecError: when that series has no such patch.
         """
-        subject = which if isinstance(which, str) else self._subjects.get(which)
-        if subject is None or (self._subjects and subject not in self._subjects.values()):
-            raise SpecError(f"the series of the suite {self.suite.name} has no patch {which!r}")
-        if any(patch.subject == subject for series in self.extra for patch in series.patches):
-            return True
-        for position in self.applied.positions[1:]:
-            if position.subject == subject:
-                return position.already or position.number <= self.position().number
-        return subject in self._base_subjects
+        series = self._suite_series
+        for patch in series.patches if series is not None else ():
+            named = isinstance(which, str) and normalised(which) == normalised(patch.subject)
+            if named or which == patch.number:
+                return self.presences[patch.number].has
+        raise SpecError(f"the series of the suite {self.suite.name} has no patch {which!r}")
+
+    @cached_property
+    def presences(self) -> Mapping[int, Presence]:
+        """The patches of the suite's series by number, and whether the kernel under test has them.
+
+        :raises SeriesError: when there is no such kernel.
+        """
+        series = self._suite_series
+        if series is None:
+            return {}
+        return presences(series, self.applied, self.extra, self._own.number, self.store)
 
     @cached_property
     def _suite_series(self) -> Series | None:
@@ -176,21 +186,6 @@ class Pipeline:
         if self.suite.series is None:
             return self.series
         return read_series(self.suite.series, repo=self.target.kernel.path)
-
-    @cached_property
-    def _subjects(self) -> dict[int, str]:
-        series = self._suite_series
-        return {patch.number: patch.subject for patch in series.patches} if series else {}
-
-    @cached_property
-    def _base_subjects(self) -> frozenset[str]:
-        """Subjects of what the tree did to the files of the series, newest first, up to a limit."""
-        series = self._suite_series
-        if series is None:
-            return frozenset()
-        files = {name for patch in series.patches for name in touched_files(patch.mail)}
-        words = ("log", "-n", "1000", "--format=%s", self.source.base, "--")
-        return frozenset(git(self.source.repo, *words, *sorted(files)).stdout.splitlines())
 
     # -- building ----------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.guest.accel import qemu_version
 from harness.guest.doctor import describe_host
+from harness.kernel.recognise import Recognised
 from harness.kernel.source import git
 from harness.run.pipeline import Pipeline
 
@@ -80,10 +81,32 @@ def describe_series(pipeline: Pipeline) -> dict[str, Any]:
                 "position": p.number,
                 "subject": p.subject,
                 "commit": p.commit,
-                "already": p.already,
+                "already": p.already is not None,
+                "recognised": _recognised(p.already),
             }
             for p in applied.positions[1:]
         ],
+        "suite": [
+            {
+                "number": item.number,
+                "subject": item.subject,
+                "has": item.has,
+                "recognised": _recognised(item.found),
+            }
+            for item in pipeline.presences.values()
+        ],
+    }
+
+
+def _recognised(found: Recognised | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "by": found.by.value,
+        "as": found.name,
+        "subject": found.subject,
+        "same_change": found.same_change,
+        "ambiguous": list(found.others),
     }
 
 

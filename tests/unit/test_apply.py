@@ -11,6 +11,7 @@ from patches import QUOTED, diff, encoded, git, mail, mbox, tiny_tree
 from harness.base.errors import SeriesError, SpecError
 from harness.base.store import Store
 from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
+from harness.kernel.recognise import By
 from harness.kernel.series import Series, read_series
 from harness.kernel.source import SourceTree
 
@@ -242,7 +243,8 @@ def test_apply_patch_that_is_in_the_tree_says_so(
         text = mail("[PATCH] mm: done", encoded(body), QUOTED)
     applied, _ = apply(source, series_of(tmp_path, text), store)
     zero, one = applied.positions
-    assert (one.already, one.commit, applied.broken) == (True, zero.commit, None)
+    assert one.already is not None
+    assert (one.already.by, one.commit, applied.broken) == (By.CONTENT, zero.commit, None)
 
 
 def test_extra_patch_that_is_in_the_tree_is_refused(
@@ -271,7 +273,7 @@ def test_patches_that_went_upstream_are_noticed_one_by_one(
     source = opened(tree)
     applied, _ = apply(source, series_of(tmp_path, *CHANGES), store)
     assert applied.broken is None
-    assert [p.already for p in applied.positions[1:]] == [n <= upstream for n in (1, 2, 3)]
+    assert [p.number for p in applied.in_tree] == [1, 2, 3][:upstream]
     assert git(source.repo, "show", f"{applied.position(3).commit}:kernel/a.c") == "three"
     assert len({p.commit for p in applied.positions}) == 4 - upstream
     assert applied.worth == ((0, 1, 2, 3), (0, 2, 3), (0, 3), (3,))[upstream]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from patches import mail, mbox
+from patches import diff, mail, mbox
 from shipped import SERIES
 
 from harness.base.errors import BuildError, DownloadError, HarnessError, SpecError
@@ -16,6 +16,7 @@ from harness.base.settings import target_from_settings
 from harness.base.spec import Target
 from harness.base.store import Store
 from harness.kernel.apply import AppliedSeries, Position
+from harness.kernel.recognise import By
 from harness.kernel.series import read_series
 from harness.kernel.source import SourceTree, git
 from harness.run.pipeline import Pipeline
@@ -52,12 +53,18 @@ def pipeline_at(
     upstream: list[str] | None = None,
     **settings: str,
 ) -> Pipeline:
-    """Return a pipeline whose tree has the commits *upstream*, and a series of *subjects*."""
+    """Return a pipeline whose tree has the commits *upstream*, and a series of *subjects*.
+
+    The patches of the series change nothing but mm/.
+    """
     repo = tmp_path / "linux"
-    (repo / "kernel" / "liveupdate").mkdir(parents=True)
+    files = [repo / "kernel/liveupdate/luo_file.c", repo / "kernel/a.c"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
     git(tmp_path, "init", "-q", repo)
     for number, subject in enumerate(["base", *(upstream or [])]):
-        (repo / "kernel" / "liveupdate" / "luo_file.c").write_text(f"{number}\n")
+        for file in files:
+            file.write_text(f"{number}\n")
         git(repo, "add", ".")
         identity = ("-c", "user.name=A", "-c", "user.email=a@example.com")
         git(repo, *identity, "commit", "-q", "-m", subject)
@@ -70,7 +77,13 @@ def pipeline_at(
         Position(number=number, subject=subject, commit=base, tree="")
         for number, subject in enumerate(["base", *subjects])
     )
-    applied = AppliedSeries(source=source, series=None, support=(), positions=positions)
+    total = len(subjects)
+    mails = [
+        mail(f"[PATCH {number}/{total}] {subject}", diff("mm/a.c", new=f"{number} of the series"))
+        for number, subject in enumerate(subjects, 1)
+    ]
+    series = read_series(mbox(tmp_path / "tested.mbx", *mails)) if mails else None
+    applied = AppliedSeries(source=source, series=series, support=(), positions=positions)
     vars(made).update(source=source, applied=applied)
     return made
 
@@ -98,6 +111,23 @@ def test_has_patch_that_the_tree_has_already(tmp_path: Path) -> None:
     assert not made.has_patch(4)
     assert made.has_patch(SHIPPED[3])
     assert not made.has_patch(SHIPPED[4])
+
+
+def test_has_patch_whose_subject_was_changed_on_merge(tmp_path: Path) -> None:
+    merged = SHIPPED[3].lower().replace(" ", "  ") + "."
+    made = pipeline_at(tmp_path, 0, ["mm: other"], upstream=[merged])
+    assert made.has_patch(3)
+    assert made.has_patch(SHIPPED[3].upper())
+    assert not made.has_patch(4)
+    presence = made.presences[3]
+    assert presence.found is not None
+    assert (presence.found.by, presence.found.subject) == (By.SUBJECT, merged)
+
+
+def test_has_patch_whose_subject_was_changed_in_a_re_roll(tmp_path: Path) -> None:
+    made = pipeline_at(tmp_path, 1, [SHIPPED[7].lower(), SHIPPED[1].lower()])
+    assert made.has_patch(7)
+    assert not made.has_patch(1)
 
 
 def test_has_patch_of_an_unknown_number_is_refused(tmp_path: Path) -> None:

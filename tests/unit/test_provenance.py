@@ -96,4 +96,7 @@ def test_series_is_described_whole_whatever_is_applied(pipeline: Pipeline) -> No
     assert found["support"] == [
         {"subject": "s", "reason": "r", "applied": False, "why_left_out": "w"}
     ]
+    assert {(item["number"], item["has"]) for item in found["suite"]} == {
+        (number, False) for number in range(1, 12)
+    }
     assert json.loads(json.dumps(found)) == found
