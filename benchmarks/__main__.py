@@ -8,7 +8,6 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.bench import boot_gauge, build_gauge, clone_gauges, verdict_gauges
@@ -19,6 +18,7 @@ from benchmarks.rivals import PROFILE as VIRTME
 from benchmarks.rivals import virtme_gauges, vmtest_gauge
 from benchmarks.soak import soak_gauges
 from harness.base.errors import ExitCode
+from harness.base.progress import OnProgress
 from harness.base.spec import Target
 from harness.base.terminal import Ui
 from harness.cli.main import run_with_ui
@@ -89,7 +89,7 @@ def _bench(args: argparse.Namespace, ui: Ui) -> int:
     return int(ExitCode.INFRASTRUCTURE if failed else ExitCode.PASSED)
 
 
-def _gauges(pipeline: Pipeline, progress: Callable[[str], None]) -> tuple[Gauge, ...]:
+def _gauges(pipeline: Pipeline, progress: OnProgress) -> tuple[Gauge, ...]:
     """Return everything that measures, in the order in which it does."""
     build = pipeline.build()
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.figures import MEANINGS, RATIOS, Figure
 from harness.base.errors import HarnessError, InputError
+from harness.base.progress import OnProgress, Progress
 
 Values = Mapping[str, Sequence[float]]
 """What one run measured: figure -> values."""
@@ -74,7 +75,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def take(
-    gauges: Sequence[Gauge], directory: Path, *, runs: int, progress: Callable[[str], None]
+    gauges: Sequence[Gauge], directory: Path, *, runs: int, progress: OnProgress
 ) -> list[Figure]:
     """Measure with *gauges*, those that take turns first.
 
@@ -85,7 +86,7 @@ def take(
 
 
 class _Taking:
-    def __init__(self, directory: Path, runs: int, progress: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, runs: int, progress: OnProgress) -> None:
         self._directory = directory
         self._runs = runs
         self._progress = progress
@@ -123,7 +124,7 @@ class _Taking:
         named = ", ".join(gauge.figures)
         if any(name in self._errors for name in gauge.figures):
             return
-        self._progress(f"{named}: {what}")
+        self._progress(Progress(named, what))
         logs = self._directory / gauge.figures[0]
         logs.mkdir(parents=True, exist_ok=True)
         try:
@@ -131,6 +132,6 @@ class _Taking:
         except (HarnessError, OSError, AssertionError) as error:
             said = str(error) or type(error).__name__
             self._errors.update(dict.fromkeys(gauge.figures, said))
-            self._progress(f"{named}: failed: {said}")
+            self._progress(Progress(named, f"failed: {said}"))
         finally:
             shutil.rmtree(logs, ignore_errors=True)

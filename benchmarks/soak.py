@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.gauge import Gauge, Values
 from harness.base.errors import HarnessError
+from harness.base.progress import Count, OnProgress, Progress
 from harness.base.store import Store
 from harness.guest.machine import Machine
 from harness.guest.template import Templates
@@ -116,18 +117,14 @@ def private_temporary(below: Path) -> Iterator[Path]:
             tempfile.tempdir = kept
 
 
-def soak_gauges(
-    templates_in: Callable[[Store], Templates], say: Callable[[str], None]
-) -> tuple[Gauge, ...]:
+def soak_gauges(templates_in: Callable[[Store], Templates], say: OnProgress) -> tuple[Gauge, ...]:
     """Return what clones and what updates machines many times.
 
     :param templates_in: returns the templates of a machine, kept in a certain cache: one that
         nobody else uses, or what others put there would count.
     """
 
-    def gauge(
-        name: str, soak: Callable[[Clone, Path, Path, Callable[[str], None]], list[int]]
-    ) -> Gauge:
+    def gauge(name: str, soak: Callable[[Clone, Path, Path, OnProgress], list[int]]) -> Gauge:
         def measure(logs: Path) -> Values:
             store = Store(logs / "cache")
             templates = templates_in(store)
@@ -147,7 +144,7 @@ def soak_clones(
     clone: Clone,
     logs: Path,
     cache: Path,
-    say: Callable[[str], None],
+    say: OnProgress,
     *,
     times: int = CLONES,
 ) -> list[int]:
@@ -166,7 +163,7 @@ def soak_updates(
     clone: Clone,
     logs: Path,
     cache: Path,
-    say: Callable[[str], None],
+    say: OnProgress,
     *,
     times: int = UPDATES,
 ) -> list[int]:
@@ -198,7 +195,8 @@ def _update(machine: Machine, number: int) -> None:
         raise HarnessError(f"live update {number + 1} says that it is number {update.number}")
 
 
-def _tell(say: Callable[[str], None], what: str, number: int, times: int, watch: Watch) -> None:
+def _tell(say: OnProgress, what: str, number: int, times: int, watch: Watch) -> None:
     if number % 10 == 0 or number == times:
         kinds = ", ".join(f"{count} {kind}" for kind, count in watch.left.items())
-        say(f"{number} of {times} {what}; left behind: {kinds or 'nothing'}")
+        count = Count(done=number, total=times, unit=what)
+        say(Progress("soak", f"left behind: {kinds or 'nothing'}", count))

@@ -34,6 +34,7 @@ from filelock import FileLock, Timeout
 
 from harness import NAME
 from harness.base.errors import CacheError
+from harness.base.progress import OnProgress, Progress
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class Store:
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or cache_root()).resolve()
-        self.announce: Callable[[str], None] = log.info
+        self.announce: OnProgress = log.info
         try:
             for name in ("objects", "locks", "tmp", "work"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -223,7 +224,7 @@ class Store:
         held = _acquire(locks, 0.2)
         if held is None:
             what = waiting or names[0]
-            self.announce(f"waiting for another process: {what}")
+            self.announce(Progress("waiting for another process", what))
             while held is None:
                 if interrupted.is_set():
                     raise CacheError(f"interrupted while waiting: {what}")

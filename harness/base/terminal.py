@@ -17,13 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.base.errors import HarnessError
+from harness.base.progress import OnProgress, Progress, Stage
 
 _FILE_WIDTH = 120
 """Columns of tables that go into a file or a pipe."""
 
 _FRAMES_A_SECOND = 4
 
-Usual = Callable[[str], float | None]
+Usual = Callable[[Stage], float | None]
 """Returns how many seconds a stage took last time, ``None`` when that is not known."""
 
 
@@ -31,19 +32,22 @@ Usual = Callable[[str], float | None]
 class _Lane:
     """One thing that is under way.
 
-    :param stage: what is said of it, up to the first colon.
-    :param since: when that began, on the clock of :func:`time.monotonic`.
+    :param at: what is known of it, ``None`` as long as nobody has said anything.
+    :param since: when its stage began, on the clock of :func:`time.monotonic`.
     :param usual: seconds that it took last time, or ``None``.
     """
 
     name: str
-    text: str = "starting"
-    stage: str = ""
+    at: Progress | None = None
     since: float = 0.0
     usual: float | None = None
 
+    @property
+    def text(self) -> str:
+        return str(self.at) if self.at is not None else "starting"
 
-class Progress:
+
+class ProgressDisplay:
     """What is being done, and for how long it has been: several things at once, a line each.
 
     Where there is no terminal every word about it is a line.  Call it with a word about the only
@@ -73,15 +77,15 @@ class Progress:
             redirect_stderr=False,
         )
 
-    def __call__(self, text: str) -> None:
+    def __call__(self, progress: Progress) -> None:
         """Say what is being done."""
-        self._say("", text)
+        self._say("", progress)
 
     @contextlib.contextmanager
-    def lane(self, name: str) -> Iterator[Callable[[str], None]]:
+    def lane(self, name: str) -> Iterator[OnProgress]:
         """Yield what says how far one of several things is; it is shown as long as it lasts."""
         try:
-            yield lambda text: self._say(name, text)
+            yield lambda progress: self._say(name, progress)
         finally:
             with self._lock:
                 self._lanes.pop(name, None)
@@ -116,15 +120,14 @@ class Progress:
                 self._live = self._new_live()
                 self._live.start(refresh=True)
 
-    def _say(self, name: str, text: str) -> None:
-        stage = text.partition(":")[0]
-        usual = self._usual(stage)
+    def _say(self, name: str, progress: Progress) -> None:
+        usual = self._usual(progress.stage)
         with self._lock:
             lane = self._lanes.setdefault(name, _Lane(name))
-            begins = stage != lane.stage
-            lane.text = text
+            begins = lane.at is None or progress.stage != lane.at.stage
+            lane.at = progress
             if begins:
-                lane.stage, lane.since, lane.usual = stage, time.monotonic(), usual
+                lane.since, lane.usual = time.monotonic(), usual
             if self._live is None:
                 self._print(lane, begins)
 
@@ -184,7 +187,7 @@ class Ui:
         if not self.out.is_terminal:
             self.out.width = max(self.out.width, _FILE_WIDTH)
         self.err = Console(stderr=True, highlight=False)
-        self._progress: Progress | None = None
+        self._progress: ProgressDisplay | None = None
         level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
         logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s")
         for noisy in ("paramiko", "asyncio", "qemu"):
@@ -193,12 +196,12 @@ class Ui:
     @contextlib.contextmanager
     def progress(
         self, usual: Usual = lambda _stage: None, *, total: int | None = None
-    ) -> Iterator[Progress]:
+    ) -> Iterator[ProgressDisplay]:
         """Yield what shows what is being done, and for how long it has been.
 
         :param usual: tells how long a stage took last time.
         """
-        progress = Progress(self.err, usual, total)
+        progress = ProgressDisplay(self.err, usual, total)
         self._progress = progress
         try:
             with progress.shown():

@@ -14,6 +14,7 @@ from rich.text import Text
 from harness.base import command
 from harness.base.errors import ExitCode, HarnessError, InfrastructureError
 from harness.base.positions import parse_positions
+from harness.base.progress import Progress
 from harness.base.store import Store
 from harness.base.suite import Suite
 from harness.base.terminal import Ui
@@ -235,7 +236,7 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
         result = run_cell(cell, store=pipeline.store, directory=directory, progress=progress)
         if result.results is None:
             raise InfrastructureError(f"{result.status}: {result.message}", log=result.log)
-        progress("adding the counters up")
+        progress(Progress("adding the counters up"))
         with work_tree(pipeline.source, at.commit, pipeline.store, profile=args.profile) as tree:
             counters = counted(directory, result.results.builds[str(at.number)])
             merged = merge(counters, tree, directory, wanted.files, cc=pipeline.target.cc)

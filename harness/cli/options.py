@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import InputError
+from harness.base.progress import OnProgress
 from harness.base.settings import SETTING, SETTINGS, Group, target_from_settings
 from harness.base.store import Store
 from harness.base.terminal import Ui
@@ -133,7 +134,7 @@ def profiles_of(args: argparse.Namespace, usual: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(args.profiles or ([one] if one else usual)))
 
 
-def pipeline_of(args: argparse.Namespace, progress: Callable[[str], None]) -> Pipeline:
+def pipeline_of(args: argparse.Namespace, progress: OnProgress) -> Pipeline:
     """Return the stages for what the options say."""
     settings = vars(args)
     target = target_from_settings(lambda name: settings.get(name))

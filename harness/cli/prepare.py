@@ -15,6 +15,7 @@ from rich.text import Text
 from harness.base.arch import architecture
 from harness.base.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
 from harness.base.positions import parse_positions
+from harness.base.progress import Progress
 from harness.base.settings import qemu_from_setting
 from harness.base.spec import load_kernels
 from harness.base.store import Store
@@ -235,7 +236,7 @@ def _boot(args: argparse.Namespace, ui: Ui) -> int:
         directory = results_directory(None, Path.cwd() / "results")
         machine = pipeline.machine(build, directory, cmdline=tuple(words), gdb=args.gdb)
         if args.timing:
-            progress(f"booting {build.release}, and once more by kexec")
+            progress(Progress(f"booting {build.release}, and once more by kexec"))
             with contextlib.closing(machine):
                 stages = (*boot_stages(machine), *kexec_stages(machine))
         else:

@@ -13,13 +13,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import BuildError, CommandError, SpecError
+from harness.base.progress import OnProgress, Progress
 from harness.base.spec import ImageSpec
 from harness.base.store import Store, digest
 from harness.base.timeouts import HOST
@@ -77,7 +77,7 @@ class ImageContent:
         )
 
 
-def build_image(content: ImageContent, store: Store, *, progress: Callable[[str], None]) -> Image:
+def build_image(content: ImageContent, store: Store, *, progress: OnProgress) -> Image:
     """Make the image, or take it from the cache.
 
     :raises SpecError: when the recipe names a file that no package holds.
@@ -95,7 +95,7 @@ def build_image(content: ImageContent, store: Store, *, progress: Callable[[str]
     key = content.key(packages)
 
     def make(directory: Path) -> None:
-        progress("image: building")
+        progress(Progress("image", "building"))
         _assemble(content, packages, directory / "initrd.lz4")
 
     entry = store.get_or_make("image", key, make, waiting="it builds the image")

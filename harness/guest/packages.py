@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import CommandError, DownloadError
+from harness.base.progress import Count, OnProgress, Progress
 from harness.base.spec import ImageSpec, download_directories
 from harness.base.store import Store, digest
 from harness.base.timeouts import HOST
 
 
 def fetch_packages(
-    spec: ImageSpec, *, arch: Architecture, store: Store, progress: Callable[[str], None]
+    spec: ImageSpec, *, arch: Architecture, store: Store, progress: OnProgress
 ) -> Path:
     """Fetch and unpack the recipe's Debian packages; return the tree they make.
 
@@ -35,13 +35,14 @@ def fetch_packages(
 
 
 def _download_and_unpack(
-    spec: ImageSpec, arch: Architecture, directory: Path, progress: Callable[[str], None]
+    spec: ImageSpec, arch: Architecture, directory: Path, progress: OnProgress
 ) -> None:
     tree = directory / "tree"
     tree.mkdir()
     with tempfile.TemporaryDirectory(prefix="harness-packages-") as name:
         for number, choices in enumerate(spec.packages, 1):
-            progress(f"image: package {number} of {len(spec.packages)}: {choices}")
+            count = Count(done=number, total=len(spec.packages), unit="packages")
+            progress(Progress("image", choices, count))
             package = _local_package(choices, arch) or _download(choices, arch, Path(name))
             command.run(["dpkg-deb", "-x", package, tree], timeout_s=HOST.file_s)
 

@@ -12,11 +12,12 @@ import fnmatch
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base.errors import SeriesError
+from harness.base.progress import OnProgress, Progress
 from harness.base.store import Store, digest
 from harness.base.strict_yaml import Section, read_yaml_list
 from harness.kernel.recognise import (
@@ -120,7 +121,7 @@ def apply_series(
     store: Store,
     *,
     support: Path | None,
-    progress: Callable[[str], None],
+    progress: OnProgress,
 ) -> AppliedSeries:
     """Turn base, support commits and patches into one commit each, up to one that does not apply.
 
@@ -189,7 +190,7 @@ def apply_extra(
     extra: Sequence[Series],
     store: Store,
     *,
-    progress: Callable[[str], None],
+    progress: OnProgress,
 ) -> Position:
     """Return the position *at* with further patches on top; it keeps its number.
 
@@ -257,7 +258,7 @@ class _Chain:
         self,
         source: SourceTree,
         store: Store,
-        progress: Callable[[str], None],
+        progress: OnProgress,
         on: Position | None = None,
     ) -> None:
         self._source, self._store = source, store
@@ -279,7 +280,7 @@ class _Chain:
         if known.returncode == 0:
             self.commit, self._key = known.stdout.strip(), key
             return
-        self._progress(f"applying {what}")
+        self._progress(Progress(f"applying {what}"))
         self._prepare(mail)
         done = git(
             self._directory,

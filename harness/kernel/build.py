@@ -11,12 +11,13 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.base import command
 from harness.base.arch import Architecture
+from harness.base.progress import OnProgress, Progress
 from harness.base.store import Store
 from harness.base.timeouts import HOST
 from harness.kernel.build_log import BuildWarning, WarningLedger
@@ -119,14 +120,14 @@ def configure_kernel(
     trees: Trees,
     make: Sequence[str | Path],
     *,
-    progress: Callable[[str], None],
+    progress: OnProgress,
 ) -> KernelConfig:
     """Configure what is checked out in *trees*, and prove the configuration.
 
     :param make: what :func:`harness.kernel.make.make_argv` returned.
     :raises KconfigError: when the configuration cannot be had.
     """
-    progress(f"configuring profile {spec.profile.name}")
+    progress(Progress(f"configuring profile {spec.profile.name}"))
     return configure(
         trees.sources,
         trees.objects,
@@ -143,7 +144,7 @@ def build_kernel(
     trees: Trees,
     store: Store,
     *,
-    progress: Callable[[str], None],
+    progress: OnProgress,
     jobs: int | None = None,
 ) -> KernelBuild:
     """Build what is checked out in *trees*; the caller holds the lock on them.
@@ -157,7 +158,7 @@ def build_kernel(
     trees.log_file.unlink(missing_ok=True)
     make = make_argv(spec, trees, store, jobs=jobs)
     config = configure_kernel(spec, trees, make, progress=progress)
-    counter = step_counter(trees, spec.what, spec.profile.name, store)
+    counter = step_counter(trees, spec.stage, store)
     run_make([*make, spec.arch.image_target, "modules"], trees, counter, progress=progress)
     made = _build_the_suites(spec, trees, make, progress)
     warnings = ledger.enter(trees.log_file.read_text(errors="replace"), trees.sources)
@@ -197,14 +198,14 @@ def _build_the_suites(
     spec: BuildSpec,
     trees: Trees,
     make: Sequence[str | Path],
-    progress: Callable[[str], None],
+    progress: OnProgress,
 ) -> _SuitesOwn:
     modules = []
     for module in spec.suite.modules:
-        progress(f"{spec.what}: module {module.name}")
+        progress(Progress(spec.stage, f"module {module.name}"))
         output = trees.objects / "harness-modules" / module.name
         modules.append(build_module(module, output, make=make, log_file=trees.log_file))
-    progress(f"{spec.what}: selftests")
+    progress(Progress(spec.stage, "selftests"))
     headers = install_headers(make, trees.objects, trees.log_file)
     selftests = build_selftests(spec.suite.selftests, trees, headers, cc=spec.toolchain.cc)
     return _SuitesOwn(modules=tuple(modules), selftests=selftests, headers=headers)

@@ -8,16 +8,14 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.base import command
 from harness.base.errors import CommandError, DownloadError, SourceError
+from harness.base.progress import Count, OnProgress, Progress
 from harness.base.spec import PackageSpec, download_directories
 from harness.base.store import Store, digest, file_sha256
 from harness.base.timeouts import HOST
-
-Progress = Callable[[str], None]
 
 _CHUNK = 1 << 20
 
@@ -27,7 +25,7 @@ def package_places(store: Store) -> tuple[Path, ...]:
     return (*download_directories(), store.root / "downloads")
 
 
-def fetch_package(package: PackageSpec, store: Store, progress: Progress) -> Path:
+def fetch_package(package: PackageSpec, store: Store, progress: OnProgress) -> Path:
     """Return the pinned file, from the download directories or else from apt's mirrors.
 
     :raises DownloadError: when it cannot be had, or is not the pinned one.
@@ -47,7 +45,7 @@ def fetch_package(package: PackageSpec, store: Store, progress: Progress) -> Pat
         return target
 
 
-def _verify(path: Path, package: PackageSpec, store: Store, progress: Progress) -> None:
+def _verify(path: Path, package: PackageSpec, store: Store, progress: OnProgress) -> None:
     """Compare size and hash; a file that was verified once is known by size and time."""
     stat = path.stat()
     key = digest("verified", path.resolve().as_posix(), stat.st_size, stat.st_mtime_ns)
@@ -59,7 +57,7 @@ def _verify(path: Path, package: PackageSpec, store: Store, progress: Progress) 
         )
 
     def make(directory: Path) -> None:
-        progress(f"checking {path.name}")
+        progress(Progress(f"checking {path.name}"))
         found = file_sha256(path)
         if found != package.sha256:
             raise DownloadError(
@@ -71,7 +69,7 @@ def _verify(path: Path, package: PackageSpec, store: Store, progress: Progress) 
     store.get_or_make("verified", key, make, waiting=f"it checks {path.name}")
 
 
-def _download(package: PackageSpec, target: Path, progress: Progress) -> None:
+def _download(package: PackageSpec, target: Path, progress: OnProgress) -> None:
     """Get a package from the first place that has it as it is pinned."""
     part = target.with_name(f".{target.name}.part")
     asked = []
@@ -108,7 +106,7 @@ def _places(package: PackageSpec) -> list[str]:
     return [*(f"{mirror.rstrip('/')}/{package.pool}" for mirror in mirrors), *package.urls]
 
 
-def _copy_url(url: str, part: Path, package: PackageSpec, progress: Progress) -> None:
+def _copy_url(url: str, part: Path, package: PackageSpec, progress: OnProgress) -> None:
     if not url.startswith(("http://", "https://")):
         raise urllib.error.URLError(f"not a web mirror: {url}")
     done, last = 0, 0.0
@@ -118,10 +116,8 @@ def _copy_url(url: str, part: Path, package: PackageSpec, progress: Progress) ->
             done += len(chunk)
             if time.monotonic() - last > 2.0:
                 last = time.monotonic()
-                progress(
-                    f"downloading {package.filename}: "
-                    f"{done >> 20} of {package.size_bytes >> 20} MiB"
-                )
+                count = Count(done=done >> 20, total=package.size_bytes >> 20, unit="MiB")
+                progress(Progress(f"downloading {package.filename}", count=count))
     if done != package.size_bytes:
         raise urllib.error.ContentTooShortError(f"{done} of {package.size_bytes} bytes", ("", None))  # type: ignore[arg-type]
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import BuildError, CommandError
+from harness.base.progress import Building, OnProgress, Progress
 from harness.base.spec import CONFIGS_DIR, ProfileSpec
 from harness.base.store import Store, digest
 from harness.base.suite import Suite
@@ -63,9 +64,11 @@ class BuildSpec:
         return tuple(fragments_of(self.profile, self.arch))
 
     @property
-    def what(self) -> str:
-        """What people are told of it."""
-        return f"building {self.commit[:12]} ({self.profile.name}{self.localversion})"
+    def stage(self) -> Building:
+        """What its build is to people."""
+        return Building(
+            commit=self.commit, profile=self.profile.name, localversion=self.localversion
+        )
 
     @property
     def key(self) -> str:
@@ -125,16 +128,16 @@ def make_argv(spec: BuildSpec, trees: Trees, store: Store, *, jobs: int | None) 
     ]
 
 
-def step_counter(trees: Trees, what: str, profile: str, store: Store) -> StepCounter:
+def step_counter(trees: Trees, stage: Building, store: Store) -> StepCounter:
     """Return what counts the steps of a build; it goes on where one that was killed had come to.
 
-    :param profile: whose builds in *store* say how many steps a whole one has.
+    :param store: its builds of the same profile say how many steps a whole one has.
     """
     if (trees.objects / "vmlinux").exists():
-        return StepCounter(what, total=None)
+        return StepCounter(stage, total=None)
     stamp = trees.objects / _STEPS
     before = int(stamp.read_text() or 0) if stamp.exists() else 0
-    return StepCounter(what, total=whole_build_steps(store, profile), before=before)
+    return StepCounter(stage, total=whole_build_steps(store, stage.profile), before=before)
 
 
 def run_make(
@@ -142,7 +145,7 @@ def run_make(
     trees: Trees,
     counter: StepCounter,
     *,
-    progress: Callable[[str], None],
+    progress: OnProgress,
 ) -> None:
     """Run make, and say every few seconds how far it is.
 
@@ -150,7 +153,7 @@ def run_make(
     """
     began = last = time.monotonic()
     stamp = trees.objects / _STEPS
-    progress(counter.what)
+    progress(Progress(counter.stage))
 
     def on_line(line: str) -> None:
         nonlocal last
@@ -158,7 +161,7 @@ def run_make(
         now = time.monotonic()
         if now - last > _SHOW_S:
             last = now
-            progress(str(counter.progress(now - began)))
+            progress(counter.progress(now - began))
             if counter.whole:
                 stamp.write_text(str(counter.steps))
 
@@ -176,7 +179,7 @@ def run_make(
             raise
         text = trees.log_file.read_text(errors="replace")
         raise BuildError(
-            f"{counter.what}: {first_error(text, trees.sources)}",
+            f"{counter.stage}: {first_error(text, trees.sources)}",
             hint="fix the patch at this position, or test another one with --position",
             log=trees.log_file,
         ) from error

@@ -12,20 +12,19 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import command
 from harness.base.errors import CommandError, SourceError
+from harness.base.progress import OnProgress, Progress
 from harness.base.spec import KernelSpec
 from harness.base.store import Store, digest, file_sha256
 from harness.base.timeouts import HOST
 from harness.kernel.download import fetch_package
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[str], None]
 
 _IDENTITY = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -84,7 +83,7 @@ def git(
     )
 
 
-def open_source(spec: KernelSpec, store: Store, *, progress: Progress) -> SourceTree:
+def open_source(spec: KernelSpec, store: Store, *, progress: OnProgress) -> SourceTree:
     """Return the tree that *spec* asks for, importing it when the cache has none.
 
     :raises SourceError: when there is no kernel tree, or no such revision.
@@ -102,14 +101,14 @@ def open_source(spec: KernelSpec, store: Store, *, progress: Progress) -> Source
         raise SourceError(f"there is no {path}", hint="--kernel takes a git tree or an archive")
     if spec.base is not None:
         raise SourceError(f"{path} is an archive: it has no revisions", hint="leave --base out")
-    progress(f"checking {path.name}")
+    progress(Progress(f"checking {path.name}"))
     return _open_archive(path, file_sha256(path), path.name, store, progress)
 
 
 # -- git trees -------------------------------------------------------------------------------
 
 
-def _open_git(path: Path, base: str | None, store: Store, progress: Progress) -> SourceTree:
+def _open_git(path: Path, base: str | None, store: Store, progress: OnProgress) -> SourceTree:
     top = git(path, "rev-parse", "--absolute-git-dir", check=False)
     if top.returncode != 0:
         raise SourceError(
@@ -135,7 +134,7 @@ def _open_git(path: Path, base: str | None, store: Store, progress: Progress) ->
         work = store.work(name)
         repo = work / "src"
         if not (repo / ".git" / "harness-ready").exists():
-            progress(f"borrowing the objects of {path}")
+            progress(Progress(f"borrowing the objects of {path}"))
             shutil.rmtree(repo, ignore_errors=True)
             git(work, "clone", "--quiet", "--shared", "--no-checkout", path.resolve(), repo)
             (repo / ".git" / "harness-ready").touch()
@@ -148,7 +147,7 @@ def _open_git(path: Path, base: str | None, store: Store, progress: Progress) ->
 
 
 def _open_archive(
-    archive: Path, sha256: str, label: str, store: Store, progress: Progress
+    archive: Path, sha256: str, label: str, store: Store, progress: OnProgress
 ) -> SourceTree:
     name = f"archive-{sha256[:32]}"
     repo = store.root / "work" / name / "src"
@@ -174,12 +173,12 @@ def _open_archive(
         return _describe(repo, base, label, name)
 
 
-def _import(archive: Path, repo: Path, progress: Progress) -> None:
+def _import(archive: Path, repo: Path, progress: OnProgress) -> None:
     """Unpack *archive* into *repo* and commit it."""
     started = time.monotonic()
     repo.mkdir()
     with _inner_tarball(archive, repo.parent, progress) as tarball:
-        progress(f"unpacking {archive.name}")
+        progress(Progress(f"unpacking {archive.name}"))
         try:
             command.run(
                 ["tar", "-x", "--strip-components=1", "--no-same-owner", "-f", tarball],
@@ -193,7 +192,7 @@ def _import(archive: Path, repo: Path, progress: Progress) -> None:
                 f"{archive} cannot be unpacked: {error.message}", hint="is it cut short?"
             ) from error
     _assert_kernel(repo, archive)
-    progress(f"importing {archive.name} into git")
+    progress(Progress(f"importing {archive.name} into git"))
     git(repo, "init", "--quiet")
     for option in ("core.compression=0", "core.looseCompression=0", "core.fsync=none"):
         git(repo, "config", *option.split("="))
@@ -201,16 +200,16 @@ def _import(archive: Path, repo: Path, progress: Progress) -> None:
     git(repo, "commit", "--quiet", "--no-verify", "-m", f"Import {archive.name}")
     git(repo, "update-ref", "refs/harness/base", "HEAD")
     (repo / ".git" / "harness-ready").touch()
-    progress(f"imported {archive.name} in {time.monotonic() - started:.0f} s")
+    progress(Progress(f"imported {archive.name} in {time.monotonic() - started:.0f} s"))
 
 
 @contextlib.contextmanager
-def _inner_tarball(archive: Path, directory: Path, progress: Progress) -> Iterator[Path]:
+def _inner_tarball(archive: Path, directory: Path, progress: OnProgress) -> Iterator[Path]:
     """Yield the tarball: the archive itself, or the one that a source package carries."""
     if archive.suffix != ".deb":
         yield archive
         return
-    progress(f"opening {archive.name}")
+    progress(Progress(f"opening {archive.name}"))
     unpacked = directory / "package"
     try:
         try:

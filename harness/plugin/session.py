@@ -22,6 +22,7 @@ from harness.base.errors import (
     PreconditionError,
     SilentGuestError,
 )
+from harness.base.progress import Progress
 from harness.base.suite import Suite
 from harness.plugin.options import (
     by_expectation,
@@ -218,7 +219,7 @@ class Session:
             f"{path.relative_to(tests)}{separator}{rest}" if path.is_relative_to(tests) else nodeid
         )
 
-    def say(self, text: str) -> None:
+    def say(self, progress: Progress) -> None:
         """Show progress although pytest captures output."""
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         capture = self.config.pluginmanager.get_plugin("capturemanager")
@@ -226,7 +227,7 @@ class Session:
             return
         with capture.global_and_fixture_disabled():
             terminal.ensure_newline()
-            terminal.write_line(text)
+            terminal.write_line(str(progress))
 
     def drop_shared(self) -> None:
         """End the shared machine; the next test that wants one boots another."""

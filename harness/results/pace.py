@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from harness.base.errors import HarnessError
+from harness.base.progress import Building, Count, Progress, Running, Stage
 from harness.base.store import Store
 from harness.results.history import History
 
@@ -26,45 +26,17 @@ _LINK_SHARE = 0.06
 """What comes after the last object, linking and packing, as a part of all before it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildProgress:
-    """How far make is with a kernel; as a string what people are told of it.
-
-    :param what: what is built.
-    :param steps: those that are done.
-    :param total: about how many there are, ``None`` when nothing is known that can be relied on.
-    :param left_s: about how many seconds are left, ``None`` when it cannot be said (yet).
-    :param now: what make said last.
-    """
-
-    what: str
-    steps: int = 0
-    total: int | None = None
-    left_s: float | None = None
-    now: str = ""
-
-    def __str__(self) -> str:
-        if not self.steps:
-            return self.what
-        # The time first: a narrow terminal cuts the end off.
-        said = [about(self.left_s)] if self.left_s is not None else []
-        of = f" of about {self.total:,}" if self.total is not None else ""
-        said.append(f"{self.steps:,}{of} steps")
-        if self.now:
-            said.append(f"now {self.now}")
-        return f"{self.what}: {', '.join(said)}"
-
-
 class StepCounter:
     """Counts the steps of one kernel build.
 
+    :param stage: what the build is to people.
     :param total: how many a whole build has; ``None`` when make rebuilds what has changed, since
         how much that is cannot be known.
     :param before: how many of them were done by builds that were interrupted.
     """
 
-    def __init__(self, what: str, *, total: int | None, before: int = 0) -> None:
-        self.what = what
+    def __init__(self, stage: Stage, *, total: int | None, before: int = 0) -> None:
+        self.stage = stage
         self._total = total
         self._before = before
         self._here = 0
@@ -85,7 +57,7 @@ class StepCounter:
         self._here += _STEP.match(line) is not None
         self._now = " ".join(line.split())[:60]
 
-    def progress(self, elapsed_s: float) -> BuildProgress:
+    def progress(self, elapsed_s: float) -> Progress:
         """Return how far the build is.
 
         :param elapsed_s: seconds since it began.
@@ -96,15 +68,11 @@ class StepCounter:
         if total is not None and self._here and elapsed_s >= _SETTLED_S:
             one_s = elapsed_s / self._here
             left_s = one_s * (total - self.steps + _LINK_SHARE * total)
-        return BuildProgress(
-            what=self.what, steps=self.steps, total=total, left_s=left_s, now=self._now
-        )
-
-
-def about(seconds: float) -> str:
-    """Return how much time is left, no more exactly than it can be known: ``about 4 min left``."""
-    minutes = round(seconds / 60)
-    return f"about {minutes} min left" if minutes else "less than a minute left"
+        if not self.steps:
+            return Progress(self.stage)
+        now = f"now {self._now}" if self._now else ""
+        count = Count(done=self.steps, total=total, unit="steps", about=True)
+        return Progress(self.stage, now, count, left_s)
 
 
 def whole_build_steps(store: Store, profile: str) -> int:
@@ -130,37 +98,34 @@ def _builds(store: Store) -> Iterator[tuple[float, dict[str, Any]]]:
 
 
 class Pace:
-    """Answers, by what is said of a stage, how long that took last."""
+    """Answers how long a stage took last."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[str, float | None] = {}
+        self._known: dict[Stage, float | None] = {}
 
-    def seconds(self, stage: str) -> float | None:
-        """Return how long a stage took last, ``None`` when that is not known.
-
-        :param stage: what progress says of it, up to the first colon.
-        """
+    def seconds(self, stage: Stage) -> float | None:
+        """Return how long a stage took last, ``None`` when that is not known."""
         if stage not in self._known:
             self._known[stage] = self._find(stage)
         return self._known[stage]
 
-    def _find(self, stage: str) -> float | None:
-        build = re.fullmatch(r"building \S+ \((?P<profile>\w+)(?P<local>-p\d\S*)\)", stage)
-        if build is not None:
-            return self._build(build["profile"], build["local"])
-        test = re.fullmatch(r"testing (?P<release>\S+)", stage)
-        if test is not None:
-            return _tests(test["release"])
-        return None
+    def _find(self, stage: Stage) -> float | None:
+        match stage:
+            case Building():
+                return self._build(stage)
+            case Running():
+                return _tests(stage.release)
+            case _:
+                return None
 
-    def _build(self, profile: str, local: str) -> float | None:
+    def _build(self, stage: Building) -> float | None:
         """Return what the newest build of that position took, else that of its profile."""
         found = [
-            (str(facts["release"]).endswith(local), made, float(facts["seconds"]))
+            (str(facts["release"]).endswith(stage.localversion), made, float(facts["seconds"]))
             for made, facts in _builds(self._store)
             # Whole builds take many times as long, and have an estimate of their own.
-            if facts["profile"] == profile and facts.get("steps") is None
+            if facts["profile"] == stage.profile and facts.get("steps") is None
         ]
         return max(found)[2] if found else None
 

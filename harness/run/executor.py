@@ -25,6 +25,7 @@ from harness.base.errors import (
     KconfigError,
     SeriesError,
 )
+from harness.base.progress import Count, OnProgress, Progress, Running
 from harness.base.store import Store, digest
 from harness.guest.accel import qemu_build
 from harness.results.directory import AGAIN, clear_results
@@ -39,7 +40,7 @@ from harness.run.cell import (
     pytest_argv,
     pytest_environment,
 )
-from harness.run.pipeline import Pipeline, Progress
+from harness.run.pipeline import Pipeline
 
 _KIND = "cell"
 _RECIPE = 1
@@ -51,13 +52,16 @@ _LOGS = ("pytest.log", f"pytest-{AGAIN}.log", "build.log")
 _SHOW_S = 10.0
 """Seconds between two words about how far the tests are."""
 
+_ENDED = re.compile(r"\S*?(?P<test>[^/ ]+\.py::.*\S)\s+\[ *(?P<percent>\d+)%\]$")
+"""pytest's line about a test that has ended, as it prints it with ``-v``."""
+
 _JUDGING = ("results", "guest", "run", "plugin")
 """Folders of the package between a kernel and what a test says of it.  What ``base`` and
 ``kernel`` do is in the keys of build and image; the others come after the tests."""
 
 
 def run_cell(
-    cell: Cell, *, store: Store, directory: Path, progress: Progress, fresh: bool = False
+    cell: Cell, *, store: Store, directory: Path, progress: OnProgress, fresh: bool = False
 ) -> CellResult:
     """Build, boot and test; a cell that came to verdicts before comes from the cache.
 
@@ -70,7 +74,7 @@ def run_cell(
 
 
 class _Run:
-    def __init__(self, cell: Cell, store: Store, directory: Path, progress: Progress) -> None:
+    def __init__(self, cell: Cell, store: Store, directory: Path, progress: OnProgress) -> None:
         self.cell = cell
         self.store = store
         self.directory = directory
@@ -121,7 +125,7 @@ class _Run:
         return dataclasses.replace(build, new_warnings=self.pipeline.new_warnings())
 
     def _test(self, argv: list[str | Path], build: CellBuild, key: str) -> CellResult:
-        self.progress(f"testing {build.release}")
+        self.progress(Progress(Running(release=build.release)))
         log_file = self.directory / "pytest.log"
         status = command.run_attached(
             [*argv, "-v"],
@@ -151,7 +155,8 @@ class _Run:
         missing = [test.id for test in results.tests if test.outcome is Outcome.ERROR]
         if len(missing) in (0, len(results.tests)) or own_paths(self.cell.pytest_args):
             return results
-        self.progress(f"testing {build.release}: {len(missing)} without a verdict, again")
+        again = f"{len(missing)} without a verdict, again"
+        self.progress(Progress(Running(release=build.release), again))
         directory = self.directory / AGAIN
         tests = tuple(dict.fromkeys(function_of(test) for test in missing))
         command.run_attached(
@@ -172,10 +177,10 @@ class _Run:
 
         def on_line(line: str) -> None:
             nonlocal last
-            done = re.match(r"\S*?([^/ ]+\.py::.*\S)\s+\[ *(\d+%)\]$", line)
-            if done is not None and time.monotonic() - last > _SHOW_S:
+            ended = ended_test(line)
+            if ended is not None and time.monotonic() - last > _SHOW_S:
                 last = time.monotonic()
-                self.progress(f"testing {release}: {done.group(2)}, {done.group(1)}")
+                self.progress(Progress(Running(release=release), *ended))
 
         return on_line
 
@@ -271,6 +276,14 @@ class _Run:
     def _into_cache(self, key: str) -> None:
         with self.store.produce(_KIND, key) as entry:
             shutil.copytree(self.directory, entry, dirs_exist_ok=True)
+
+
+def ended_test(line: str) -> tuple[str, Count] | None:
+    """Return which test a line of pytest says has ended, with how, and how far all of them are."""
+    match = _ENDED.match(line)
+    if match is None:
+        return None
+    return match["test"], Count(done=int(match["percent"]), total=100, unit="%")
 
 
 def _beside(plugin: str) -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.base.arch import Architecture, architecture
 from harness.base.errors import SpecError
+from harness.base.progress import OnProgress, Progress
 from harness.base.spec import (
     DEFAULT_CC,
     MachineSpec,
@@ -49,8 +50,6 @@ from harness.run.presence import Presence, presences
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str], None]
-
 
 class Pipeline:
     """The stages for one target.
@@ -60,7 +59,7 @@ class Pipeline:
     :param progress: told what is being done.
     """
 
-    def __init__(self, target: Target, store: Store, progress: Progress) -> None:
+    def __init__(self, target: Target, store: Store, progress: OnProgress) -> None:
         self.target = target
         self.store = store
         self._progress = progress
@@ -240,7 +239,7 @@ class Pipeline:
                     spec, trees, self.store, progress=self._progress, jobs=self.target.jobs
                 )
                 if others.is_alive():
-                    self._progress("image: fetching packages")
+                    self._progress(Progress("image", "fetching packages"))
             return build
 
     def _ahead_of_machines(self) -> tuple[Callable[[], object], ...]:

@@ -24,6 +24,7 @@ from harness.base.errors import (
     SpecError,
 )
 from harness.base.positions import parse_positions
+from harness.base.progress import OnProgress, Progress
 from harness.base.settings import target_from_settings
 from harness.base.store import Store
 from harness.base.strict_yaml import Section, read_yaml
@@ -35,7 +36,7 @@ from harness.results.directory import clear_results
 from harness.results.history import History
 from harness.run.cell import Cell, CellResult, inputs_of
 from harness.run.executor import run_cell
-from harness.run.pipeline import Pipeline, Progress
+from harness.run.pipeline import Pipeline
 from harness.search.matrix import (
     Complaint,
     complaints,
@@ -84,7 +85,7 @@ class NightlySpec:
     qemu: Path | None = None
 
 
-Lane = Callable[[str], contextlib.AbstractContextManager[Progress]]
+Lane = Callable[[str], contextlib.AbstractContextManager[OnProgress]]
 """Gives, by its name, one of several things under way a line of its own."""
 
 
@@ -201,7 +202,7 @@ def run_nightly(
     spec: NightlySpec,
     store: Store,
     directory: Path,
-    progress: Progress,
+    progress: OnProgress,
     *,
     parallel: int,
     on_cell: Callable[[str, CellResult, str], None] = lambda _part, _result, _subject: None,
@@ -239,7 +240,7 @@ def _run_part(
     kernel: NightlyKernel,
     series: str,
     store: Store,
-    progress: Progress,
+    progress: OnProgress,
     parallel: int,
     deadline: float,
     on_cell: Callable[[str, CellResult, str], None],
@@ -299,14 +300,14 @@ def _note(part: Part, spec: NightlySpec, applied: AppliedSeries, result: CellRes
             )
 
 
-def _fetched(kernel: NightlyKernel, store: Store, progress: Progress) -> Path:
+def _fetched(kernel: NightlyKernel, store: Store, progress: OnProgress) -> Path:
     """Return a repository whose branch ``nightly`` is the newest state of the kernel's branch.
 
     :raises InfrastructureError: when it cannot be fetched.
     """
     assert kernel.git is not None  # noqa: S101 - the caller asked
     repository = store.root / "work" / f"nightly-{kernel.name}"
-    progress(f"{kernel.name}: fetching {kernel.branch} of {kernel.git}")
+    progress(Progress(kernel.name, f"fetching {kernel.branch} of {kernel.git}"))
     with store.lock(repository.name):
         if not (repository / "HEAD").exists():
             repository.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import pytest
 from patches import QUOTED, diff, encoded, git, mail, mbox, tiny_tree
 
 from harness.base.errors import SeriesError, SpecError
+from harness.base.progress import Progress
 from harness.base.store import Store
 from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
 from harness.kernel.recognise import By
@@ -49,7 +50,7 @@ def series_of(tmp_path: Path, *mails: str) -> Series:
 def apply(
     source: SourceTree, series: Series | None, store: Store, support: Path | None = None
 ) -> tuple[AppliedSeries, list[str]]:
-    said: list[str] = []
+    said: list[Progress] = []
     applied = apply_series(source, series, store, support=support, progress=said.append)
     applied.position(None)
     return applied, said
@@ -198,7 +199,7 @@ def test_positions_below_a_patch_that_does_not_apply_can_be_had(
 def on_top(
     source: SourceTree, store: Store, at: Position, *files: str
 ) -> tuple[Position, list[str]]:
-    said: list[str] = []
+    said: list[Progress] = []
     extra = [read_series(file) for file in files]
     return apply_extra(source, at, extra, store, progress=said.append), said
 

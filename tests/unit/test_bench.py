@@ -44,6 +44,7 @@ from benchmarks.rivals import (
 )
 from benchmarks.soak import Watch, private_temporary, soak_clones
 from harness.base.errors import InfrastructureError, InputError
+from harness.base.progress import Progress
 from harness.base.settings import target_from_settings
 from harness.guest.machine import Machine
 from harness.guest.timing import Stage, boot_stages, stage_table
@@ -515,10 +516,10 @@ def test_soak_counts_after_every_clone(watch: Watch, tmp_path: Path) -> None:
         (tmp_path / "cache" / "tmp" / str(time.monotonic_ns())).touch()
         return cast(Machine, Machine())
 
-    said: list[str] = []
+    said: list[Progress] = []
     left = soak_clones(clone, tmp_path, tmp_path / "cache", said.append, times=3)
     assert left == [1, 2, 3]
-    assert said == ["3 of 3 clones; left behind: 3 files"]
+    assert [str(each) for each in said] == ["soak: 3 of 3 clones, left behind: 3 files"]
 
 
 def test_temporary_files_go_back_to_where_they_were(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from shipped import SUITE
 
 from harness.base.arch import X86_64
 from harness.base.errors import BuildError, SpecError
+from harness.base.progress import Building, Progress
 from harness.base.spec import ProfileSpec
 from harness.base.store import Store
 from harness.base.suite import ModuleSpec, SelftestSpec
@@ -287,10 +288,11 @@ def make_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StepCo
     (tmp_path / "Makefile").write_text(MAKEFILE.format(objects=objects))
     monkeypatch.setattr(make, "_SHOW_S", 0.0)
     trees = Trees(sources=tmp_path, objects=objects)
-    counter = step_counter(trees, "building c (p-p00)", "p", Store(tmp_path / "cache"))
-    said: list[str] = []
+    stage = Building(commit="c", profile="p", localversion="-p00")
+    counter = step_counter(trees, stage, Store(tmp_path / "cache"))
+    said: list[Progress] = []
     run_make(["make", "-C", tmp_path, "all"], trees, counter, progress=said.append)
-    return counter, said
+    return counter, [str(each) for each in said]
 
 
 def test_first_build_of_an_object_tree_says_how_many_steps_there_are(

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.progress import Building, Count, Progress, about
 from harness.base.store import Store
 from harness.results.pace import (
     WHOLE_BUILD_STEPS,
-    BuildProgress,
     Pace,
     StepCounter,
-    about,
     whole_build_steps,
 )
 
+STAGE = Building(commit="49d5bb642de1" + 28 * "0", profile="default", localversion="-p11")
 WHAT = "building 49d5bb642de1 (default-p11)"
 
 RECORDED = """\
@@ -42,7 +42,7 @@ In file included from ../kernel/liveupdate/luo_core.c:42:
 
 
 def counted(total: int | None, steps: int, *, before: int = 0) -> StepCounter:
-    counter = StepCounter(WHAT, total=total, before=before)
+    counter = StepCounter(STAGE, total=total, before=before)
     for number in range(steps):
         counter.line(f"  CC      mm/file{number}.o")
     return counter
@@ -54,7 +54,7 @@ def said(counter: StepCounter, elapsed_s: float) -> str:
 
 
 def test_steps_of_a_recorded_build_are_counted() -> None:
-    counter = StepCounter(WHAT, total=None)
+    counter = StepCounter(STAGE, total=None)
     for line in RECORDED.splitlines():
         counter.line(line)
     assert counter.steps == 7
@@ -74,7 +74,7 @@ def test_pace_of_the_first_seconds_promises_nothing() -> None:
 
 
 def test_before_the_first_step_only_what_is_built_is_said() -> None:
-    assert said(StepCounter(WHAT, total=1300), 30.0) == WHAT
+    assert said(StepCounter(STAGE, total=1300), 30.0) == WHAT
 
 
 def test_rebuild_of_what_has_changed_has_no_estimate() -> None:
@@ -87,12 +87,13 @@ def test_total_that_proves_too_small_is_dropped(steps: int) -> None:
 
 
 def test_time_left_is_never_below_nothing_and_no_step_is_above_the_total() -> None:
-    counter = StepCounter(WHAT, total=1300)
+    counter = StepCounter(STAGE, total=1300)
     for number in range(2000):
         counter.line("  CC      mm/file.o")
         found = counter.progress(20.0 + number / 4)
         assert found.left_s is None or found.left_s > 0
-        assert found.total is None or found.steps <= found.total
+        assert found.count is not None
+        assert found.count.total is None or found.count.done <= found.count.total
 
 
 def test_end_of_the_last_step_leaves_the_link() -> None:
@@ -122,7 +123,8 @@ def test_time_left_is_said_no_more_exactly_than_it_is_known(seconds: float, text
 
 
 def test_time_left_survives_a_terminal_of_eighty_columns() -> None:
-    left = BuildProgress(what=WHAT, steps=412, total=1300, left_s=236.0, now="CC mm/memory.o")
+    count = Count(done=412, total=1300, unit="steps", about=True)
+    left = Progress(STAGE, "now CC mm/memory.o", count, left_s=236.0)
     assert re.search("about 4 min left", str(left)[:70])
 
 
@@ -164,6 +166,6 @@ def test_steps_are_known_although_an_entry_is_damaged(tmp_path: Path) -> None:
 def test_what_a_whole_build_took_is_not_expected_of_a_rebuild(tmp_path: Path) -> None:
     store = Store(tmp_path)
     add_build(store, "whole", 1, profile="default", seconds=1182.0, steps=1758)
-    assert Pace(store).seconds("building c0ffee (default-p11)") is None
+    assert Pace(store).seconds(STAGE) is None
     add_build(store, "rebuilt", 2, profile="default", seconds=43.0, steps=None)
-    assert Pace(store).seconds("building c0ffee (default-p11)") == 43.0
+    assert Pace(store).seconds(STAGE) == 43.0

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import CacheError, DownloadError, SourceError, SpecError
+from harness.base.progress import Progress
 from harness.base.spec import KernelSpec, PackageSpec
 from harness.base.store import Store, interrupted
 from harness.kernel.source import SourceTree, open_source
@@ -116,7 +117,7 @@ def test_git_tree_lies_in_the_cache(store: Store, kernel: Path) -> None:
 
 
 def test_git_tree_borrows_objects_once(store: Store, kernel: Path) -> None:
-    said: list[str] = []
+    said: list[Progress] = []
     for _ in range(2):
         open_source(KernelSpec(path=kernel), store, progress=said.append)
     assert len(said) == 1
@@ -285,7 +286,7 @@ def test_builds_wait_when_no_work_tree_is_free(
     store: Store, built: SourceTree, monkeypatch: pytest.MonkeyPatch, profile: str
 ) -> None:
     """Two are taken, or the first has not built that profile yet."""
-    said: list[str] = []
+    said: list[Progress] = []
     monkeypatch.setattr(store, "announce", said.append)
     monkeypatch.setattr(interrupted, "is_set", lambda: True)
     with contextlib.ExitStack() as stack:
@@ -294,7 +295,9 @@ def test_builds_wait_when_no_work_tree_is_free(
             stack.enter_context(taken(built, store, built.base))
         with pytest.raises(CacheError, match="interrupted"):
             stack.enter_context(taken(built, store, built.base, profile))
-    assert said == ["waiting for another process: it builds in the same tree"]
+    assert [str(each) for each in said] == [
+        "waiting for another process: it builds in the same tree"
+    ]
 
 
 def test_work_tree_that_was_deleted_is_made_again(store: Store, built: SourceTree) -> None:
@@ -385,8 +388,8 @@ def test_interrupted_import_leaves_nothing_and_can_be_repeated(
 ) -> None:
     path = tarball(tmp_path, FILES)
 
-    def interrupt(text: str) -> None:
-        if text.startswith("importing"):
+    def interrupt(progress: Progress) -> None:
+        if str(progress).startswith("importing"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

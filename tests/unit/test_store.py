@@ -13,6 +13,7 @@ import pytest
 
 import harness.base.store
 from harness.base.errors import CacheError
+from harness.base.progress import Progress
 from harness.base.store import Entry, Store, digest, to_prune
 
 
@@ -198,7 +199,7 @@ def test_lock_is_held_by_one_process_at_a_time(store: Store, tmp_path: Path) -> 
 
 def test_interrupt_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.base.store.interrupted", threading.Event())
-    said: list[str] = []
+    said: list[Progress] = []
     store.announce = said.append
     ended: list[str] = []
 

@@ -17,30 +17,32 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.base.progress import Building, Count, Progress, Running, Stage
 from harness.base.store import Store
-from harness.base.terminal import Progress, clock
+from harness.base.terminal import ProgressDisplay, clock
 from harness.results.history import History
 from harness.results.pace import Pace
 from harness.results.results import Outcome, RunResults, TestResult
 
-LAST = {"testing 7.0.13-p05": 61.0}
+P05 = Running(release="7.0.13-p05")
+LAST: dict[Stage, float] = {P05: 61.0}
 
 
-def lines(work: Callable[[Progress], None], total: int | None = None) -> list[str]:
+def lines(work: Callable[[ProgressDisplay], None], total: int | None = None) -> list[str]:
     """Return what is printed where there is no terminal, without the times."""
     file = io.StringIO()
-    progress = Progress(Console(file=file, width=80), LAST.get, total)
+    progress = ProgressDisplay(Console(file=file, width=80), LAST.get, total)
     with progress.shown():
         work(progress)
     return [re.sub(r"^\[ *\d+\.\d s\] ", "", line) for line in file.getvalue().splitlines()]
 
 
 def test_every_word_is_a_plain_line_without_a_terminal() -> None:
-    def work(progress: Progress) -> None:
-        progress("configuring [bold]profile[/]")
+    def work(progress: ProgressDisplay) -> None:
+        progress(Progress("configuring [bold]profile[/]"))
         with progress.lane("p05-default") as say:
-            say("testing 7.0.13-p05")
-            say("testing 7.0.13-p05: 50%, test_x")
+            say(Progress(P05))
+            say(Progress(P05, "test_x", Count(done=50, unit="%")))
 
     assert lines(work) == [
         "configuring [bold]profile[/]",
@@ -59,13 +61,16 @@ def test_time_is_short_to_read(seconds: float, said: str) -> None:
 SHOW = """
     import sys, time
     from rich.text import Text
+    from harness.base.progress import Building, Count, Progress, Running
     from harness.base.terminal import Ui
 
+    r5 = Running(release="r5")
+    build = Building(commit="c", profile="debug", localversion="-p06-debug")
     ui = Ui(verbose=0)
-    with ui.progress({"testing r5": 61.0}.get, total=3) as progress:
+    with ui.progress({r5: 61.0}.get, total=3) as progress:
         with progress.lane("p05-default") as one, progress.lane("p06-debug") as two:
-            one("testing r5: 40%, test_a")
-            two("building c (debug-p06-debug): 312 objects")
+            one(Progress(r5, "test_a", Count(done=40, unit="%")))
+            two(Progress(build, count=Count(done=312, unit="objects")))
             time.sleep(0.6)
             progress.done()
             ui.line(Text("a line of the result"))
@@ -165,9 +170,13 @@ def test_build_takes_what_the_newest_of_its_position_took(store: Store) -> None:
     add_build(store, "debug", "7.0.13-p07-debug", 300.0, at=3)
     add_build(store, "default", "7.0.13-p06", 20.0, at=4)
     pace = Pace(store)
-    assert pace.seconds("building c0ffee (debug-p06-debug)") == 120.0
-    assert pace.seconds("building c0ffee (debug-p05-debug)") == 300.0
-    assert pace.seconds("building c0ffee (kcsan-p05-kcsan)") is None
+
+    def took(profile: str, localversion: str) -> float | None:
+        return pace.seconds(Building(commit="c0ffee", profile=profile, localversion=localversion))
+
+    assert took("debug", "-p06-debug") == 120.0
+    assert took("debug", "-p05-debug") == 300.0
+    assert took("kcsan", "-p05-kcsan") is None
 
 
 def test_tests_take_what_the_newest_run_of_the_kernel_took(store: Store) -> None:
@@ -183,6 +192,6 @@ def test_tests_take_what_the_newest_run_of_the_kernel_took(store: Store) -> None
                 seconds=seconds,
             )
             history.add_run(results, directory=Path("r"), inputs="i", at=at)
-    assert Pace(store).seconds("testing 7.0.13-p05") == 61.0
-    assert Pace(store).seconds("testing 7.0.13-p06") is None
-    assert Pace(store).seconds("image: building") is None
+    assert Pace(store).seconds(P05) == 61.0
+    assert Pace(store).seconds(Running(release="7.0.13-p06")) is None
+    assert Pace(store).seconds("image") is None
