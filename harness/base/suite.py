@@ -187,17 +187,6 @@ class Suite:
                 hint=f"known profiles: {', '.join(self.profiles)}",
             ) from None
 
-    def module(self, name: str) -> ModuleSpec:
-        """Return the module called *name*.
-
-        :raises SpecError: when there is none.
-        """
-        for module in self.modules:
-            if module.name == name:
-                return module
-        known = ", ".join(module.name for module in self.modules) or "none"
-        raise SpecError(f"no module {name!r} in {self.file}", hint=f"its modules: {known}")
-
 
 def find_suite(given: str | None) -> Path:
     """Return the directory of the suite that is meant.

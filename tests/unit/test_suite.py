@@ -144,7 +144,9 @@ def test_kernel_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_shipped_suite_has_what_its_tests_need() -> None:
     suite = load_suite(PROJECT_ROOT)
     assert {"default", "debug"} <= set(suite.profiles)
-    assert suite.module("luo_test").source == PROJECT_ROOT / "tests" / "kmod"
+    assert ("luo_test", PROJECT_ROOT / "tests" / "kmod") in [
+        (m.name, m.source) for m in suite.modules
+    ]
     assert (suite.tests / "test_boot.py").is_file()
 
 
@@ -300,23 +302,6 @@ def test_unknown_profile_lists_the_known(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=rf"no profile 'huge' in {suite.file}") as caught:
         suite.profile("huge")
     assert caught.value.hint == f"known profiles: {', '.join(load_profiles())}"
-
-
-# -- modules ---------------------------------------------------------------------------------
-
-
-def test_module_is_found_by_its_name(root: Path) -> None:
-    assert load_suite(root).module("other").source == root / "kmod" / "other"
-
-
-@pytest.mark.parametrize(
-    ("more", "known"), [("", "none"), ("modules: [{name: m, source: .}]", "m")]
-)
-def test_unknown_module_lists_the_known(tmp_path: Path, more: str, known: str) -> None:
-    suite = load_suite(minimal(tmp_path, more))
-    with pytest.raises(SpecError, match="no module 'x'") as caught:
-        suite.module("x")
-    assert caught.value.hint == f"its modules: {known}"
 
 
 # -- which suite -----------------------------------------------------------------------------
