@@ -115,7 +115,6 @@ def run(
     log_file: Path | None = None,
     on_line: Callable[[str], None] | None = None,
     check: bool = True,
-    hint: str | None = None,
 ) -> Completed:
     """Run *argv* to its end.
 
@@ -126,7 +125,6 @@ def run(
     :param on_line: called with every line of both streams (merged) as it comes, without its
         newline; ``Completed.stderr`` is then empty.
     :param check: raise on a non-zero exit status.
-    :param hint: the hint for an error raised here.
     :raises CommandError: when it cannot be started, passes its deadline, or (with *check*) fails.
     """
     words = tuple(str(word) for word in argv)
@@ -144,7 +142,6 @@ def run(
             stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE if streaming or sink is None else sink,
             stderr=subprocess.STDOUT if streaming or sink is not None else subprocess.PIPE,
-            hint=hint,
             awaited=True,
         )
         try:
@@ -156,7 +153,6 @@ def run(
             raise CommandError(
                 f"{words[0]} did not end within {timeout_s:.0f} s: {shlex.join(words)}",
                 argv=words,
-                hint=hint,
                 log=log_file,
             ) from error
         finally:
@@ -172,7 +168,7 @@ def run(
         stderr=(err or b"").decode(errors="replace"),
     )
     if check and done.returncode != 0:
-        raise _failure(done, hint, log_file)
+        raise _failure(done, log_file)
     return done
 
 
@@ -196,7 +192,7 @@ def spawn(
     """
     words = tuple(str(word) for word in argv)
     if which(words[0]) is None:
-        raise _not_found(words, None)
+        raise _not_found(words)
     words = ("setpriv", "--pdeathsig", "KILL", "--", *words)
     log.debug("spawn %s", shlex.join(words))
     log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -278,7 +274,6 @@ def _start(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
-    hint: str | None = None,
     awaited: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program; one that is *awaited* is interrupted with all others."""
@@ -302,20 +297,20 @@ def _start(
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():
             raise CommandError(f"no such directory: {cwd}", argv=words) from error
-        raise _not_found(words, hint) from error
+        raise _not_found(words) from error
     except OSError as error:
-        raise CommandError(f"cannot start {words[0]}: {error}", argv=words, hint=hint) from error
+        raise CommandError(f"cannot start {words[0]}: {error}", argv=words) from error
 
 
-def _not_found(words: tuple[str, ...], hint: str | None) -> CommandError:
+def _not_found(words: tuple[str, ...]) -> CommandError:
     return CommandError(
         f"program not found: {words[0]}",
         argv=words,
-        hint=hint or "'harness doctor' says what is missing and how to install it",
+        hint="'harness doctor' says what is missing and how to install it",
     )
 
 
-def _failure(done: Completed, hint: str | None, log_file: Path | None) -> CommandError:
+def _failure(done: Completed, log_file: Path | None) -> CommandError:
     last = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()][-3:]
     how = (
         f"was killed by {signal.Signals(-done.returncode).name}"
@@ -327,7 +322,6 @@ def _failure(done: Completed, hint: str | None, log_file: Path | None) -> Comman
         f"{shlex.join(done.argv[:4])}{' ...' if len(done.argv) > 4 else ''} {how}{detail}",
         argv=done.argv,
         returncode=done.returncode,
-        hint=hint,
         log=log_file,
     )
 

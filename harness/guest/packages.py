@@ -65,7 +65,6 @@ def _download(choices: str, arch: Architecture, directory: Path) -> Path:
                 ["apt-get", "-q", "download", f"{name}:{arch.debian}"],
                 cwd=directory,
                 timeout_s=HOST.package_s,
-                hint="'apt-get update' as root brings the package lists up to date",
             )
         except CommandError as error:
             said = error.message

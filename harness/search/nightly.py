@@ -198,6 +198,30 @@ def only_one(store: Store) -> Iterator[None]:
         lock.release()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Night:
+    """What all parts of one nightly share; see :func:`run_nightly`.
+
+    :param deadline: on the clock of :func:`time.monotonic`; no cell is begun after it.
+    """
+
+    spec: NightlySpec
+    store: Store
+    progress: OnProgress
+    parallel: int
+    deadline: float
+    on_cell: Callable[[str, CellResult, str], None]
+    lane: Lane | None
+
+    def run(self, cell: Cell, part: Part) -> CellResult:
+        """Run a cell, with a line of its own where there are such."""
+        store, directory = Store(self.store.root), part.directory / cell.name
+        if self.lane is None:
+            return run_cell(cell, store=store, directory=directory, progress=self.progress)
+        with self.lane(f"{part.name} {cell.name}") as say:
+            return run_cell(cell, store=store, directory=directory, progress=say)
+
+
 def run_nightly(
     spec: NightlySpec,
     store: Store,
@@ -214,7 +238,15 @@ def run_nightly(
     :param on_cell: told of each cell as it ends, with its part's name and its patch's subject.
     :param lane: shows one of several cells that are under way; ``None``: *progress* tells of all.
     """
-    deadline = time.monotonic() + spec.budget_s
+    night = _Night(
+        spec=spec,
+        store=store,
+        progress=progress,
+        parallel=parallel,
+        deadline=time.monotonic() + spec.budget_s,
+        on_cell=on_cell,
+        lane=lane,
+    )
     parts = []
     for kernel in spec.kernels:
         for series in spec.series:
@@ -222,9 +254,7 @@ def run_nightly(
             part = Part(name=name, directory=directory / name)
             parts.append(part)
             try:
-                _run_part(
-                    part, spec, kernel, series, store, progress, parallel, deadline, on_cell, lane
-                )
+                _run_part(part, kernel, series, night)
             except InputError as error:
                 part.trouble, part.bad_input = error.message, True
             except HarnessError as error:
@@ -234,18 +264,8 @@ def run_nightly(
     return parts
 
 
-def _run_part(
-    part: Part,
-    spec: NightlySpec,
-    kernel: NightlyKernel,
-    series: str,
-    store: Store,
-    progress: OnProgress,
-    parallel: int,
-    deadline: float,
-    on_cell: Callable[[str, CellResult, str], None],
-    lane: Lane | None,
-) -> None:
+def _run_part(part: Part, kernel: NightlyKernel, series: str, night: _Night) -> None:
+    spec = night.spec
     part.directory.mkdir(parents=True, exist_ok=True)
     clear_results(part.directory)
     settings = {
@@ -257,11 +277,11 @@ def _run_part(
     if series != "shipped":
         settings["series"] = series
     if kernel.git is not None:
-        settings["kernel"] = str(_fetched(kernel, store, progress))
+        settings["kernel"] = str(_fetched(kernel, night.store, night.progress))
         settings["base"] = "refs/heads/nightly"
     elif kernel.path is not None:
         settings["kernel"] = str(kernel.path)
-    pipeline = Pipeline(target_from_settings(settings.get), store, progress)
+    pipeline = Pipeline(target_from_settings(settings.get), night.store, night.progress)
     pipeline.check_machine()
     applied = pipeline.applied
     part.already = tuple(p.number for p in applied.positions if p.already)
@@ -270,17 +290,16 @@ def _run_part(
     part.planned = len(cells)
     subjects = {position.number: position.subject for position in applied.positions}
 
-    def run(cell: Cell) -> CellResult:
-        directory, label = part.directory / cell.name, f"{part.name} {cell.name}"
-        if lane is None:
-            return run_cell(cell, store=Store(store.root), directory=directory, progress=progress)
-        with lane(label) as say:
-            return run_cell(cell, store=Store(store.root), directory=directory, progress=say)
-
-    for result in run_cells(cells, run, keep_going=True, parallel=parallel, deadline=deadline):
+    for result in run_cells(
+        cells,
+        lambda cell: night.run(cell, part),
+        keep_going=True,
+        parallel=night.parallel,
+        deadline=night.deadline,
+    ):
         part.results.append(result)
         _note(part, spec, applied, result)
-        on_cell(part.name, result, subjects.get(position_of(result), ""))
+        night.on_cell(part.name, result, subjects.get(position_of(result), ""))
     done = {result.cell for result in part.results}
     part.unreached = [cell for cell in cells if cell not in done]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,16 @@ FILES = {
 MODULES = sorted(name for name in FILES if "." in name)
 FOLDERS = sorted({name.partition(".")[0] for name in MODULES})
 
-LINES = 400
+MODULE_LINES = 400
 """A module that is longer has more than one subject."""
+
+FUNCTION_LINES = 60
+"""A function that is longer does more than one thing; its docstring is not counted."""
+
+PARAMETERS = 8
+"""A function that takes more lacks a word for what some of them are together."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def may_import() -> dict[str, set[str]]:
@@ -77,6 +86,74 @@ def test_every_folder_says_what_it_is_for(folder: str) -> None:
     text = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text()))
     assert text is not None
     assert len(text.splitlines()) <= 4
+
+
+MEASURED = [
+    path
+    for folder in ("harness", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if "_data" not in path.parts
+]
+
+
+def lines_of(function: Function) -> int:
+    """Return how many lines a function has from ``def`` on, without its docstring."""
+    doc = function.body[0] if ast.get_docstring(function) is not None else None
+    without = (doc.end_lineno or 0) - doc.lineno + 1 if doc is not None else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - without
+
+
+def parameters_of(function: Function) -> int:
+    """Return how many parameters a function has besides ``self`` and ``cls``."""
+    found = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+    return sum(parameter.arg not in ("self", "cls") for parameter in found)
+
+
+def test_functions_are_measured_without_docstring_and_self() -> None:
+    (found,) = ast.parse(
+        'class A:\n    def f(self, a, *, b):\n        """Do.\n\n        So.\n        """\n'
+        "        return a\n"
+    ).body
+    assert isinstance(found, ast.ClassDef)
+    (function,) = found.body
+    assert isinstance(function, ast.FunctionDef)
+    assert (lines_of(function), parameters_of(function)) == (2, 2)
+
+
+def test_no_module_is_too_long() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in MEASURED
+        if (lines := len(path.read_text().splitlines())) > MODULE_LINES
+    }
+    assert long == {}
+
+
+@pytest.mark.parametrize(
+    ("measure", "most"),
+    [(lines_of, FUNCTION_LINES), (parameters_of, PARAMETERS)],
+    ids=["lines", "parameters"],
+)
+def test_no_function_is_too_large(measure: Callable[[Function], int], most: int) -> None:
+    large = {
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}": found
+        for path in MEASURED
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, Function) and (found := measure(node)) > most
+    }
+    assert large == {}
+
+
+def test_only_one_module_has_timeouts() -> None:
+    """A literal number of seconds, or a constant of such, would be a second owner."""
+    elsewhere = re.compile(r"\btimeout(_s)?=\d*[1-9]|^[A-Z_]*(TIMEOUT|GRACE|BUSY)[A-Z_]*_S\b", re.M)
+    owners = {
+        f"harness.{module}: {match.group()}"
+        for module, path in FILES.items()
+        if module != "base.timeouts"
+        for match in elsewhere.finditer(path.read_text())
+    }
+    assert owners == set()
 
 
 def test_harness_never_imports_tests() -> None:
