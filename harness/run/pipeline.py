@@ -38,11 +38,12 @@ from harness.guest.template import Templates
 from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
 from harness.kernel.build import KernelBuild, build_kernel, cached_build, configure_kernel
 from harness.kernel.build_log import new_warnings
-from harness.kernel.kconfig import KernelConfig, explain
+from harness.kernel.kconfig import KernelConfig
 from harness.kernel.make import BuildSpec, make_argv
 from harness.kernel.recognise import normalised
 from harness.kernel.series import Series, read_series
 from harness.kernel.source import SourceTree, open_source
+from harness.kernel.symbols import explain
 from harness.kernel.toolchain import Toolchain, probe_toolchain
 from harness.kernel.worktree import Trees, object_tree, work_tree
 from harness.run.meanwhile import meanwhile

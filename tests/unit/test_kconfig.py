@@ -15,7 +15,8 @@ import pytest
 from harness.base.arch import X86_64
 from harness.base.errors import KconfigError
 from harness.kernel.fragment import read_config, read_fragment
-from harness.kernel.kconfig import KernelConfig, check_requests, configure, explain, load_kconfig
+from harness.kernel.kconfig import KernelConfig, configure
+from harness.kernel.symbols import check_requests, explain, load_kconfig
 
 KCONFIG = """\
 mainmenu "Tiny"

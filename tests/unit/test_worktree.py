@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A build has a work tree to itself, which is brought to its commit and holds nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import pytest
+from trees import git, kernel_tree, opened, write
+
+from harness.base.errors import CacheError, SourceError, SpecError
+from harness.base.progress import Progress
+from harness.base.store import Store, interrupted
+from harness.kernel.source import SourceTree
+from harness.kernel.worktree import check_out, object_tree, tree_count, work_tree
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    return kernel_tree(tmp_path)
+
+
+def test_check_out_drops_what_does_not_belong(store: Store, kernel: Path) -> None:
+    source = opened(store, path=kernel)
+    check_out(source.repo, source.base)
+    write(source.repo, {"kernel/a.c": "changed\n", "left/over.c": "", "kernel/a.o": ""})
+    check_out(source.repo, source.base)
+    assert (source.repo / "kernel/a.c").read_text() == "b\n"
+    assert not (source.repo / "left").exists()
+    assert not (source.repo / "kernel/a.o").exists()
+
+
+def test_check_out_leaves_files_that_are_the_same(store: Store, kernel: Path) -> None:
+    source = opened(store, path=kernel)
+    check_out(source.repo, source.base)
+    before = (source.repo / "Makefile").stat().st_mtime_ns
+    check_out(source.repo, git(kernel, "rev-parse", "v1^{commit}"))
+    assert (source.repo / "kernel/a.c").read_text() == "a\n"
+    assert (source.repo / "Makefile").stat().st_mtime_ns == before
+
+
+def test_check_out_after_a_killed_git(store: Store, kernel: Path) -> None:
+    source = opened(store, path=kernel)
+    (source.repo / ".git/index.lock").touch()
+    check_out(source.repo, source.base)
+    assert (source.repo / "Makefile").exists()
+
+
+def test_check_out_of_no_commit_is_an_error(store: Store, kernel: Path) -> None:
+    source = opened(store, path=kernel)
+    with pytest.raises(SourceError, match="cannot check out 012345670123"):
+        check_out(source.repo, "0123456701234567012345670123456701234567")
+
+
+# -- several work trees ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def built(store: Store, kernel: Path, monkeypatch: pytest.MonkeyPatch) -> SourceTree:
+    """A repository that may have two work trees, with a kernel built in the first."""
+    monkeypatch.setenv("HARNESS_TREES", "2")
+    source = opened(store, path=kernel)
+    objects = object_tree(source.repo, "default")
+    objects.mkdir()
+    (objects / "vmlinux").touch()
+    return source
+
+
+def taken(
+    source: SourceTree, store: Store, commit: str, profile: str = "default"
+) -> contextlib.AbstractContextManager[Path]:
+    return work_tree(source, commit, store, profile=profile)
+
+
+def test_two_builds_have_a_work_tree_each(store: Store, kernel: Path, built: SourceTree) -> None:
+    first = git(kernel, "rev-parse", "v1^{commit}")
+    with taken(built, store, built.base) as one, taken(built, store, first) as two:
+        assert (one / "kernel/a.c").read_text() == "b\n"
+        assert (two / "kernel/a.c").read_text() == "a\n"
+        assert object_tree(one, "default") != object_tree(two, "default")
+        # What the compiler cache sees of a path is what comes behind the parent of the tree.
+        assert one.name == two.name
+    with taken(built, store, first) as again:
+        assert again == one
+
+
+def test_compilers_have_object_trees_of_their_own(tmp_path: Path) -> None:
+    tree = tmp_path / "src"
+    assert object_tree(tree, "debug", "gcc") == tmp_path / "obj-debug"
+    assert object_tree(tree, "debug", "/opt/bin/gcc-14") == tmp_path / "obj-debug-gcc-14"
+
+
+@pytest.mark.parametrize("profile", ["default", "debug"])
+def test_builds_wait_when_no_work_tree_is_free(
+    store: Store, built: SourceTree, monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
+    """Two are taken, or the first has not built that profile yet."""
+    said: list[Progress] = []
+    monkeypatch.setattr(store, "announce", said.append)
+    monkeypatch.setattr(interrupted, "is_set", lambda: True)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(taken(built, store, built.base))
+        if profile == "default":
+            stack.enter_context(taken(built, store, built.base))
+        with pytest.raises(CacheError, match="interrupted"):
+            stack.enter_context(taken(built, store, built.base, profile))
+    assert [str(each) for each in said] == [
+        "waiting for another process: it builds in the same tree"
+    ]
+
+
+def test_work_tree_that_was_deleted_is_made_again(store: Store, built: SourceTree) -> None:
+    for _ in range(2):
+        with taken(built, store, built.base), taken(built, store, built.base) as two:
+            assert (two / "Makefile").exists()
+        shutil.rmtree(two)
+
+
+@pytest.mark.parametrize(("cpus", "trees"), [(1, 1), (2, 1), (7, 1), (8, 2), (64, 16)])
+def test_work_trees_by_cpus(monkeypatch: pytest.MonkeyPatch, cpus: int, trees: int) -> None:
+    monkeypatch.delenv("HARNESS_TREES", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: cpus)
+    assert tree_count() == trees
+
+
+@pytest.mark.parametrize("text", ["0", "many", "-1"])
+def test_number_of_work_trees_that_is_none(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("HARNESS_TREES", text)
+    with pytest.raises(SpecError, match="HARNESS_TREES"):
+        tree_count()
