@@ -15,6 +15,7 @@
        |- CommandError       a program failed or could not be started
        |- DownloadError      a package could not be fetched
        |- MachineError       QEMU did not start, died or does not answer
+       |  `- ClockError         the guest's clock runs fast
        |- SilentGuestError   the console stayed silent past a deadline
        |- PreconditionError  the kernel runs, but lacks what the suite needs
        |- GuestError         SSH
@@ -157,6 +158,10 @@ class DownloadError(InfrastructureError):
 
 class MachineError(InfrastructureError):
     """QEMU could not be started, died or does not answer."""
+
+
+class ClockError(MachineError):
+    """A kernel took the measure of its clock when the host gave it no time, and runs fast."""
 
 
 class SilentGuestError(InfrastructureError):

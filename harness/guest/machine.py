@@ -36,7 +36,7 @@ from harness.guest.epoch import Epoch, Saved
 from harness.guest.gcov import fetch_counters
 from harness.guest.keys import GuestKeys
 from harness.guest.module import KernelModule
-from harness.guest.preconditions import check_preconditions, check_processor
+from harness.guest.preconditions import check_clock, check_preconditions, check_processor
 from harness.guest.qemu import Memory, Qemu
 from harness.guest.ssh import CommandResult
 from harness.kernel.build import KernelBuild
@@ -114,10 +114,12 @@ class Machine:
 
         :raises MachineError: when QEMU does not start or dies, or is another machine than was
             asked for.
+        :raises ClockError: when the guest's clock runs fast.
         :raises KernelCrash: when the kernel panics while it boots.
         :raises GuestError: when the guest stays silent or SSH does not answer.
         :raises PreconditionError: when the kernel lacks something that the suite needs.
         """
+        started = time.monotonic()
         try:
             self._qemu.start()
             if self._saved is not None:
@@ -125,7 +127,7 @@ class Machine:
             else:
                 self.console.expect([re.escape(READY)], timeout_s=self.timeouts.boot_s)
                 self.arrive(self._build, console_mark=0)
-                self._check()
+                self._check(started)
         except BaseException:
             self.close()
             raise
@@ -313,9 +315,10 @@ class Machine:
         )
         return self._guest
 
-    def _check(self) -> None:
+    def _check(self, started: float) -> None:
         """Refuse to test in a guest that is not what was asked for."""
         release, log_file = self._build.release, self.console.log_file
+        check_clock(self.guest, time.monotonic() - started, release, log_file)
         check_processor(self.guest, self.spec, release, log_file)
         wanted = self._setup.preconditions
         check_preconditions(self.guest, wanted, self.timeouts, release, log_file)

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from harness.base import command
 from harness.base.arch import architecture
-from harness.base.errors import CacheError, CommandError, MachineError, SpecError
+from harness.base.errors import CacheError, ClockError, CommandError, MachineError, SpecError
 from harness.base.spec import MachineSpec
 from harness.base.store import Store, digest, to_prune
 from harness.base.timeouts import HOST
@@ -38,7 +38,7 @@ from harness.guest.qemu import Memory
 log = logging.getLogger(__name__)
 
 _KIND = "template"
-_RECIPE = 2
+_RECIPE = 3
 _MEMORY, _DEVICES, _FACTS = "memory", "devices", "saved.json"
 
 LIMIT_GIB = 32.0
@@ -233,9 +233,19 @@ class Templates:
         (entry / _FACTS).write_text(json.dumps(kept, indent=1) + "\n")
 
     def _booted(self, entry: Path, log_dir: Path, booting: Callable[[Machine], None]) -> Machine:
-        machine = self._make(log_dir / "template", memory=Memory(file=entry / _MEMORY))
-        booting(machine)
-        machine.start()
+        """Boot a machine to be saved; one whose clock runs fast is booted once more."""
+        for last in (False, True):
+            machine = self._make(log_dir / "template", memory=Memory(file=entry / _MEMORY))
+            booting(machine)
+            try:
+                machine.start()
+            except ClockError as error:
+                if last:
+                    raise
+                log.warning("a machine is booted again: %s", error)
+                (entry / _MEMORY).unlink(missing_ok=True)
+            else:
+                break
         return machine
 
     def _stepping(self, entry: Path, log_dir: Path, booting: Callable[[Machine], None]) -> Machine:

@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 
 from harness.base.arch import X86_64
-from harness.base.errors import ExitCode, MachineError, PreconditionError
+from harness.base.errors import ClockError, ExitCode, MachineError, PreconditionError
 from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
 from harness.base.timeouts import GUEST
 from harness.guest.connection import Guest
-from harness.guest.preconditions import check_preconditions, check_processor
+from harness.guest.preconditions import check_clock, check_preconditions, check_processor
 
 OWN = " ".join(X86_64.processor.flags)
 
@@ -29,6 +29,8 @@ LOG = """\
 class FilesOfHost:
     """A guest whose files are the host's, and whose kernel log is *log*."""
 
+    uptime = "17.43 30.10\n"
+
     def __init__(self, log: str = LOG, cpuinfo: str = "") -> None:
         self.log = log
         self.cpuinfo = cpuinfo
@@ -39,8 +41,7 @@ class FilesOfHost:
         return self.log
 
     def read(self, path: str) -> str:
-        assert path == "/proc/cpuinfo"
-        return self.cpuinfo
+        return {"/proc/cpuinfo": self.cpuinfo, "/proc/uptime": self.uptime}[path]
 
     def check(self, words: str, *, timeout_s: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -115,6 +116,24 @@ def test_log_without_a_refused_line_is_good() -> None:
     guest = FilesOfHost()
     held_to(Preconditions(refused=("absent", "never")), guest)
     assert guest.asked == 1
+
+
+# -- the clock -------------------------------------------------------------------------------
+
+
+def clocked(elapsed_s: float) -> None:
+    check_clock(cast(Guest, FilesOfHost()), elapsed_s, "7.0.13-p11", Path("console.log"))
+
+
+@pytest.mark.parametrize("elapsed_s", [17.5, 60.0])
+def test_clock_that_says_no_more_than_there_was_is_accepted(elapsed_s: float) -> None:
+    clocked(elapsed_s)
+
+
+def test_clock_that_runs_fast_is_trouble_of_the_machine() -> None:
+    with pytest.raises(ClockError, match=r"p11 runs fast: it says 17\.4 s, 6\.0 s after") as caught:
+        clocked(6.0)
+    assert caught.value.exit_code is ExitCode.INFRASTRUCTURE
 
 
 # -- the processor ---------------------------------------------------------------------------

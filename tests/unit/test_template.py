@@ -4,11 +4,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
-from harness.base.errors import GuestError, MachineError, SpecError
+from harness.base.errors import ClockError, GuestError, MachineError, SpecError
 from harness.base.spec import MachineSpec
 from harness.base.store import Store
 from harness.guest import template
@@ -19,7 +19,12 @@ from harness.guest.template import LIMIT_GIB, Step, Templates, _limit_gib
 
 
 class Stand:
-    """Stands in for a machine: its memory is a list of what was done to it."""
+    """Stands in for a machine: its memory is a list of what was done to it.
+
+    :cvar fast: one item for each of the next ones whose clock runs fast.
+    """
+
+    fast: ClassVar[list[None]] = []
 
     def __init__(self, made: list[Stand], memory: Memory | None, saved: Saved | None) -> None:
         self.memory, self.saved = memory, saved
@@ -29,6 +34,9 @@ class Stand:
 
     def start(self) -> None:
         self.starts += 1
+        if self.fast:
+            self.fast.pop()
+            raise ClockError("its clock runs fast")
         if self.memory is not None and self.memory.state is not None:
             if self.memory.state.read_text() == "broken":
                 raise MachineError("QEMU does not take it")
@@ -98,6 +106,25 @@ STEP = Step.of(loaded)
 
 def done(machine: Machine) -> list[str]:
     return cast(Stand, machine).done
+
+
+def test_machine_whose_clock_runs_fast_is_not_kept_but_booted_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stand, "fast", [None])
+    started = bench.templates().start(bench.logs)
+    assert started.cloned
+    assert done(started.machine) == ["booted"]
+    assert [stand.starts for stand in bench.made] == [1, 1, 1]
+
+
+def test_clock_that_runs_fast_twice_is_an_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stand, "fast", [None, None])
+    with pytest.raises(ClockError):
+        bench.templates().start(bench.logs)
+    assert list(bench.store.entries("template")) == []
 
 
 def test_first_machine_is_booted_once_and_cloned_ever_after(bench: Bench) -> None:
