@@ -50,6 +50,7 @@ KEYS = {
     "profiles.memory_mib": "the guest's memory in MiB",
     "profiles.cpus": "virtual CPUs (default: 2)",
     "profiles.timeout_scale": "factor on every deadline (default: 1.0)",
+    "matrix": "profiles of a matrix for which none is named (default: the profile default)",
     "image": "recipe of the guest's root file system, instead of images/initramfs.yaml",
     "programs": "C files; each is linked statically and becomes a program in /bin",
     "verbs": "C files that add verbs to the guest's agent",
@@ -141,6 +142,7 @@ class Suite:
     :param series: where the default series is, as ``--series`` takes it; ``None`` for none.
     :param support: a directory of patches under every position (``support.yaml``), or ``None``.
     :param profiles: by name; each with the suite's own fragments and kernel parameters.
+    :param matrix: the profiles of a matrix for which none is named.
     :param image: the guest's root file system.
     :param verbs: C files that add verbs to the guest's agent.
     :param headers: what those include of the kernel's interface, below ``/usr/include``.
@@ -157,6 +159,7 @@ class Suite:
     series: str | None
     support: Path | None
     profiles: Mapping[str, ProfileSpec]
+    matrix: tuple[str, ...]
     image: ImageSpec
     verbs: tuple[Path, ...]
     headers: tuple[str, ...]
@@ -215,6 +218,7 @@ def load_suite(root: Path) -> Suite:
         name = top.value("name", str)
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
             raise top.error("name", f"{name!r} is no name", hint="a-z, 0-9, - and _")
+        profiles = _profiles(top, root)
         return Suite(
             name=name,
             description=top.value("description", str, ""),
@@ -222,7 +226,8 @@ def load_suite(root: Path) -> Suite:
             kernel=_kernel(top, root),
             series=_series(top, root),
             support=_path(top, root, "support"),
-            profiles=_profiles(top, root),
+            profiles=profiles,
+            matrix=_matrix(top, profiles),
             image=_image(top, root),
             verbs=_files(top, root, "verbs"),
             headers=top.texts("headers", ()),
@@ -303,6 +308,17 @@ def _profiles(top: Section, root: Path) -> dict[str, ProfileSpec]:
         )
         for name, profile in profiles.items()
     }
+
+
+def _matrix(top: Section, profiles: Mapping[str, ProfileSpec]) -> tuple[str, ...]:
+    names = top.texts("matrix", ("default",))
+    for name in names:
+        if name not in profiles:
+            known = ", ".join(profiles)
+            raise top.error("matrix", f"matrix: no profile {name!r}", hint=f"known: {known}")
+    if not names:
+        raise top.error("matrix", "matrix: names no profile")
+    return tuple(dict.fromkeys(names))
 
 
 def _modules(top: Section, root: Path) -> list[ModuleSpec]:

@@ -19,7 +19,6 @@ from harness.base.store import Store
 from harness.base.suite import Suite
 from harness.base.terminal import Ui
 from harness.cli.options import (
-    MATRIX_PROFILES,
     OUTPUT,
     PLACE,
     PYTEST,
@@ -80,7 +79,7 @@ examples:
 """
 _MATRIX_EXAMPLES = """\
 examples:
-  harness matrix                            every position, profiles default and debug
+  harness matrix                            every position, the suite's profiles
   harness matrix --positions 0,5,9..11 --profile default --keep-going
   harness matrix --json out.json -- -k module
 """
@@ -110,7 +109,7 @@ def add_commands(commands: Commands) -> None:
     parents = (TREE, VM, PLACE, OUTPUT)
     text = "every test at every position, judged as stated"
     matrix = commands.add("matrix", _matrix, text, _MATRIX_EXAMPLES, *parents, PYTEST)
-    add_cell_options(matrix, MATRIX_PROFILES)
+    add_cell_options(matrix, "the suite's")
     matrix.add_argument(
         "--keep-going", action="store_true", help="do not stop at something unexpected"
     )
@@ -164,9 +163,9 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _matrix(args: argparse.Namespace, ui: Ui) -> int:
-    profiles = profiles_of(args, MATRIX_PROFILES)
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
+        profiles = profiles_of(args, pipeline.suite.matrix)
         for profile in profiles:
             pipeline.suite.profile(profile)
         applied = pipeline.applied

@@ -73,7 +73,7 @@ def add_commands(commands: Commands) -> None:
     )
     text = "check a series, for b4"
     series = commands.add("check-series", _check_series, text, _CHECK_SERIES_EXAMPLES, *parents)
-    add_cell_options(series, REVIEW_PROFILES)
+    add_cell_options(series, " and ".join(REVIEW_PROFILES))
     for check in (patch, series):
         check.add_argument(
             "mail", nargs="?", default="-", metavar="FILE", help="default: standard input"

@@ -18,9 +18,6 @@ from harness.base.terminal import Ui
 from harness.results.directory import results_directory
 from harness.run.pipeline import Pipeline
 
-MATRIX_PROFILES = ("default", "debug")
-"""Profiles of a matrix when none is named."""
-
 Run = Callable[[argparse.Namespace, Ui], int]
 """What runs a command: it returns the exit code."""
 
@@ -115,15 +112,18 @@ OUTPUT, _group = _options()
 _group.add_argument("--json", metavar="FILE", type=Path, help="write the result for machines")
 
 
-def add_cell_options(parser: argparse.ArgumentParser, profiles: Sequence[str]) -> None:
-    """Let *parser* choose cells: positions, and profiles that are *profiles* without a word."""
+def add_cell_options(parser: argparse.ArgumentParser, profiles: str) -> None:
+    """Let *parser* choose cells: positions, and profiles.
+
+    :param profiles: which profiles they are without a word, for the help.
+    """
     parser.add_argument("--positions", metavar="LIST", help="such as 0..11 or 0,5 (default: all)")
     parser.add_argument(
         "--profile",
         dest="profiles",
         action="append",
         metavar="NAME",
-        help=f"kernel profile, repeatable (default: {' and '.join(profiles)}) "
+        help=f"kernel profile, repeatable (default: {profiles}) "
         f"[{SETTING['profile'].variable}: one]",
     )
 

@@ -21,7 +21,6 @@ from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import (
-    MATRIX_PROFILES,
     OUTPUT,
     PLACE,
     PYTEST,
@@ -96,7 +95,7 @@ def add_commands(commands: Commands) -> None:
         choices=tuple(stage.value for stage in Stage),
         help="the jobs that build or that test, for github (default: test)",
     )
-    add_cell_options(plan, MATRIX_PROFILES)
+    add_cell_options(plan, "the suite's")
     plan.add_argument(
         "--per-job", metavar="N", default="1", help="positions that one job tests (default: 1)"
     )
@@ -145,11 +144,11 @@ def _plan(args: argparse.Namespace, ui: Ui) -> int:
         raise InputError("--stage goes with --format github", hint="gitlab's pipeline has both")
     if not args.per_job.isdecimal() or int(args.per_job) < 1:
         raise InputError(f"--per-job must be a whole number from 1 on, not {args.per_job!r}")
-    profiles = profiles_of(args, MATRIX_PROFILES)
     settings = {name: text for name in SETTING if (text := getattr(args, name, None)) is not None}
     args.qemu = None  # that of the runners need not be here
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
+        profiles = profiles_of(args, pipeline.suite.matrix)
         for profile in profiles:
             pipeline.suite.profile(profile)
         if args.positions is None:

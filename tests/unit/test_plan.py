@@ -109,6 +109,17 @@ def test_qemu_of_the_runners_need_not_be_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("suite", "profiles"),
+    [(ROOT, ["default", "debug"]), (ROOT / "examples/get-options", ["default"])],
+)
+def test_profiles_are_those_of_the_suite(tmp_path: Path, suite: Path, profiles: list[str]) -> None:
+    words = ("--format", "github", "--positions", "1", "--suite", str(suite))
+    done = harness(tmp_path, "plan", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [item["profile"] for item in json.loads(done.stdout)["include"]] == profiles
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--positions", "12"), "there are no positions 12"),

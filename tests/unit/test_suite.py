@@ -58,6 +58,7 @@ profiles:
     fragments: [base.config, extra.config]
     cmdline: [big]
     memory_mib: 2048
+matrix: [default, big, default]
 plugins: [own.fixtures]
 """
 
@@ -111,6 +112,7 @@ def test_every_key_is_read(root: Path) -> None:
     assert suite.known_issues == root / "issues.yaml"
     assert (suite.tests, suite.mutants) == (root / "tests", root / "mutants")
     assert suite.coverage == CoverageSpec(files=r".*/own\.c", reasons=root / "reasons.yaml")
+    assert suite.matrix == ("default", "big")
     assert suite.plugins == ("own.fixtures",)
 
 
@@ -127,7 +129,7 @@ def test_name_and_tests_are_enough(tmp_path: Path) -> None:
         assert getattr(suite, key) is None, key
     assert (suite.headers, suite.modules, suite.selftests, suite.plugins) == ((), (), (), ())
     assert suite.preconditions == Preconditions()
-    assert suite.profiles == load_profiles()
+    assert (suite.profiles, suite.matrix) == (load_profiles(), ("default",))
     assert suite.image.path.is_relative_to(PROJECT_ROOT)
 
 
@@ -197,6 +199,8 @@ def line_of(text: str) -> int:
         ("name: own", "name: -x", "'-x' is no name"),
         ("name: own", "name: ''", "'' is no name"),
         ("    memory_mib: 2048", "    memory_mib: 1", "memory_mib must be at least 64"),
+        ("matrix: [default, big, default]", "matrix: [large]", "matrix: no profile 'large'"),
+        ("matrix: [default, big, default]", "matrix: []", "matrix: names no profile"),
     ],
 )
 def test_what_is_wrong_is_told_with_file_and_line(
