@@ -96,6 +96,7 @@ WITHOUT_MACHINE = {
     "harness kernels": Run(),
     "harness init mysuite --kernel ~/linux --series v4.mbx": Run(),
     "harness init mysuite --kernel 7.0.13": Run(),
+    "harness init mysuite --example": Run(says="mysuite/suite.yaml"),
     "export HARNESS_DOWNLOADS=~/packages": Run(),
     "export HARNESS_MIRRORS=https://deb.debian.org/debian": Run(),
     "harness doctor": Run(codes=(0, 3)),

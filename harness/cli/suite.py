@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
 
 from harness.base.errors import ExitCode, InputError
-from harness.base.spec import load_kernels
+from harness.base.spec import PROJECT_ROOT, load_kernels
 from harness.base.suite import FILE, load_suite
 from harness.base.terminal import Ui
 from harness.cli.options import Commands
@@ -23,7 +24,11 @@ _INIT_EXAMPLES = """\
 examples:
   harness init mysuite --kernel ~/linux --series v4.mbx
   harness init mysuite --kernel 7.0.13      a pinned kernel, and no patches yet
+  harness init mysuite --example            a small suite that is complete, to try and to change
 """
+
+EXAMPLE = PROJECT_ROOT / "examples" / "get-options"
+"""A small suite that is complete."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -32,13 +37,11 @@ def add_commands(commands: Commands) -> None:
     init = commands.add("init", _init, text, _INIT_EXAMPLES)
     init.add_argument("directory", type=Path, metavar="DIR", help="made, or empty")
     # What the new suite says; no settings, and nothing in the environment says it.
-    init.add_argument(
-        "--kernel",
-        dest="own_kernel",
-        metavar="WHICH",
-        required=True,
-        help="as harness run takes it",
+    origin = init.add_mutually_exclusive_group(required=True)
+    origin.add_argument(
+        "--kernel", dest="own_kernel", metavar="WHICH", help="as harness run takes it"
     )
+    origin.add_argument("--example", action="store_true", help="copy the example suite instead")
     init.add_argument(
         "--series", dest="own_series", metavar="WHERE", help="as harness run takes it; it is copied"
     )
@@ -50,19 +53,34 @@ def _init(args: argparse.Namespace, ui: Ui) -> int:
         raise InputError(
             f"{target} is there already", hint="name a directory that is not, or empty"
         )
-    kernel = _kernel(args.own_kernel)
-    series = _series(args.own_series, args.own_kernel)
+    write = _example(args) if args.example else _skeleton(args, suite_name(target.name))
     target.parent.mkdir(parents=True, exist_ok=True)
     # Whole or not at all: what is wrong is found before anything is where the user looks.
     with tempfile.TemporaryDirectory(prefix=".harness-init-", dir=target.parent) as name:
         made = Path(name) / "suite"
-        _write(made, suite_name(target.name), kernel, series)
+        write(made)
         load_suite(made)
         shutil.copytree(made, target, dirs_exist_ok=True)
     for path in sorted(path for path in target.rglob("*") if path.is_file()):
         ui.out.print(os.path.relpath(path), markup=False, soft_wrap=True)
-    ui.out.print(f"next: cd {target} && harness run", markup=False, soft_wrap=True)
+    command = "matrix" if args.example else "run"
+    ui.out.print(f"next: cd {target} && harness {command}", markup=False, soft_wrap=True)
     return int(ExitCode.PASSED)
+
+
+def _example(args: argparse.Namespace) -> Callable[[Path], object]:
+    """Return what writes the example suite into a directory that it makes."""
+    if args.own_series is not None:
+        raise InputError("the example suite has a series of its own", hint="leave --series out")
+    litter = shutil.ignore_patterns("__pycache__")
+    return lambda made: shutil.copytree(EXAMPLE, made, ignore=litter)
+
+
+def _skeleton(args: argparse.Namespace, name: str) -> Callable[[Path], object]:
+    """Return what writes a suite about the kernel and the series that are asked for."""
+    kernel = _kernel(args.own_kernel)
+    series = _series(args.own_series, args.own_kernel)
+    return lambda made: _write(made, name, kernel, series)
 
 
 def suite_name(directory: str) -> str:
