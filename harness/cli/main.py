@@ -14,7 +14,7 @@ from harness import __version__
 from harness.base.errors import ExitCode, HarnessError
 from harness.base.settings import SETTING
 from harness.base.terminal import Ui
-from harness.cli import judge, mail, prepare, search, suite, unattended, upkeep
+from harness.cli import judge, mail, prepare, search, shell, suite, unattended, upkeep
 from harness.cli.options import Commands, take_settings
 from harness.cli.search import VERDICT_CODES
 
@@ -65,10 +65,12 @@ def _run_command(argv: list[str]) -> int:
         # argparse would give the first of pytest's arguments to FILE.
         words, further = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
     parser = _parser()
+    shell.complete(parser)
     args = parser.parse_args(words)
     if args.run is None:
-        parser.print_help()
-        return int(ExitCode.PASSED)
+        # Nothing was done: a script that lost its words must not go on.
+        parser.print_help(sys.stderr)
+        return int(ExitCode.BAD_INPUT)
     if further is not None:
         args.pytest_args = further
     return run_with_ui(args)
@@ -111,6 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     parser.set_defaults(run=None, verbose=0, debug=False)
     commands = Commands(parser)
-    for module in (prepare, suite, judge, search, mail, unattended, upkeep):
+    for module in (prepare, suite, judge, search, mail, unattended, upkeep, shell):
         module.add_commands(commands)
     return parser

@@ -23,9 +23,10 @@ Run = Callable[[argparse.Namespace, Ui], int]
 
 
 class Commands:
-    """The commands of a parser, as its modules add them."""
+    """The commands of *parser*, as its modules add them."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
         self._commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(
