@@ -101,6 +101,10 @@ def test_version_is_that_of_the_checkout(command: Command) -> None:
     assert command("--version") == f"harness {harness.__version__}\n"
 
 
+def test_manual_page_is_in_the_package(command: Command) -> None:
+    assert ".TH HARNESS 1" in command("man")
+
+
 def test_host_is_looked_at(command: Command, tmp_path: Path) -> None:
     command("doctor", "--json", "found.json")
     found = read(tmp_path / "found.json")
