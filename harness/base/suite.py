@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import SpecError
+from harness.base.importing import read_plugins
 from harness.base.spec import (
     CONFIGS_DIR,
     PROJECT_ROOT,
@@ -73,7 +74,8 @@ KEYS = {
     "coverage": "which source files count",
     "coverage.files": "a regular expression for their paths",
     "coverage.reasons": "file that says why lines cannot be reached",
-    "plugins": "pytest plugins that the tests need, as importable names",
+    "plugins": "pytest plugins that the tests need, as importable names; looked for in the "
+    "suite's directory too",
 }
 """What each key of the file is; ``a.b`` stands for the key b of each thing in a."""
 
@@ -238,7 +240,7 @@ def load_suite(root: Path) -> Suite:
             tests=_existing(top, root, "tests", top.value("tests", str)),
             mutants=_path(top, root, "mutants"),
             coverage=_coverage(top, root),
-            plugins=top.texts("plugins", ()),
+            plugins=read_plugins(top, root),
         )
 
 

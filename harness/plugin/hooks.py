@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from harness.base.errors import InputError
+from harness.base.importing import make_importable
 from harness.base.settings import SETTINGS
 from harness.plugin.options import by_expectation, setting, suite_of
 
@@ -39,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
         suite = suite_of(config)
     except InputError:
         suite = None  # said when a test asks for a kernel: other sessions are not concerned
+    if suite is not None:
+        make_importable(suite.root)
     for name in suite.plugins if suite is not None else ():
         config.pluginmanager.import_plugin(name)
     for marker in MARKERS:

@@ -8,7 +8,6 @@ what its tests say.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 import shutil
 import time
@@ -25,6 +24,7 @@ from harness.base.errors import (
     KconfigError,
     SeriesError,
 )
+from harness.base.importing import module_file
 from harness.base.progress import Count, OnProgress, Progress, Running
 from harness.base.store import Store, digest
 from harness.guest.accel import qemu_build
@@ -244,7 +244,7 @@ class _Run:
         suite, profile = pipeline.suite, pipeline.profile
         package = Path(__file__).parents[1]
         judging = [path for folder in _JUDGING for path in sorted((package / folder).glob("*.py"))]
-        judging += [path for name in suite.plugins for path in _beside(name)]
+        judging += [path for name in suite.plugins for path in _beside(suite.root, name)]
         return digest(
             *(_KIND, _RECIPE, pipeline.build_key(), pipeline.position().commit),
             pipeline.image(pipeline.build()).key,
@@ -286,10 +286,10 @@ def ended_test(line: str) -> tuple[str, Count] | None:
     return match["test"], Count(done=int(match["percent"]), total=100, unit="%")
 
 
-def _beside(plugin: str) -> list[Path]:
+def _beside(root: Path, plugin: str) -> list[Path]:
     """Return the files that a plugin is in, with those beside it: they judge as well."""
-    found = importlib.util.find_spec(plugin)
-    return sorted(Path(found.origin).parent.glob("*.py")) if found and found.origin else []
+    found = module_file(root, plugin)
+    return sorted(found.parent.glob("*.py")) if found is not None else []
 
 
 def _boot_of(release: str, results: RunResults) -> BootResult | None:

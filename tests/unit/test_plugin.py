@@ -277,14 +277,18 @@ def suite(pytester: pytest.Pytester, more: str = "") -> None:
     (pytester.path / "checks").mkdir()
 
 
-def test_suite_brings_its_plugins(pytester: pytest.Pytester) -> None:
+def test_suite_brings_its_plugins(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite(pytester, "plugins: [own_plugin]\n")
     pytester.makepyfile(
-        own_plugin="import pytest\n\n@pytest.fixture\ndef own():\n    return 'own'\n",
-        test_it="def test_it(own):\n    assert own == 'own'\n",
+        own_plugin="import pytest\n\n@pytest.fixture\ndef own():\n    return 'own'\n"
     )
-    pytester.syspathinsert()
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    # Not from the suite's directory: there Python finds its modules anyway.
+    away = pytester.mkdir("away")
+    (away / "test_it.py").write_text("def test_it(own):\n    assert own == 'own'\n")
+    monkeypatch.chdir(away)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-suite=..")
     done.assert_outcomes(passed=1)
 
 

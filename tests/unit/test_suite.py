@@ -63,6 +63,7 @@ plugins: [own.fixtures]
 """
 
 DIRECTORIES = ("v1", "support", "kmod/other", "tests", "mutants")
+MODULES = ("own/fixtures.py", "own/shown.py")
 FILES = ("own.config", "extra.config", "issues.yaml", "reasons.yaml", "own.c", "verbs.c")
 
 
@@ -72,7 +73,8 @@ def root(tmp_path: Path) -> Path:
     made = tmp_path / "suite"
     for name in DIRECTORIES:
         (made / name).mkdir(parents=True)
-    for name in FILES:
+    (made / "own").mkdir()
+    for name in (*FILES, *MODULES):
         (made / name).touch()
     (made / "image.yaml").write_text("name: own\npackages: []\nfiles: {}\n")
     (made / "suite.yaml").write_text(WHOLE)
@@ -200,6 +202,12 @@ def line_of(text: str) -> int:
         ("name: own", "name: ''", "'' is no name"),
         ("    memory_mib: 2048", "    memory_mib: 1", "memory_mib must be at least 64"),
         ("matrix: [default, big, default]", "matrix: [large]", "matrix: no profile 'large'"),
+        (
+            "plugins: [own.fixtures]",
+            "plugins: [own.gone]",
+            "plugins: there is no module 'own.gone'",
+        ),
+        ("plugins: [own.fixtures]", "plugins: [gone.x]", "plugins: there is no module 'gone.x'"),
         ("matrix: [default, big, default]", "matrix: []", "matrix: names no profile"),
     ],
 )
