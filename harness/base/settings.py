@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -319,8 +319,8 @@ def settings_of(target: Target) -> dict[str, str]:
     }
     if target.kernel.path is not None:
         settings["kernel"] = str(target.kernel.path)
-    for name, package in load_kernels().items():
-        if package == target.kernel.package:
+    for name, known in load_kernels().items():
+        if known == replace(target.kernel, base=None):
             settings["kernel"] = name
     if target.kernel.base is not None:
         settings["base"] = target.kernel.base
@@ -339,8 +339,12 @@ def _kernel(text: str | None, base: str | None, suite: Suite) -> KernelSpec:
         raise SpecError(
             f"{suite.file} names no kernel", hint="--kernel names one, or the key 'kernel' there"
         )
-    if text in known and base is None and not Path(text).exists():
-        return KernelSpec(package=known[text])
+    if text in known and not Path(text).exists():
+        if base is not None and known[text].git is None:
+            raise SpecError(
+                f"the kernel {text} is a package: it has no revisions", hint="leave --base out"
+            )
+        return replace(known[text], base=base)
     return KernelSpec(path=Path(text).expanduser().resolve(), base=base)
 
 

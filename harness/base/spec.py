@@ -47,23 +47,47 @@ class PackageSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GitSpec:
+    """A branch of a remote git repository.
+
+    :param urls: places to fetch it from; the next is asked when one fails.
+    :param branch: its name.
+    """
+
+    urls: tuple[str, ...]
+    branch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KernelSpec:
     """Which kernel tree to test.
 
-    Exactly one of *path* and *package* is set.
+    Exactly one of *path*, *package* and *git* is set.
 
     :param path: a git work tree or repository, a tarball, or a source package (``.deb``).
-    :param base: the revision to start from when *path* is a git tree; ``None`` is its ``HEAD``.
+    :param base: the revision to start from when *path* is a git tree, ``None`` is its ``HEAD``; or
+        the branch or tag to take of *git* instead of its own branch.
     :param package: a pinned package to look for in the download directories and at the mirrors.
+    :param git: a branch that is fetched.
     """
 
     path: Path | None = None
     base: str | None = None
     package: PackageSpec | None = None
+    git: GitSpec | None = None
 
     def __post_init__(self) -> None:
-        if (self.path is None) == (self.package is None):
-            raise SpecError("a kernel is either a path or a package")
+        if sum(one is not None for one in (self.path, self.package, self.git)) != 1:
+            raise SpecError("a kernel is a path, a package or a branch, and one of them only")
+
+    @property
+    def what(self) -> str:
+        """What it is, for people: a path, a package and its version, or a branch."""
+        if self.package is not None:
+            return f"{self.package.name} {self.package.version}"
+        if self.git is not None:
+            return f"{self.base or self.git.branch} of {self.git.urls[0]}"
+        return str(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,25 +193,33 @@ class Target:
 
 
 @functools.cache
-def load_kernels(file: Path = KERNELS_FILE) -> dict[str, PackageSpec]:
+def load_kernels(file: Path = KERNELS_FILE) -> dict[str, KernelSpec]:
     """Read the kernels that have a name.
 
     :raises SpecError: on anything that is not such a list.
     """
-    kernels: dict[str, PackageSpec] = {}
+    kernels: dict[str, KernelSpec] = {}
     with read_yaml(file, "kernels") as top:
         for name in top.keys():  # noqa: SIM118 - a Section is no dict
             with top.section(name) as item:
-                kernels[name] = PackageSpec(
-                    name=item.value("package", str),
-                    version=item.value("version", str),
-                    filename=item.value("filename", str),
-                    sha256=item.value("sha256", str),
-                    size_bytes=item.value("size_bytes", int),
-                    pool=item.value("pool", str),
-                    urls=item.texts("urls", ()),
-                )
+                if "branch" in item:
+                    branch = GitSpec(urls=item.texts("urls"), branch=item.value("branch", str))
+                    kernels[name] = KernelSpec(git=branch)
+                else:
+                    kernels[name] = KernelSpec(package=_package(item))
     return kernels
+
+
+def _package(item: Section) -> PackageSpec:
+    return PackageSpec(
+        name=item.value("package", str),
+        version=item.value("version", str),
+        filename=item.value("filename", str),
+        sha256=item.value("sha256", str),
+        size_bytes=item.value("size_bytes", int),
+        pool=item.value("pool", str),
+        urls=item.texts("urls", ()),
+    )
 
 
 def load_profiles(file: Path = PROFILES_FILE) -> dict[str, ProfileSpec]:

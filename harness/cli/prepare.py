@@ -17,7 +17,6 @@ from harness.base.errors import BuildError, ExitCode, InputError, KconfigError, 
 from harness.base.positions import parse_positions
 from harness.base.progress import Progress
 from harness.base.settings import qemu_from_setting
-from harness.base.spec import load_kernels
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import (
@@ -33,7 +32,8 @@ from harness.cli.options import (
 from harness.guest.accel import choose_accel
 from harness.guest.doctor import check_host
 from harness.guest.timing import boot_stages, kexec_stages, stage_table
-from harness.kernel.download import package_places
+from harness.kernel.known import known_kernels
+from harness.kernel.source import open_source
 from harness.results.directory import results_directory
 from harness.results.pace import Pace
 from harness.run.pipeline import Pipeline
@@ -53,6 +53,7 @@ _FETCH_EXAMPLES = """\
 examples:
   harness fetch                             the pinned source package, imported into git
   harness fetch --kernel ~/linux --base v7.0
+  harness fetch --kernel next               a branch: what is new there since it was fetched last
 """
 _CONFIG_EXAMPLES = """\
 examples:
@@ -83,7 +84,7 @@ def add_commands(commands: Commands) -> None:
         OUTPUT,
     )
     add_settings(doctor, "accel", "qemu")
-    text = "list the kernels that --kernel knows by name"
+    text = "list the kernels that --kernel knows by name, and what of them is cached"
     commands.add("kernels", _kernels, text, _KERNELS_EXAMPLES, OUTPUT)
     parents = (TREE, TARGET, OUTPUT)
     text = "get the kernel source and apply the series"
@@ -106,14 +107,26 @@ def add_commands(commands: Commands) -> None:
 
 def _kernels(args: argparse.Namespace, ui: Ui) -> int:
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "package", "version", "downloaded"):
+    for column in ("name", "what", "downloaded", "imported", "built"):
         table.add_column(column, overflow="fold")
     found = []
-    places = package_places(Store())
-    for name, package in load_kernels().items():
-        there = any((place / package.filename).is_file() for place in places)
-        table.add_row(name, package.name, package.version, "yes" if there else "no")
-        found.append({"name": name, "version": package.version, "downloaded": there})
+    for kernel in known_kernels(Store()):
+        source = kernel.source
+        here = {None: "-", True: "yes", False: "no"}[kernel.downloaded]
+        imported = source.version if source is not None else "no"
+        table.add_row(
+            kernel.name, kernel.spec.what, here, imported, ", ".join(kernel.built) or "no"
+        )
+        found.append(
+            {
+                "name": kernel.name,
+                "what": kernel.spec.what,
+                "downloaded": kernel.downloaded,
+                "imported": source.version if source is not None else None,
+                "commit": source.base if source is not None else None,
+                "built": list(kernel.built),
+            }
+        )
     ui.out.print(table)
     write_json(args, found)
     return int(ExitCode.PASSED)
@@ -140,6 +153,8 @@ def _doctor(args: argparse.Namespace, ui: Ui) -> int:
 def _fetch(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
+        # A branch that was fetched before may have moved.
+        open_source(pipeline.target.kernel, pipeline.store, progress=progress, update=True)
         applied = pipeline.applied
         applied.position(None)
     source = applied.source

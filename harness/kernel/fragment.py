@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.base.arch import Architecture
@@ -14,6 +14,8 @@ from harness.base.spec import ProfileSpec
 
 _SET = re.compile(r"CONFIG_(\w+)=(.+)")
 _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
+_ASKED = re.compile(r"(CONFIG_\w+(?:\|CONFIG_\w+)*)=(.+?)(\s+# optional)?")
+_DEFINED = re.compile(r"^\s*(?:menu)?config\s+(\w+)\s*$", re.M)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +24,21 @@ class Request:
 
     :param symbol: without the ``CONFIG_`` prefix.
     :param value: ``y``, ``m``, ``n``, a number, or a string in quotes.
+    :param others: names that other kernels have for the symbol; the first that a tree has counts.
+    :param optional: whether a tree may have none of them.
     """
 
     symbol: str
     value: str
     file: Path
     line: int
+    others: tuple[str, ...] = ()
+    optional: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The symbol and its other names."""
+        return (self.symbol, *self.others)
 
     @property
     def where(self) -> str:
@@ -44,6 +55,9 @@ def fragments_of(profile: ProfileSpec, arch: Architecture) -> tuple[Path, ...]:
 def read_fragment(path: Path) -> tuple[Request, ...]:
     """Read ``CONFIG_X=value`` and ``# CONFIG_X is not set`` lines.
 
+    ``CONFIG_X|CONFIG_Y=value`` asks for the first of the two that the tree has, and ``# optional``
+    behind the value allows for trees that have no such symbol.
+
     :raises KconfigError: naming file and line, for any other line that is no comment.
     """
     try:
@@ -53,10 +67,13 @@ def read_fragment(path: Path) -> tuple[Request, ...]:
     requests = []
     for number, raw in enumerate(lines, 1):
         line = raw.strip()
-        if (match := _SET.fullmatch(line)) is not None:
-            symbol, value = match.group(1), match.group(2).strip()
+        optional = False
+        if (match := _ASKED.fullmatch(line)) is not None:
+            names, value = match.group(1).split("|"), match.group(2)
+            symbols = [name.removeprefix("CONFIG_") for name in names]
+            optional = match.group(3) is not None
         elif (match := _UNSET.fullmatch(line)) is not None:
-            symbol, value = match.group(1), "n"
+            symbols, value = [match.group(1)], "n"
         elif not line or line.startswith("#"):
             continue
         else:
@@ -64,17 +81,60 @@ def read_fragment(path: Path) -> tuple[Request, ...]:
                 f"{path}:{number}: not a configuration line: {line!r}",
                 hint="expected CONFIG_SYMBOL=value or '# CONFIG_SYMBOL is not set'",
             )
-        requests.append(Request(symbol=symbol, value=value, file=path, line=number))
+        symbol, *others = symbols
+        requests.append(
+            Request(
+                symbol=symbol,
+                value=value,
+                file=path,
+                line=number,
+                others=tuple(others),
+                optional=optional,
+            )
+        )
     return tuple(requests)
 
 
-def requested(fragments: Iterable[Path]) -> tuple[Request, ...]:
-    """Return what *fragments* ask for together: the last word on each symbol counts."""
+def requested(fragments: Iterable[Path], kconfigs: Iterable[Path]) -> tuple[Request, ...]:
+    """Return what *fragments* ask of a tree together: the last word on each symbol counts.
+
+    Symbols have the names that they have in the tree; those that are optional and that it does not
+    have are left out.
+
+    :param kconfigs: the tree's Kconfig files.
+    """
+    asked = [request for fragment in fragments for request in read_fragment(fragment)]
+    loose = {name for request in asked if _is_loose(request) for name in request.names}
+    known = _defined(kconfigs, loose)
     last: dict[str, Request] = {}
-    for fragment in fragments:
-        for request in read_fragment(fragment):
-            last[request.symbol] = request
+    for request in asked:
+        here = request
+        if _is_loose(request):
+            names = [name for name in request.names if name in known]
+            if not names and request.optional:
+                continue
+            here = replace(request, symbol=names[0] if names else request.symbol)
+        last[here.symbol] = here
     return tuple(last.values())
+
+
+def loose_requests(fragments: Iterable[Path]) -> tuple[Request, ...]:
+    """Return the requests that have several names, or that a tree need not know."""
+    return tuple(r for fragment in fragments for r in read_fragment(fragment) if _is_loose(r))
+
+
+def _is_loose(request: Request) -> bool:
+    return bool(request.others) or request.optional
+
+
+def _defined(kconfigs: Iterable[Path], names: set[str]) -> set[str]:
+    """Return those of *names* that Kconfig files define."""
+    if not names:
+        return set()
+    found: set[str] = set()
+    for path in kconfigs:
+        found.update(_DEFINED.findall(path.read_text(errors="replace")))
+    return found & names
 
 
 def read_config(path: Path) -> dict[str, str]:

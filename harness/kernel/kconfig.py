@@ -49,10 +49,11 @@ def configure(
     :param cc: the compiler that it names.
     :raises KconfigError: on unknown symbols, wrong types, and symbols that did not survive.
     """
-    requests = requested(fragments)
+    kconfigs = _kconfig_files(tree)
+    requests = requested(fragments, _of_arch(kconfigs, tree, arch))
     objdir.mkdir(parents=True, exist_ok=True)
     target = objdir / ".config"
-    wanted = digest("allnoconfig with requests", *fragments, *_kconfig_files(tree))
+    wanted = digest("allnoconfig with requests", *fragments, *kconfigs)
     stamp = objdir / ".harness-config"
     if not target.exists() or not stamp.exists() or stamp.read_text() != wanted:
         check_requests(tree, arch, requests, cc=cc)
@@ -77,6 +78,17 @@ def _kconfig_files(tree: Path) -> list[Path]:
         for name in names
         if name.startswith("Kconfig")
     )
+
+
+def _of_arch(kconfigs: Iterable[Path], tree: Path, arch: Architecture) -> list[Path]:
+    """Leave out the Kconfig files of other architectures."""
+    others = tree / "arch"
+    own = others / arch.kernel
+    return [
+        path
+        for path in kconfigs
+        if path.parent == others or not path.is_relative_to(others) or path.is_relative_to(own)
+    ]
 
 
 def _make_config(

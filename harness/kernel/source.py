@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import command
-from harness.base.errors import CommandError, SourceError
+from harness.base.errors import CommandError, DownloadError, SourceError
 from harness.base.progress import OnProgress, Progress
-from harness.base.spec import KernelSpec
+from harness.base.spec import GitSpec, KernelSpec
 from harness.base.store import Store, digest, file_sha256
 from harness.base.timeouts import HOST
 from harness.kernel.download import fetch_package
@@ -39,6 +39,9 @@ _IDENTITY = {
     "LC_ALL": "C",
 }
 """Commit ids depend on nothing of the user's: no configuration, no name, no date."""
+
+_ARCHIVE_REF = "refs/harness/base"
+"""The commit that an archive was imported as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +86,24 @@ def git(
     )
 
 
-def open_source(spec: KernelSpec, store: Store, *, progress: OnProgress) -> SourceTree:
+def open_source(
+    spec: KernelSpec, store: Store, *, progress: OnProgress, update: bool = False
+) -> SourceTree:
     """Return the tree that *spec* asks for, importing it when the cache has none.
 
+    :param update: ask a remote branch for what is new; else it stays where it was fetched last, so
+        that all that is done for one run is about one tree.
     :raises SourceError: when there is no kernel tree, or no such revision.
-    :raises DownloadError: when the package cannot be fetched, or is not the pinned one.
+    :raises DownloadError: when the package or the branch cannot be fetched, or what came is not the
+        pinned one.
     """
     if spec.package is not None:
         archive = fetch_package(spec.package, store, progress)
-        label = f"{spec.package.name} {spec.package.version}"
-        return _open_archive(archive, spec.package.sha256, label, store, progress)
+        return _open_archive(archive, spec.package.sha256, spec.what, store, progress)
+    if spec.git is not None:
+        return _open_remote(spec.git, spec.base, store, progress, update=update)
     path = spec.path
-    assert path is not None  # noqa: S101 - KernelSpec has one of the two
+    assert path is not None  # noqa: S101 - KernelSpec has one of the three
     if path.is_dir():
         return _open_git(path, spec.base, store, progress)
     if not path.exists():
@@ -103,6 +112,22 @@ def open_source(spec: KernelSpec, store: Store, *, progress: OnProgress) -> Sour
         raise SourceError(f"{path} is an archive: it has no revisions", hint="leave --base out")
     progress(Progress(f"checking {path.name}"))
     return _open_archive(path, file_sha256(path), path.name, store, progress)
+
+
+def imported_source(spec: KernelSpec, store: Store) -> SourceTree | None:
+    """Return the tree of a pinned package or a remote branch if it is in the cache."""
+    if spec.package is not None:
+        name, ref = _archive_name(spec.package.sha256), _ARCHIVE_REF
+    elif spec.git is not None:
+        name, ref = _remote_name(spec.git), _remote_ref(spec.base or spec.git.branch)
+    else:
+        return None
+    repo = store.root / "work" / name / "src"
+    if not (repo / ".git").is_dir():
+        return None
+    there = git(repo, "rev-parse", "-q", "--verify", ref, check=False)
+    commit = there.stdout.strip()
+    return _describe(repo, commit, spec.what, name) if there.returncode == 0 else None
 
 
 # -- git trees -------------------------------------------------------------------------------
@@ -143,17 +168,64 @@ def _open_git(path: Path, base: str | None, store: Store, progress: OnProgress) 
         return _describe(repo, commit, f"{path} at {revision} ({commit[:12]})", name)
 
 
+# -- branches of remote repositories ---------------------------------------------------------
+
+
+def _open_remote(
+    remote: GitSpec, base: str | None, store: Store, progress: OnProgress, *, update: bool
+) -> SourceTree:
+    name, wanted = _remote_name(remote), base or remote.branch
+    with store.lock(name, waiting=f"it fetches {wanted}"):
+        repo, ref = store.work(name) / "src", _remote_ref(wanted)
+        if not (repo / ".git").exists():
+            repo.mkdir(exist_ok=True)
+            git(repo, "init", "--quiet")
+        there = git(repo, "rev-parse", "-q", "--verify", ref, check=False)
+        if update or there.returncode != 0:
+            _fetch(remote, wanted, repo, ref, progress)
+            there = git(repo, "rev-parse", "--verify", ref)
+        commit = there.stdout.strip()
+    return _describe(repo, commit, f"{remote.urls[0]} at {wanted} ({commit[:12]})", name)
+
+
+def _remote_name(remote: GitSpec) -> str:
+    return f"remote-{digest('remote', remote.branch, *remote.urls)[:32]}"
+
+
+def _remote_ref(revision: str) -> str:
+    return f"refs/harness/fetched/{digest('revision', revision)[:32]}"
+
+
+def _fetch(remote: GitSpec, wanted: str, repo: Path, ref: str, progress: OnProgress) -> None:
+    """Fetch one commit, without what came before it, from the first place that has it."""
+    asked = []
+    for url in remote.urls:
+        progress(Progress(f"fetching {wanted} from {url}"))
+        words = ("fetch", "--quiet", "--no-tags", "--depth=1", url, f"+{wanted}:{ref}")
+        try:
+            git(repo, *words)
+        except CommandError as error:
+            asked.append(f"{url}: {error.message}")
+            continue
+        return
+    said = "\n  ".join(asked)
+    raise DownloadError(
+        f"cannot fetch {wanted}:\n  {said}",
+        hint="clone it elsewhere, and name that directory with --kernel",
+    )
+
+
 # -- archives --------------------------------------------------------------------------------
 
 
 def _open_archive(
     archive: Path, sha256: str, label: str, store: Store, progress: OnProgress
 ) -> SourceTree:
-    name = f"archive-{sha256[:32]}"
+    name = _archive_name(sha256)
     repo = store.root / "work" / name / "src"
     if (repo / ".git" / "harness-ready").exists():
         # Imported for good: whoever builds in it need not be waited for.
-        base = git(repo, "rev-parse", "refs/harness/base").stdout.strip()
+        base = git(repo, "rev-parse", _ARCHIVE_REF).stdout.strip()
         return _describe(repo, base, label, name)
     with store.lock(name, waiting=f"it imports {archive.name}"):
         work = store.work(name)
@@ -169,8 +241,12 @@ def _open_archive(
                         f"the disk is full: {store.root}", hint="a kernel tree needs 2 GB there"
                     ) from error
                 raise
-        base = git(repo, "rev-parse", "refs/harness/base").stdout.strip()
+        base = git(repo, "rev-parse", _ARCHIVE_REF).stdout.strip()
         return _describe(repo, base, label, name)
+
+
+def _archive_name(sha256: str) -> str:
+    return f"archive-{sha256[:32]}"
 
 
 def _import(archive: Path, repo: Path, progress: OnProgress) -> None:
@@ -198,7 +274,7 @@ def _import(archive: Path, repo: Path, progress: OnProgress) -> None:
         git(repo, "config", *option.split("="))
     git(repo, "add", "--all", "--force")
     git(repo, "commit", "--quiet", "--no-verify", "-m", f"Import {archive.name}")
-    git(repo, "update-ref", "refs/harness/base", "HEAD")
+    git(repo, "update-ref", _ARCHIVE_REF, "HEAD")
     (repo / ".git" / "harness-ready").touch()
     progress(Progress(f"imported {archive.name} in {time.monotonic() - started:.0f} s"))
 

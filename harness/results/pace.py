@@ -79,13 +79,13 @@ def whole_build_steps(store: Store, profile: str) -> int:
     """Return how many steps a whole build of a profile has: as many as the newest one had."""
     found = [
         (at, facts["steps"])
-        for at, facts in _builds(store)
+        for at, facts in builds_in(store)
         if facts["profile"] == profile and isinstance(facts.get("steps"), int)
     ]
     return int(max(found)[1]) if found else WHOLE_BUILD_STEPS
 
 
-def _builds(store: Store) -> Iterator[tuple[float, dict[str, Any]]]:
+def builds_in(store: Store) -> Iterator[tuple[float, dict[str, Any]]]:
     """Yield when a build in the cache was made, and its facts."""
     for path in (store.root / "objects" / "build").glob("*/build.json"):
         try:
@@ -123,7 +123,7 @@ class Pace:
         """Return what the newest build of that position took, else that of its profile."""
         found = [
             (str(facts["release"]).endswith(stage.localversion), made, float(facts["seconds"]))
-            for made, facts in _builds(self._store)
+            for made, facts in builds_in(self._store)
             # Whole builds take many times as long, and have an estimate of their own.
             if facts["profile"] == stage.profile and facts.get("steps") is None
         ]

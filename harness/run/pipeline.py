@@ -38,7 +38,9 @@ from harness.guest.template import Templates
 from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
 from harness.kernel.build import KernelBuild, build_kernel, cached_build, configure_kernel
 from harness.kernel.build_log import new_warnings
+from harness.kernel.fragment import fragments_of
 from harness.kernel.kconfig import KernelConfig
+from harness.kernel.known import check_names
 from harness.kernel.make import BuildSpec, make_argv
 from harness.kernel.recognise import normalised
 from harness.kernel.series import Series, read_series
@@ -231,6 +233,7 @@ class Pipeline:
         found = cached_build(self.store, spec.key)
         if found is not None:
             return found
+        check_names(spec.fragments, self.source, self.store)
         with self._trees(at) as trees:
             found = cached_build(self.store, spec.key)
             if found is not None:
@@ -280,6 +283,7 @@ class Pipeline:
 
         :raises KconfigError: when a requested symbol did not survive.
         """
+        check_names(fragments_of(self.profile, self.arch), self.source, self.store)
         with self._trees(self.position()) as trees:
             return self._configure(trees)
 

@@ -40,6 +40,42 @@ def test_read_fragment_line(tmp_path: Path, line: str, symbol: str, value: str) 
     assert (request.symbol, request.value, request.where) == (symbol, value, "one.config:3")
 
 
+@pytest.mark.parametrize(
+    ("line", "names", "value", "optional"),
+    [
+        ("CONFIG_IKCONFIG_PROC|CONFIG_NEW=y", ("IKCONFIG_PROC", "NEW"), "y", False),
+        ("CONFIG_OLD=y  # optional", ("OLD",), "y", True),
+        ('CONFIG_OLD|CONFIG_NEW="a b" # optional', ("OLD", "NEW"), '"a b"', True),
+    ],
+)
+def test_read_fragment_line_for_several_kernels(
+    tmp_path: Path, line: str, names: tuple[str, ...], value: str, optional: bool
+) -> None:
+    (request,) = read_fragment(fragment(tmp_path, f"{line}\n"))
+    assert (request.names, request.value, request.optional) == (names, value, optional)
+
+
+@pytest.mark.parametrize(
+    ("line", "known", "wanted"),
+    [
+        ("CONFIG_OLD|CONFIG_NEW=y", ("OLD",), ["OLD"]),
+        ("CONFIG_OLD|CONFIG_NEW=y", ("NEW",), ["NEW"]),
+        ("CONFIG_OLD|CONFIG_NEW=y", ("NEW", "OLD"), ["OLD"]),
+        # That there is neither is for the check of the symbols to say.
+        ("CONFIG_OLD|CONFIG_NEW=y", (), ["OLD"]),
+        ("CONFIG_OLD=y # optional", ("OLD",), ["OLD"]),
+        ("CONFIG_OLD=y # optional", (), []),
+    ],
+)
+def test_requested_by_the_name_that_the_tree_has(
+    tmp_path: Path, line: str, known: tuple[str, ...], wanted: list[str]
+) -> None:
+    kconfig = tmp_path / "Kconfig"
+    kconfig.write_text("".join(f"menuconfig {name}\n\tbool\n" for name in known))
+    found = requested([fragment(tmp_path, f"{line}\n")], [kconfig])
+    assert [request.symbol for request in found] == wanted
+
+
 @pytest.mark.parametrize("line", ["BASE=y", "CONFIG_BASE", "CONFIG_BASE=", "include other"])
 def test_read_fragment_names_file_and_line_of_what_is_none(tmp_path: Path, line: str) -> None:
     with pytest.raises(KconfigError, match=r"one\.config:2: not a configuration line"):
@@ -54,7 +90,7 @@ def test_read_fragment_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_requested_last_fragment_has_the_last_word(tmp_path: Path) -> None:
     first = fragment(tmp_path, "CONFIG_BASE=y\nCONFIG_LEAF=y\n")
     second = fragment(tmp_path, "CONFIG_BASE=n\n", "two.config")
-    assert {r.symbol: (r.value, r.where) for r in requested([first, second])} == {
+    assert {r.symbol: (r.value, r.where) for r in requested([first, second], [])} == {
         "BASE": ("n", "two.config:1"),
         "LEAF": ("y", "one.config:2"),
     }

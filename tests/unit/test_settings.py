@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def target(**settings: str) -> Target:
 
 def test_no_settings_is_the_shipped_series_on_its_kernel() -> None:
     found = target()
-    assert found.kernel == KernelSpec(package=load_kernels()["7.0.13"])
+    assert found.kernel == load_kernels()["7.0.13"]
     assert (found.series, found.position) == (str(SERIES), None)
     assert (found.profile, found.accel, found.jobs) == ("default", "auto", None)
 
@@ -56,7 +57,7 @@ def test_kernel_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_kernel_by_its_name() -> None:
-    assert target(kernel="7.0.13").kernel == KernelSpec(package=load_kernels()["7.0.13"])
+    assert target(kernel="7.0.13").kernel == load_kernels()["7.0.13"]
 
 
 def test_tree_that_is_there_goes_before_a_kernel_of_its_name(
@@ -69,6 +70,18 @@ def test_tree_that_is_there_goes_before_a_kernel_of_its_name(
 
 def test_base_goes_with_kernel() -> None:
     assert target(kernel="/linux", base="v7.0").kernel.base == "v7.0"
+
+
+def test_base_of_a_branch_is_another_revision_of_its_repository() -> None:
+    found = target(kernel="next", base="next-1")
+    assert found.kernel == replace(load_kernels()["next"], base="next-1")
+    assert settings_of(found)["kernel"] == "next"
+    assert target(**settings_of(found)) == found
+
+
+def test_base_of_a_package_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"7\.0\.13 is a package: it has no revisions"):
+        target(kernel="7.0.13", base="v7.0")
 
 
 def test_base_without_kernel_is_refused() -> None:

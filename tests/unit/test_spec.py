@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import SpecError
-from harness.base.spec import KernelSpec, PackageSpec, load_image, load_kernels, load_profiles
+from harness.base.spec import (
+    GitSpec,
+    KernelSpec,
+    PackageSpec,
+    load_image,
+    load_kernels,
+    load_profiles,
+)
 from harness.base.strict_yaml import read_yaml
 
 GOOD = """\
@@ -124,7 +131,7 @@ def test_kernels_are_read(tmp_path: Path) -> None:
     )
     found = load_kernels(file)
     assert list(found) == ["1.2", "1.3"]
-    assert found["1.2"] == PackageSpec(
+    assert found["1.2"].package == PackageSpec(
         name="linux-source-1.2",
         version="1.2-3",
         filename="linux.deb",
@@ -132,7 +139,16 @@ def test_kernels_are_read(tmp_path: Path) -> None:
         size_bytes=7,
         pool="pool/linux.deb",
     )
-    assert found["1.3"].urls == ("https://a.example/f", "https://b.example/f")
+    assert found["1.3"].package is not None
+    assert found["1.3"].package.urls == ("https://a.example/f", "https://b.example/f")
+
+
+def test_kernel_that_is_a_branch_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "kernels.yaml"
+    file.write_text("tip: {branch: master, urls: [https://a.example, https://b.example]}\n")
+    branch = GitSpec(urls=("https://a.example", "https://b.example"), branch="master")
+    assert load_kernels(file) == {"tip": KernelSpec(git=branch)}
+    assert load_kernels(file)["tip"].what == "master of https://a.example"
 
 
 @pytest.mark.parametrize(
@@ -156,10 +172,14 @@ def test_kernel_that_is_wrong_is_told_with_file_and_line(
 
 
 def test_shipped_kernels_are_pinned_by_their_content() -> None:
-    for name, kernel in load_kernels().items():
+    packages = {name: spec.package for name, spec in load_kernels().items() if spec.git is None}
+    assert len(packages) >= 3
+    for name, kernel in packages.items():
+        assert kernel is not None
         assert kernel.version.startswith(name)
         assert re.fullmatch("[0-9a-f]{64}", kernel.sha256)
         assert kernel.pool.endswith(f"/{kernel.filename}")
+        assert len(kernel.urls) >= 2
 
 
 # -- files -----------------------------------------------------------------------------------
