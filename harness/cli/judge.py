@@ -35,6 +35,13 @@ from harness.cli.options import (
     write_json,
 )
 from harness.kernel.worktree import work_tree
+from harness.report.coverage import print_coverage
+from harness.report.coverage import to_json as coverage_json
+from harness.report.matrix import HEADER, cell_line, print_tables, summary
+from harness.report.matrix import to_json as matrix_json
+from harness.report.mutants import print_trials, trial_line
+from harness.report.mutants import to_json as mutants_json
+from harness.report.mutants import to_markdown as mutants_markdown
 from harness.report.page import write_report
 from harness.report.text import print_results
 from harness.results.history import History
@@ -47,27 +54,18 @@ from harness.search.coverage import (
     coverage_of,
     merge,
     percent,
-    print_coverage,
     read_coverage,
     read_reasons,
 )
-from harness.search.coverage import to_json as coverage_json
+from harness.search.matrix import exit_code as matrix_exit_code
 from harness.search.matrix import (
-    HEADER,
-    cell_line,
     make_cells,
     position_of,
-    print_tables,
     run_cells,
     subjects_of,
-    summary,
 )
-from harness.search.matrix import exit_code as matrix_exit_code
-from harness.search.matrix import to_json as matrix_json
-from harness.search.mutants import Trial, mutants_of, print_trials, trial_line, try_mutant
+from harness.search.mutants import Trial, mutants_of, try_mutant
 from harness.search.mutants import exit_code as mutants_exit_code
-from harness.search.mutants import to_json as mutants_json
-from harness.search.mutants import to_markdown as mutants_markdown
 
 _RUN_EXAMPLES = """\
 examples:

@@ -28,6 +28,7 @@ from harness.cli.options import (
     results_of,
 )
 from harness.kernel.series import read_headings
+from harness.report.review import to_json as review_json
 from harness.run.cell import Cell, CellResult
 from harness.run.executor import run_cell
 from harness.run.pipeline import Pipeline
@@ -149,12 +150,9 @@ def _review_target(args: argparse.Namespace) -> tuple[Target, bool]:
 
 
 def _say_checks(results: list[CellResult], subjects: dict[int, str], directory: Path) -> int:
-    checks = checks_of(results, subjects, directory)
-    sys.stdout.write(json.dumps([check.to_json() for check in checks], indent=2) + "\n")
+    checks = checks_of(results, subjects)
+    sys.stdout.write(json.dumps(review_json(checks, directory), indent=2) + "\n")
     codes = {Status.FAIL: ExitCode.TESTS_FAILED}
     if any(complaint.verdict is False for result in results for complaint in complaints(result)):
         codes[Status.WARN] = ExitCode.INFRASTRUCTURE
     return int(codes.get(worst(checks), ExitCode.PASSED))
-
-
-"""Profiles of a matrix, and of a review, when none is named."""

@@ -23,6 +23,8 @@ from harness.cli.options import (
     results_of,
     write_json,
 )
+from harness.report.bisect import print_bisection, step_line
+from harness.report.bisect import to_json as bisect_json
 from harness.report.page import write_report
 from harness.results.pace import Pace
 from harness.run.cell import Cell, CellResult, CellStatus, find_test
@@ -35,10 +37,7 @@ from harness.search.bisect import (
     bisect,
     commit_points,
     position_points,
-    print_bisection,
-    step_line,
 )
-from harness.search.bisect import to_json as bisect_json
 
 _BISECT_EXAMPLES = """\
 examples:

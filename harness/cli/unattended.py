@@ -37,16 +37,19 @@ from harness.cli.options import (
 )
 from harness.report.kcidb import KINDS, ORIGIN, to_kcidb, validate
 from harness.report.markdown import to_markdown
+from harness.report.matrix import cell_line
+from harness.report.matrix import to_json as matrix_json
+from harness.report.nightly import summary as nightly_summary
+from harness.report.nightly import to_json as nightly_json
 from harness.report.page import write_report
+from harness.report.plan import to_github, to_gitlab
 from harness.results.evidence import read_evidence
 from harness.results.history import History
 from harness.results.pace import Pace
 from harness.run.cell import CellResult
-from harness.search.matrix import cell_line
-from harness.search.nightly import nightly_code, only_one, read_nightly, run_nightly
-from harness.search.nightly_summary import summary as nightly_summary
-from harness.search.nightly_summary import to_json as nightly_json
-from harness.search.plan import Stage, make_jobs, to_github, to_gitlab
+from harness.search.matrix import position_of, subjects_of
+from harness.search.nightly import Part, nightly_code, only_one, read_nightly, run_nightly
+from harness.search.plan import Stage, make_jobs
 
 _PLAN_EXAMPLES = """\
 examples:
@@ -205,8 +208,13 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
     directory = results_of(args)
     started = time.monotonic()
 
-    def on_cell(part: str, result: CellResult, subject: str) -> None:
-        ui.line(Text(f"{part}: ") + cell_line(result, subject))
+    def on_cell(part: Part, result: CellResult) -> None:
+        assert part.applied is not None  # noqa: S101 - it has a cell
+        subject = subjects_of(part.applied)[position_of(result)]
+        ui.line(Text(f"{part.name}: ") + cell_line(result, subject))
+        found = matrix_json(part.applied, spec.profiles, part.results)
+        (part.directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
+        write_report(part.directory)
 
     store = Store()
     with ui.progress(Pace(store).seconds) as progress, only_one(store):

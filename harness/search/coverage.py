@@ -16,18 +16,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from harness.base import command
 from harness.base.errors import InfrastructureError, SpecError
 from harness.base.spec import DEFAULT_CC
 from harness.base.strict_yaml import read_yaml_list
 from harness.base.suite import CoverageSpec, Suite
 from harness.base.timeouts import HOST
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,58 +194,3 @@ def percent(files: Iterable[FileCoverage]) -> float:
     files = tuple(files)
     lines = sum(file.lines for file in files)
     return 100.0 * sum(file.reached for file in files) / lines if lines else 0.0
-
-
-def print_coverage(files: Sequence[FileCoverage], console: Console) -> None:
-    """Print the table of files and the list of what was not reached."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file")
-    for name in ("lines", "reached", "percent"):
-        table.add_column(name, justify="right")
-    for file in files:
-        table.add_row(Text(file.file), str(file.lines), str(file.reached), f"{percent([file]):.1f}")
-    table.add_row(
-        "all",
-        str(sum(file.lines for file in files)),
-        str(sum(file.reached for file in files)),
-        f"{percent(files):.1f}",
-        style="bold",
-    )
-    console.print(table)
-    gaps = Table(title="not reached", title_justify="left", box=None, pad_edge=False)
-    for name in ("lines", "function", "code", "reason"):
-        gaps.add_column(name, overflow="fold")
-    for file in files:
-        for gap in file.gaps:
-            where = f"{Path(gap.file).name}:{gap.first}"
-            where += f"-{gap.last}" if gap.last != gap.first else ""
-            gaps.add_row(Text(where), Text(gap.function), Text(gap.text), Text(gap.reason or "?"))
-    if gaps.row_count:
-        console.print(gaps)
-
-
-def to_json(files: Sequence[FileCoverage], html: Path) -> dict[str, Any]:
-    """Return the documented JSON form (``docs/results.md``)."""
-    return {
-        "schema": SCHEMA,
-        "percent": round(percent(files), 2),
-        "html": str(html),
-        "files": [
-            {
-                "file": file.file,
-                "lines": file.lines,
-                "reached": file.reached,
-                "gaps": [
-                    {
-                        "function": gap.function,
-                        "first": gap.first,
-                        "last": gap.last,
-                        "text": gap.text,
-                        "reason": gap.reason,
-                    }
-                    for gap in file.gaps
-                ],
-            }
-            for file in files
-        ],
-    }

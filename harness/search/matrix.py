@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every test at every position: where behaviour changes, and what nobody expected.
 
-Cells are run side by side; the tables are made of what they came to
-(``docs/results.md`` has the JSON form).
+Cells are run side by side; :mod:`harness.report.matrix` draws what they came to.
 """
 
 from __future__ import annotations
@@ -13,11 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from harness.base import command
 from harness.base.errors import ExitCode
@@ -27,8 +21,6 @@ from harness.kernel.apply import AppliedSeries
 from harness.results.expectation import Expected
 from harness.results.results import Boot, Outcome, TestResult
 from harness.run.cell import Cell, CellResult, CellStatus, reproduce
-
-SCHEMA = 1
 
 
 def make_cells(
@@ -229,154 +221,3 @@ def subjects_of(applied: AppliedSeries) -> dict[int, str]:
     if applied.series is not None:
         found |= {patch.number: patch.subject for patch in applied.series.patches}
     return found
-
-
-def to_json(
-    applied: AppliedSeries, profiles: Sequence[str], results: Sequence[CellResult]
-) -> dict[str, Any]:
-    """Return the documented JSON form of a matrix, finished or not."""
-    subjects = subjects_of(applied)
-    ordered = sorted(results, key=lambda r: (position_of(r), profiles.index(_profile(r))))
-    return {
-        "schema": SCHEMA,
-        "base": applied.source.base,
-        "series": applied.series.name if applied.series is not None else None,
-        "profiles": list(profiles),
-        "positions": [_cell_json(result, subjects[position_of(result)]) for result in ordered],
-        "transitions": [
-            {
-                "test": item.test,
-                "profile": item.profile,
-                "from": item.from_position,
-                "to": item.to_position,
-                "subject": item.subject,
-                "before": item.before,
-                "after": item.after,
-            }
-            for item in transitions(results, subjects)
-        ],
-        "unexpected": [
-            dataclasses.asdict(item) | {"log": str(item.log) if item.log is not None else None}
-            for result in ordered
-            for item in complaints(result)
-        ],
-    }
-
-
-def _profile(result: CellResult) -> str:
-    return result.cell.target.profile
-
-
-def _cell_json(result: CellResult, subject: str) -> dict[str, Any]:
-    build, boot = result.build, result.boot
-    new = build.new_warnings if build is not None else None
-    return {
-        "position": position_of(result),
-        "profile": _profile(result),
-        "subject": subject,
-        "status": result.status.value,
-        "message": result.message,
-        "build": {
-            "status": _build_status(result),
-            "commit": build.commit if build is not None else None,
-            "seconds": round(build.seconds, 1) if build is not None else None,
-            "cached": build.cached if build is not None else None,
-            "new_warnings": None if new is None else list(new),
-        },
-        "boot": {
-            "status": boot.outcome.value if boot is not None else None,
-            "seconds": boot.seconds if boot is not None else None,
-        },
-        "tests": {test.id: test.outcome.value for test in result.tests},
-        "seconds": round(result.seconds, 1),
-        "cached": result.cached,
-        "directory": str(result.directory),
-        "reproduce": reproduce(result.cell),
-    }
-
-
-def _build_status(result: CellResult) -> str:
-    if result.build is not None:
-        return "ok"
-    return "failed" if result.status is CellStatus.NOT_BUILT else "none"
-
-
-# -- for people ----------------------------------------------------------------------------
-
-HEADER = (
-    "position  profile   build   warnings  boot    passed  as stated  unexpected  seconds  patch"
-)
-
-
-def cell_line(result: CellResult, subject: str) -> Text:
-    """Return one line about a cell, below :data:`HEADER`."""
-    build, boot = result.build, result.boot
-    built = "-" if build is None else "cached" if build.cached else f"{build.seconds:.0f} s"
-    new = build.new_warnings if build is not None else None
-    warnings = "?" if new is None else str(len(new))
-    booted = "-" if boot is None else boot.outcome.value
-    if boot is not None and boot.outcome is Boot.OK:
-        booted = f"{boot.seconds:.1f} s"
-    passed = sum(t.outcome is Outcome.PASSED and not t.unexpected for t in result.tests)
-    wrong = len(result.unexpected)
-    stated = len(result.tests) - passed - wrong
-    seconds = "cached" if result.cached else f"{result.seconds:.0f}"
-    line = (
-        f"{position_of(result):8}  {_profile(result):8}  {built:>6}  {warnings:>8}  {booted:<6}  "
-        f"{passed:6}  {stated:9}  {wrong:10}  {seconds:>7}  {subject}"
-    )
-    if result.status is not CellStatus.TESTED:
-        line += f"\n          {result.status.value}: {result.message}"
-    return Text(line, style="bold red" if complaints(result) else "")
-
-
-def print_tables(results: Sequence[CellResult], subjects: dict[int, str], console: Console) -> None:
-    """Print the transitions, grouped by patch, and everything unexpected."""
-    found = transitions(results, subjects)
-    if found:
-        console.print(_transition_table(found, subjects))
-    wrong = [complaint for result in results for complaint in complaints(result)]
-    if wrong:
-        console.print("unexpected", style="bold red")
-    for item in wrong:
-        name = item.test if item.test is not None else "the cell"
-        line = f"  position {item.position}, {item.profile}: {name}: {item.outcome}"
-        console.print(f"{line}, stated: {item.expected}", markup=False, soft_wrap=True)
-        for label, value in (
-            ("", item.message.partition("\n")[0][:200]),
-            ("log: ", item.log),
-            ("run: ", item.reproduce),
-        ):
-            if value:
-                console.print(f"      {label}{value}", markup=False, soft_wrap=True)
-
-
-def _transition_table(found: Sequence[Transition], subjects: dict[int, str]) -> Table:
-    table = Table(title="transitions", title_justify="left", box=None, pad_edge=False)
-    for name in ("test", "before", "after", "profiles"):
-        table.add_column(name, overflow="fold")
-    grouped: dict[tuple[int, int], dict[tuple[str, str, str], list[str]]] = {}
-    for item in found:
-        tests = grouped.setdefault((item.from_position, item.to_position), {})
-        tests.setdefault((item.test, item.before, item.after), []).append(item.profile)
-    for (start, end), tests in grouped.items():
-        if end == start + 1:
-            head = f"{start} -> {end}: {subjects.get(end, '')}"
-        else:
-            head = f"{start} -> {end}: one of patches {start + 1} to {end}"
-        table.add_row(Text(head, style="bold"))
-        for (test, before, after), profiles in tests.items():
-            table.add_row(Text(f"  {test}"), before, after, ", ".join(profiles))
-    return table
-
-
-def summary(results: Sequence[CellResult], planned: int) -> str:
-    """Say in one line how the matrix ended."""
-    wrong = sum(bool(complaints(result)) for result in results)
-    tests = sum(len(result.tests) for result in results)
-    cached = sum(result.cached for result in results)
-    left = planned - len(results)
-    said = f"{len(results)} of {planned} cells, {tests} tests"
-    said += f"; from the cache: {cached}" if cached else ""
-    said += f"; with something unexpected: {wrong}" if wrong else "; nothing unexpected"
-    return said + ("; stopped there (--keep-going does not)" if left else "")

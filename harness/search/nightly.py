@@ -8,7 +8,6 @@ what the kernel did, and what the time did not suffice for is named.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,6 @@ from harness.base.strict_yaml import Section, read_yaml
 from harness.base.suite import Suite, find_suite, load_suite
 from harness.kernel.apply import AppliedSeries
 from harness.kernel.source import git
-from harness.report.page import write_report
 from harness.results.directory import clear_results
 from harness.results.history import History
 from harness.run.cell import Cell, CellResult, inputs_of
@@ -42,10 +40,8 @@ from harness.search.matrix import (
     complaints,
     exit_code,
     make_cells,
-    position_of,
     run_cells,
 )
-from harness.search.matrix import to_json as matrix_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +90,7 @@ class Part:
     """One kernel with one series: what came of it.
 
     :param trouble: why there is no matrix, or why it ended early; empty when all went well.
+    :param applied: ``None`` when the series could not be had.
     :param planned: how many cells there are.
     :param unreached: cells that the time did not suffice for.
     """
@@ -102,6 +99,7 @@ class Part:
     directory: Path
     trouble: str = ""
     bad_input: bool = False
+    applied: AppliedSeries | None = None
     planned: int = 0
     results: list[CellResult] = field(default_factory=list)
     unreached: list[Cell] = field(default_factory=list)
@@ -121,6 +119,10 @@ class Part:
         if self.trouble:
             return ExitCode.TESTS_FAILED if self.bad_input else ExitCode.INFRASTRUCTURE
         return code
+
+
+OnCell = Callable[[Part, CellResult], None]
+"""Told of a part, and of the cell that was added to it."""
 
 
 def read_nightly(file: Path) -> NightlySpec:
@@ -210,7 +212,7 @@ class _Night:
     progress: OnProgress
     parallel: int
     deadline: float
-    on_cell: Callable[[str, CellResult, str], None]
+    on_cell: OnCell
     lane: Lane | None
 
     def run(self, cell: Cell, part: Part) -> CellResult:
@@ -229,13 +231,13 @@ def run_nightly(
     progress: OnProgress,
     *,
     parallel: int,
-    on_cell: Callable[[str, CellResult, str], None] = lambda _part, _result, _subject: None,
+    on_cell: OnCell = lambda _part, _result: None,
     lane: Lane | None = None,
 ) -> list[Part]:
     """Run everything that *spec* asks for, as far as the time goes.
 
     :param directory: gets a results directory for each kernel and series.
-    :param on_cell: told of each cell as it ends, with its part's name and its patch's subject.
+    :param on_cell: told of each cell as it ends: the next one may be the last.
     :param lane: shows one of several cells that are under way; ``None``: *progress* tells of all.
     """
     night = _Night(
@@ -283,12 +285,11 @@ def _run_part(part: Part, kernel: NightlyKernel, series: str, night: _Night) -> 
         settings["kernel"] = str(kernel.path)
     pipeline = Pipeline(target_from_settings(settings.get), night.store, night.progress)
     pipeline.check_machine()
-    applied = pipeline.applied
+    applied = part.applied = pipeline.applied
     part.already = tuple(p.number for p in applied.positions if p.already)
     positions = parse_positions(spec.positions, applied.last, applied.worth)
     cells = make_cells(pipeline.target, positions, spec.profiles, pytest_args=spec.pytest_args)
     part.planned = len(cells)
-    subjects = {position.number: position.subject for position in applied.positions}
 
     for result in run_cells(
         cells,
@@ -298,17 +299,13 @@ def _run_part(part: Part, kernel: NightlyKernel, series: str, night: _Night) -> 
         deadline=night.deadline,
     ):
         part.results.append(result)
-        _note(part, spec, applied, result)
-        night.on_cell(part.name, result, subjects.get(position_of(result), ""))
+        _remember(spec, result)
+        night.on_cell(part, result)
     done = {result.cell for result in part.results}
     part.unreached = [cell for cell in cells if cell not in done]
 
 
-def _note(part: Part, spec: NightlySpec, applied: AppliedSeries, result: CellResult) -> None:
-    """Keep what is known so far on the disk: the next cell may be the last."""
-    found = matrix_json(applied, list(spec.profiles), part.results)
-    (part.directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
-    write_report(part.directory)
+def _remember(spec: NightlySpec, result: CellResult) -> None:
     if result.results is not None and not result.cached:
         with History() as history:
             history.add_run(

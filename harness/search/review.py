@@ -39,23 +39,19 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One result, as b4 shows it.
+    """One thing that was checked; :mod:`harness.report.review` draws it for b4.
 
-    :param tool: the column.
+    :param tool: what was checked: ``apply``, ``build``, ``boot`` or ``tests``.
     :param summary: one line.
-    :param url: where to read on.
-    :param details: several lines; empty when there is nothing to add.
+    :param complaints: what nobody expected.
+    :param lines: what else there is to tell.
     """
 
     tool: str
     status: Status
     summary: str
-    url: str
-    details: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        """Return the form that b4 reads."""
-        return dataclasses.asdict(self) | {"status": self.status.value}
+    complaints: tuple[Complaint, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 # -- what is checked -----------------------------------------------------------------------
@@ -153,13 +149,8 @@ def read_tracking(path: str | None) -> Mapping[str, object] | None:
 # -- what came of it -----------------------------------------------------------------------
 
 
-def checks_of(
-    results: Sequence[CellResult], subjects: Mapping[int, str], directory: Path
-) -> tuple[Check, ...]:
-    """Return what to tell b4 about the cells of a patch or of a series.
-
-    :param directory: where results and logs are.
-    """
+def checks_of(results: Sequence[CellResult], subjects: Mapping[int, str]) -> tuple[Check, ...]:
+    """Return what is to be said about the cells of a patch or of a series."""
     found = [complaint for result in results for complaint in complaints(result)]
     applied = [r for r in results if r.status is not CellStatus.NOT_APPLIED]
     checks = [_apply(results, found)]
@@ -168,8 +159,7 @@ def checks_of(
     built = [result for result in applied if result.build is not None]
     if built:
         checks += [_boot(built), _tests(built, found, dict(subjects))]
-    url = directory.as_uri()
-    return tuple(dataclasses.replace(check, url=url) for check in checks)
+    return tuple(checks)
 
 
 def worst(checks: Sequence[Check]) -> Status:
@@ -178,31 +168,26 @@ def worst(checks: Sequence[Check]) -> Status:
     return next(s for s in (Status.FAIL, Status.WARN, Status.PASS) if s in statuses)
 
 
-def _check(tool: str, status: Status, summary: str, details: Sequence[str] = ()) -> Check:
+def _check(
+    tool: str,
+    status: Status,
+    summary: str,
+    lines: Sequence[str] = (),
+    complaints: Sequence[Complaint] = (),
+) -> Check:
     return Check(
-        tool=f"harness {tool}", status=status, summary=summary, url="", details="\n".join(details)
+        tool=tool,
+        status=status,
+        summary=summary,
+        complaints=tuple(complaints),
+        lines=tuple(lines),
     )
-
-
-def _lines(found: Sequence[Complaint]) -> list[str]:
-    """Return what happened where, and how to see it again."""
-    lines = []
-    for item in found:
-        what = item.outcome
-        if item.test is not None:
-            what = f"{item.test}: {item.outcome}, stated: {item.expected}"
-        lines.append(f"position {item.position}, {item.profile}: {what}")
-        lines += [f"    {line}" for line in item.message.splitlines()[:20]]
-        if item.log is not None:
-            lines.append(f"    log: {item.log}")
-        lines.append(f"    run: {item.reproduce}")
-    return lines
 
 
 def _apply(results: Sequence[CellResult], found: Sequence[Complaint]) -> Check:
     bad = [item for item in found if item.outcome == CellStatus.NOT_APPLIED]
     if bad:
-        return _check("apply", Status.FAIL, bad[0].message, _lines(bad))
+        return _check("apply", Status.FAIL, bad[0].message, complaints=bad)
     commits = {result.build.commit for result in results if result.build is not None}
     return _check("apply", Status.PASS, "applies", sorted(commits))
 
@@ -210,7 +195,7 @@ def _apply(results: Sequence[CellResult], found: Sequence[Complaint]) -> Check:
 def _build(results: Sequence[CellResult], found: Sequence[Complaint]) -> Check:
     bad = [item for item in found if item.outcome == CellStatus.NOT_BUILT]
     if bad:
-        return _check("build", Status.FAIL, bad[0].message, _lines(bad))
+        return _check("build", Status.FAIL, bad[0].message, complaints=bad)
     builds = [result.build for result in results]
     if any(build is None for build in builds):
         lost = [result.message for result in results if result.build is None]
@@ -256,4 +241,4 @@ def _tests(
     said = f"{len(tests)} tests, {sum(t.outcome is Outcome.PASSED for t in tests)} passed"
     said += f", {wrong or 'none'} unexpected" + (f", {lost} without a verdict" if lost else "")
     status = Status.FAIL if wrong else Status.WARN if lost or not tests else Status.PASS
-    return _check("tests", status, said, [*_lines(about), *changes])
+    return _check("tests", status, said, changes, about)

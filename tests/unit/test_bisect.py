@@ -19,6 +19,7 @@ from harness.base.errors import InfrastructureError, InputError, SeriesError, Sp
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.series import read_series
 from harness.kernel.source import SourceTree, git
+from harness.report.bisect import print_bisection, step_line, to_json
 from harness.run.cell import CellStatus
 from harness.run.judgement import Judgement, Verdict, judge
 from harness.search.bisect import (
@@ -29,9 +30,6 @@ from harness.search.bisect import (
     commit_points,
     narrow,
     position_points,
-    print_bisection,
-    step_line,
-    to_json,
 )
 
 PASSES, FAILS, NONE = Verdict.PASSES, Verdict.FAILS, Verdict.NONE

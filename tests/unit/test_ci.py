@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.search.plan import make_jobs, to_gitlab
+from harness.report.plan import to_gitlab
+from harness.search.plan import make_jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

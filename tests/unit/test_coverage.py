@@ -10,6 +10,7 @@ import pytest
 from shipped import SUITE
 
 from harness.base.errors import InfrastructureError, SpecError
+from harness.report.coverage import to_json
 from harness.search.coverage import (
     FileCoverage,
     Gap,
@@ -20,7 +21,6 @@ from harness.search.coverage import (
     percent,
     read_coverage,
     read_reasons,
-    to_json,
 )
 
 FILES = r".*kernel/live/own_.*\.c"

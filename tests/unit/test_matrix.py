@@ -16,19 +16,15 @@ from harness.base.errors import ExitCode, SeriesError
 from harness.base.settings import target_from_settings
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.source import SourceTree
+from harness.report.matrix import HEADER, cell_line, print_tables, summary, to_json
 from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 from harness.run.cell import Cell, CellBuild, CellResult, CellStatus
 from harness.search.matrix import (
-    HEADER,
-    cell_line,
     complaints,
     exit_code,
     make_cells,
     position_of,
-    print_tables,
     run_cells,
-    summary,
-    to_json,
     transitions,
 )
 

@@ -12,6 +12,7 @@ from shipped import SUITE
 
 from harness.base.errors import ExitCode, SpecError
 from harness.base.spec import KernelSpec, Target
+from harness.report.mutants import to_json, to_markdown
 from harness.results.results import Outcome, TestResult
 from harness.run.cell import Cell, CellResult, CellStatus
 from harness.search.mutants import (
@@ -21,8 +22,6 @@ from harness.search.mutants import (
     exit_code,
     mutants_of,
     read_mutants,
-    to_json,
-    to_markdown,
     try_mutant,
 )
 

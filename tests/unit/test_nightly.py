@@ -13,6 +13,7 @@ from cells import results_of
 from harness.base.errors import ExitCode, InfrastructureError, SpecError
 from harness.base.settings import target_from_settings
 from harness.base.store import Store
+from harness.report.nightly import WIDTH, summary, to_json
 from harness.report.page import render
 from harness.results.results import Outcome, TestResult
 from harness.run.cell import Cell, CellResult, CellStatus
@@ -24,7 +25,6 @@ from harness.search.nightly import (
     only_one,
     read_nightly,
 )
-from harness.search.nightly_summary import WIDTH, summary, to_json
 
 
 def written(tmp_path: Path, text: str) -> Path:

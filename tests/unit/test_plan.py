@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from harness.base.errors import SpecError
-from harness.search.plan import Stage, make_jobs, to_github, to_gitlab
+from harness.report.plan import to_github, to_gitlab
+from harness.search.plan import Stage, make_jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,6 +15,7 @@ from harness.base.errors import InputError, SeriesError
 from harness.base.settings import target_from_settings
 from harness.kernel.series import read_headings, read_series
 from harness.kernel.source import git
+from harness.report.review import to_json
 from harness.results.results import Boot, BootResult, Outcome, TestResult
 from harness.run.cell import Cell, CellBuild, CellResult, CellStatus
 from harness.search.review import (
@@ -193,8 +194,8 @@ def cell(
 
 def told(*cells: CellResult) -> dict[str, str]:
     """Return column -> status."""
-    checks = checks_of(cells, {1: "mm: one", 2: "mm: two"}, Path("/results"))
-    return {check.tool.removeprefix("harness "): check.status.value for check in checks}
+    checks = checks_of(cells, {1: "mm: one", 2: "mm: two"})
+    return {check.tool: check.status.value for check in checks}
 
 
 ALL_PASS = {"apply": "pass", "build": "pass", "boot": "pass", "tests": "pass"}
@@ -235,22 +236,22 @@ def test_statuses_of_a_series_are_the_worst_of_its_positions() -> None:
 
 def test_details_say_where_why_and_how_to_see_it_again() -> None:
     results = [cell(CellStatus.TESTED, "failed!"), cell(CellStatus.TESTED, "passed", position=2)]
-    (tests,) = (c for c in checks_of(results, {}, Path("/r")) if c.tool == "harness tests")
-    assert tests.summary == "2 tests, 1 passed, 1 unexpected"
-    assert "position 1, default: t0: failed, stated: passed\n    why\n" in tests.details
-    assert "    run: harness run --position 1" in tests.details
-    assert "1 -> 2: t0: failed -> passed (default)" in tests.details
+    checks = to_json(checks_of(results, {}), Path("/r"))
+    (tests,) = (check for check in checks if check["tool"] == "harness tests")
+    assert tests["summary"] == "2 tests, 1 passed, 1 unexpected"
+    assert "position 1, default: t0: failed, stated: passed\n    why\n" in tests["details"]
+    assert "    run: harness run --position 1" in tests["details"]
+    assert "1 -> 2: t0: failed -> passed (default)" in tests["details"]
 
 
 def test_json_has_the_fields_that_b4_reads() -> None:
-    (check, *_) = checks_of([cell(CellStatus.TESTED, "passed")], {}, Path("/results"))
-    found = check.to_json()
+    (found, *_) = to_json(checks_of([cell(CellStatus.TESTED, "passed")], {}), Path("/results"))
     assert set(found) == {"tool", "status", "summary", "url", "details"}
     assert all(type(value) is str for value in found.values())
     assert found["url"] == "file:///results"
 
 
 def test_worst() -> None:
-    checks = checks_of([cell(CellStatus.TESTED, "error!")], {}, Path("/results"))
+    checks = checks_of([cell(CellStatus.TESTED, "error!")], {})
     assert worst(checks) is Status.WARN
     assert worst(checks[:1]) is Status.PASS

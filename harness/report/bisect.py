@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A bisection drawn: a line for each step, what was found with its evidence, and its JSON form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.run.cell import reproduce
+from harness.search.bisect import Bisection, Point, Step
+
+
+def step_line(step: Step) -> str:
+    """Return one line about a step."""
+    judgement = step.judgement
+    seconds = "cached" if judgement.result.cached else f"{judgement.result.seconds:.0f} s"
+    line = f"{step.point.name:20}  {judgement.verdict.value:10}  {seconds:>6}  "
+    return f"{line}{judgement.reason or step.point.subject}"[:200]
+
+
+def print_bisection(found: Bisection, console: Console) -> None:
+    """Print the first patch and the evidence on both sides."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    old, new = found.before, found.after
+    say(
+        f"{', '.join(found.tests)} {old.judgement.verdict} up to {old.point.name} "
+        f"and {new.judgement.verdict} from {new.point.name} on"
+    )
+    if len(found.first) == 1:
+        (point,) = found.first
+        say(f"first: {_described(point)}", "bold")
+    else:
+        say("first is one of these; those in between have no verdict:", "bold")
+        for point in found.first:
+            say(f"  {_described(point)}")
+    for label, step in (("before", old), ("after", new)):
+        say(f"{label}: {step.point.name} {step.judgement.verdict}")
+        for name, value in _evidence(step):
+            say(f"  {name}: {value}")
+
+
+def _described(point: Point) -> str:
+    commit = f" ({point.commit})" if point.commit is not None else ""
+    return f'{point.name} "{point.subject}"{commit}'
+
+
+def _evidence(step: Step) -> list[tuple[str, str]]:
+    judgement = step.judgement
+    found = [("message", judgement.reason)] if judgement.reason else []
+    test = judgement.test
+    if test is not None:
+        found += [("splat", splat) for splat in test.splats]
+        if test.console is not None:
+            found.append(("console", str(judgement.result.directory / test.console)))
+    elif judgement.result.log is not None:
+        found.append(("log", str(judgement.result.log)))
+    return [*found, ("run", reproduce(judgement.result.cell))]
+
+
+def to_json(found: Bisection) -> dict[str, Any]:
+    """Return the documented JSON form."""
+    return {
+        "schema": 1,
+        "tests": list(found.tests),
+        "first": _point_json(found.first[0]) if len(found.first) == 1 else None,
+        "candidates": [_point_json(point) for point in found.first],
+        "before": _step_json(found.before),
+        "after": _step_json(found.after),
+        "steps": [_step_json(step) for step in found.steps],
+    }
+
+
+def _point_json(point: Point) -> dict[str, Any]:
+    position = point.target.position if point.target.series is not None else None
+    return {"position": position, "subject": point.subject, "commit": point.commit}
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    judgement, test = step.judgement, step.judgement.test
+    result = judgement.result
+    console = test.console if test is not None else None
+    return {
+        **_point_json(step.point),
+        "verdict": judgement.verdict.value,
+        "reason": judgement.reason,
+        "message": test.message if test is not None else result.message,
+        "splats": list(test.splats) if test is not None else [],
+        "console": str(result.directory / console) if console is not None else None,
+        "log": str(result.log) if result.log is not None else None,
+        "seconds": round(result.seconds, 1),
+        "cached": result.cached,
+        "reproduce": reproduce(result.cell),
+    }

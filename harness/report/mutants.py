@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mutants drawn: a line for each, what lives at the end, the documentation's table, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.search.mutants import Fate, Trial
+
+SCHEMA = 1
+
+_STYLE = {Fate.KILLED: "green", Fate.AS_STATED: "yellow", Fate.NO_VERDICT: "bold magenta"}
+
+
+def trial_line(trial: Trial) -> Text:
+    """Return the line that says what became of a mutant."""
+    style = _STYLE.get(trial.fate, "bold red")
+    line = Text(f"{trial.mutant.breaks:>5}  {trial.mutant.name:<36} ")
+    line.append(trial.fate.value, style=style)
+    line.append(f" by {trial.killer}" if trial.killer else f": {_first_line(trial.message)}")
+    line.append(f"  {trial.seconds:.0f} s", style="dim")
+    return line
+
+
+def print_trials(trials: Sequence[Trial], console: Console) -> None:
+    """Print what is not as it should be, and the counts."""
+    wrong = [t for t in trials if t.fate not in (Fate.KILLED, Fate.AS_STATED)]
+    if wrong:
+        table = Table(title="not killed", title_justify="left", box=None, pad_edge=False)
+        for name in ("mutant", "what is wrong", "", "log"):
+            table.add_column(name, overflow="fold")
+        for trial in wrong:
+            said = f"{trial.fate.value}: {_first_line(trial.message)}"
+            table.add_row(*map(Text, (trial.mutant.name, trial.mutant.what, said, str(trial.log))))
+        console.print(table)
+    killed = sum(trial.fate is Fate.KILLED for trial in trials)
+    stated = sum(trial.fate is Fate.AS_STATED for trial in trials)
+    said = f"{killed} of {len(trials)} mutants killed"
+    if stated:
+        said += f", {stated} stated to survive"
+    console.print(Text(said, style="bold red" if wrong else "bold green"))
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:160] if text else ""
+
+
+def to_json(trials: Iterable[Trial]) -> dict[str, Any]:
+    """Return the documented JSON form (``docs/results.md``)."""
+    return {
+        "schema": SCHEMA,
+        "mutants": [
+            {
+                "name": trial.mutant.name,
+                "what": trial.mutant.what,
+                "breaks": trial.mutant.breaks,
+                "profile": trial.mutant.profile,
+                "fate": trial.fate.name.lower(),
+                "killer": trial.killer,
+                "message": trial.message,
+                "log": str(trial.log),
+                "seconds": round(trial.seconds, 1),
+            }
+            for trial in trials
+        ],
+    }
+
+
+def to_markdown(trials: Sequence[Trial], title: str) -> str:
+    """Return the table for the documentation."""
+    lines = [
+        "# Mutants",
+        "",
+        "Small wrong changes to the kernel with the whole series applied of the suite, and",
+        "the test that notices each of them.",
+        "Made by `harness mutants --table docs/mutants.md`; do not edit.",
+        "",
+        title,
+        "",
+        "| breaks | mutant | what is wrong | profile | noticed by |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for trial in trials:
+        mutant = trial.mutant
+        by = f"`{trial.killer}`" if trial.killer else f"{trial.fate.value}: {trial.message}"
+        cells = (mutant.breaks, f"`{mutant.name}`", mutant.what, mutant.profile, by)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
