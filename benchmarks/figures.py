@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.base.errors import InputError
+from harness.base.text import first_line
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 """Between these lines a document holds the tables that :func:`write_tables` makes."""
@@ -182,7 +183,7 @@ def figure_table(figures: Sequence[Figure]) -> Table:
             table.add_row(*(Text(word, style=style) for word in _words(figure)))
     for figure in figures:
         if figure.error is not None:
-            said = figure.error.partition("\n")[0]
+            said = first_line(figure.error)
             table.add_row(figure.name, "-", Text("no", style="yellow"), "-", "", "", Text(said))
     return table
 

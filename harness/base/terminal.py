@@ -18,6 +18,7 @@ from rich.text import Text
 
 from harness.base.errors import HarnessError
 from harness.base.progress import OnProgress, Progress, Stage
+from harness.base.text import duration
 
 _FILE_WIDTH = 120
 """Columns of tables that go into a file or a pipe."""
@@ -136,7 +137,7 @@ class ProgressDisplay:
         line += f"{lane.name}: " if lane.name else ""
         line += lane.text
         if begins and lane.usual is not None:
-            line += f" (last time {clock(lane.usual)})"
+            line += f" (last time {_clock(lane.usual)})"
         self._console.print(line, markup=False, soft_wrap=True)
 
     # -- in a terminal -----------------------------------------------------------------------
@@ -151,9 +152,9 @@ class ProgressDisplay:
         table.expand = True
         # Without the lock: it may be drawn while somebody holds it and waits for the drawing.
         for lane in list(self._lanes.values()) or [_Lane("", since=self._started)]:
-            took = clock(now - lane.since)
+            took = _clock(now - lane.since)
             if lane.usual is not None:
-                took += f", last time {clock(lane.usual)}"
+                took += f", last time {_clock(lane.usual)}"
             table.add_row(self._spinner, Text(lane.name), Text(lane.text), Text(took, style="dim"))
         if self._total is not None:
             table.add_row("", "", Text(self._summary(now), style="dim"), "")
@@ -162,21 +163,16 @@ class ProgressDisplay:
     def _summary(self, now: float) -> str:
         """Say how far all of it is, and when it will be done."""
         elapsed = now - self._started
-        said = f"{self._done} of {self._total} done, {clock(elapsed)}"
+        said = f"{self._done} of {self._total} done, {_clock(elapsed)}"
         left = (self._total or 0) - self._done
         if self._done and left:
-            said += f", about {clock(elapsed / self._done * left)} to go"
+            said += f", about {_clock(elapsed / self._done * left)} to go"
         return said
 
 
-def clock(seconds: float) -> str:
-    """Return a time as it is short to read: ``43 s``, ``2:05``, ``1:02:05``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def _clock(seconds: float) -> str:
+    """Return a time without tenths, which would only flicker."""
+    return duration(round(seconds))
 
 
 class Ui:

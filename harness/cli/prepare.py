@@ -19,6 +19,7 @@ from harness.base.progress import Progress
 from harness.base.settings import qemu_from_setting
 from harness.base.store import Store
 from harness.base.terminal import Ui
+from harness.base.text import duration
 from harness.cli.options import (
     OUTPUT,
     TARGET,
@@ -212,7 +213,7 @@ def _build_one(pipeline: Pipeline, ui: Ui) -> dict[str, Any]:
     build = pipeline.build()
     image = pipeline.image(build)
     facts = facts_of(pipeline)
-    how = "from the cache" if build.cached else f"built in {build.seconds:.0f} s"
+    how = "from the cache" if build.cached else f"built in {duration(build.seconds)}"
     ui.line(Text(f"kernel {build.release} ({how}): {build.image}"))
     ui.line(Text(f"image {image.size_bytes / 1e6:.1f} MB: {image.initrd}"))
     for warning in facts["kernel"]["new_warnings"] or ():

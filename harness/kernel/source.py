@@ -21,6 +21,7 @@ from harness.base.errors import CommandError, DownloadError, SourceError
 from harness.base.progress import OnProgress, Progress
 from harness.base.spec import GitSpec, KernelSpec
 from harness.base.store import Store, digest, file_sha256
+from harness.base.text import duration
 from harness.base.timeouts import HOST
 from harness.kernel.download import fetch_package
 
@@ -276,7 +277,7 @@ def _import(archive: Path, repo: Path, progress: OnProgress) -> None:
     git(repo, "commit", "--quiet", "--no-verify", "-m", f"Import {archive.name}")
     git(repo, "update-ref", _ARCHIVE_REF, "HEAD")
     (repo / ".git" / "harness-ready").touch()
-    progress(Progress(f"imported {archive.name} in {time.monotonic() - started:.0f} s"))
+    progress(Progress(f"imported {archive.name} in {duration(time.monotonic() - started)}"))
 
 
 @contextlib.contextmanager

@@ -56,15 +56,10 @@ def _compare(item: pytest.Item, report: Any) -> None:
     """
     want, facts = _expectation(item), report.harness
     facts["expected"] = want.outcome.value
+    passed = report.when == "call" and report.passed
     failed = facts["outcome"] in (Outcome.FAILED.value, Outcome.CRASHED.value)
-    if failed:
-        as_expected = want.outcome in (Expected.FAILED, Expected.EITHER)
-        facts["unexpected"] = not as_expected or not want.explains(facts["splats"])
-    elif facts["outcome"] == Outcome.ERROR.value:
-        facts["unexpected"] = True
-    else:
-        passed = report.when == "call" and report.passed
-        facts["unexpected"] = passed and want.outcome is Expected.FAILED
+    lost = facts["outcome"] == Outcome.ERROR.value
+    facts["unexpected"] = lost or not want.is_met(facts["splats"], failed=failed, passed=passed)
     if not item.config.stash[SESSION].by_expectation:
         return
     if failed and not facts["unexpected"]:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from harness.base.text import duration
 from harness.run.cell import reproduce
 from harness.search.bisect import Bisection, Point, Step
 
@@ -15,7 +16,7 @@ from harness.search.bisect import Bisection, Point, Step
 def step_line(step: Step) -> str:
     """Return one line about a step."""
     judgement = step.judgement
-    seconds = "cached" if judgement.result.cached else f"{judgement.result.seconds:.0f} s"
+    seconds = "cached" if judgement.result.cached else duration(judgement.result.seconds)
     line = f"{step.point.name:20}  {judgement.verdict.value:10}  {seconds:>6}  "
     return f"{line}{judgement.reason or step.point.subject}"[:200]
 

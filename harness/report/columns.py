@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.results.results import Outcome, RunResults, TestResult, read_results
+from harness.results.results import Outcome, RunResults, Standing, TestResult, read_results
 
 _CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
 _TURNING = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
@@ -137,9 +137,10 @@ def matrix_columns(data: dict[str, Any], directory: Path) -> tuple[Column, ...]:
 def mark_of(test: TestResult, judge: str) -> Mark:
     """Return a test's mark, without its link."""
     outcome = test.outcome
-    if outcome is Outcome.ERROR:
+    standing = test.standing(judge)
+    if standing is Standing.NO_VERDICT:
         return Mark("error", "?", "no verdict: trouble of the host or the machine")
-    if test.is_bad(judge):
+    if standing is Standing.BAD:
         if outcome is Outcome.PASSED:
             return Mark("bad", "\u2713!", "passes, which is not stated")
         return Mark("bad", "\u2717!", f"{outcome.value}, which it must not")
@@ -160,8 +161,3 @@ def detail_id(column: str, test: str | None) -> str:
 def visible(text: str) -> str:
     """Make control characters visible, and take from others the power to turn text around."""
     return text.translate(_CONTROL | _TURNING)
-
-
-def plural(number: int, word: str) -> str:
-    """Return a number and its noun."""
-    return f"{number} {word}{'' if number == 1 else 's'}"

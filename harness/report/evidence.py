@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.columns import Column, Mark, detail_id, mark_of, plural, visible
+from harness.base.text import plural
+from harness.report.columns import Column, Mark, detail_id, mark_of, visible
 from harness.results.results import TestResult
 
 _BUDGET_BYTES = 3 << 18

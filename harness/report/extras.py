@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.report.columns import plural, visible
+from harness.base.text import plural
+from harness.report.columns import visible
 from harness.results.results import RunResults
 
 _WIDTH = 1000

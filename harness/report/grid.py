@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report.columns import Column, Mark, detail_id, mark_of, plural
+from harness.base.text import plural
+from harness.report.columns import Column, Mark, detail_id, mark_of
 from harness.results.results import Outcome
 
 _NONE = Mark("none", "", "was not run")

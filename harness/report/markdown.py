@@ -6,11 +6,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from harness.base.text import first_line, plural
+from harness.report.problems import first_seen, where
+from harness.results.complaint import problems_of
 from harness.results.evidence import TESTED, Evidence, Kernel
 from harness.results.results import Outcome
 
 MAX_WRONG = 50
-"""Things to look at that are named one by one; a job's summary may hold 1 MiB."""
+"""Causes that are named one by one; a job's summary may hold 1 MiB."""
 
 _WIDTH = 300
 """Characters of a line that comes out of a kernel or a test."""
@@ -21,9 +24,7 @@ def to_markdown(found: Sequence[Evidence]) -> str:
     kernels = [kernel for item in found for kernel in item.kernels]
     wrong = sum(len(kernel.wrong) for kernel in kernels)
     tests = sum(len(kernel.tests) for kernel in kernels)
-    said = (
-        f"{wrong} thing{'' if wrong == 1 else 's'} to look at" if wrong else "all as it should be"
-    )
+    said = f"{plural(wrong, 'thing')} to look at" if wrong else "all as it should be"
     lines = [f"## {said}", "", f"kernels: {len(kernels)}, tests: {tests}", ""]
     for item in found:
         if item.text is not None:
@@ -49,13 +50,18 @@ def _table(kernels: Sequence[Kernel]) -> Iterator[str]:
 def _list(kernels: Sequence[Kernel]) -> Iterator[str]:
     yield "### To look at"
     yield ""
-    items = [(kernel, *item) for kernel in kernels for item in kernel.wrong]
-    for kernel, said, again in items[:MAX_WRONG]:
-        yield f"- position {kernel.position}, {_plain(kernel.profile)}: {_plain(said)}"
-        if again:
-            yield f"  <br>`{again.replace('`', chr(39))}`"
-    if len(items) > MAX_WRONG:
-        yield f"- and {len(items) - MAX_WRONG} more"
+    subjects = {kernel.position: kernel.subject for kernel in kernels}
+    problems = problems_of(item for kernel in kernels for item in kernel.wrong)
+    for problem in problems[:MAX_WRONG]:
+        item = problem.first
+        said = f"{item.name}: {item.outcome}, stated: {item.expected}: {first_line(item.message)}"
+        yield f"- {_plain(f'{where(problem)}: {said}')}"
+        if seen := first_seen(problem, subjects):
+            yield f"  <br>{_plain(seen)}"
+        if item.reproduce:
+            yield f"  <br>`{item.reproduce.replace('`', chr(39))}`"
+    if len(problems) > MAX_WRONG:
+        yield f"- and {len(problems) - MAX_WRONG} more"
 
 
 def _plain(text: str) -> str:

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.base.text import duration, first_line, plural
 from harness.kernel.apply import AppliedSeries
+from harness.report.problems import first_seen, where
+from harness.results.complaint import Problem, problems_of
 from harness.results.results import Boot, Outcome
 from harness.run.cell import CellResult, CellStatus, reproduce
 from harness.search.matrix import (
@@ -25,25 +27,26 @@ from harness.search.matrix import (
 SCHEMA = 1
 
 HEADER = (
-    "position  profile   build   warnings  boot    passed  as stated  unexpected  seconds  patch"
+    "position  profile        build  warnings  boot    passed  as stated  unexpected  seconds"
+    "  patch"
 )
 
 
 def cell_line(result: CellResult, subject: str) -> Text:
     """Return one line about a cell, below :data:`HEADER`."""
     build, boot = result.build, result.boot
-    built = "-" if build is None else "cached" if build.cached else f"{build.seconds:.0f} s"
+    built = "-" if build is None else "cached" if build.cached else duration(build.seconds)
     new = build.new_warnings if build is not None else None
     warnings = "?" if new is None else str(len(new))
     booted = "-" if boot is None else boot.outcome.value
     if boot is not None and boot.outcome is Boot.OK:
-        booted = f"{boot.seconds:.1f} s"
+        booted = duration(boot.seconds)
     passed = sum(t.outcome is Outcome.PASSED and not t.unexpected for t in result.tests)
     wrong = len(result.unexpected)
     stated = len(result.tests) - passed - wrong
     seconds = "cached" if result.cached else f"{result.seconds:.0f}"
     line = (
-        f"{position_of(result):8}  {_profile(result):8}  {built:>6}  {warnings:>8}  {booted:<6}  "
+        f"{position_of(result):8}  {_profile(result):8}  {built:>10}  {warnings:>8}  {booted:<6}  "
         f"{passed:6}  {stated:9}  {wrong:10}  {seconds:>7}  {subject}"
     )
     if result.status is not CellStatus.TESTED:
@@ -57,19 +60,26 @@ def print_tables(results: Sequence[CellResult], subjects: dict[int, str], consol
     if found:
         console.print(_transition_table(found, subjects))
     wrong = [complaint for result in results for complaint in complaints(result)]
+    problems = problems_of(wrong)
     if wrong:
-        console.print("unexpected", style="bold red")
-    for item in wrong:
-        name = item.test if item.test is not None else "the cell"
-        line = f"  position {item.position}, {item.profile}: {name}: {item.outcome}"
-        console.print(f"{line}, stated: {item.expected}", markup=False, soft_wrap=True)
-        for label, value in (
-            ("", item.message.partition("\n")[0][:200]),
-            ("log: ", item.log),
-            ("run: ", item.reproduce),
-        ):
-            if value:
-                console.print(f"      {label}{value}", markup=False, soft_wrap=True)
+        counts = f"{plural(len(wrong), 'result')}, {plural(len(problems), 'cause')}"
+        console.print(Text.assemble(("unexpected", "bold red"), f": {counts}"))
+    for problem in problems:
+        for line in _problem_lines(problem, subjects):
+            console.print(line, markup=False, soft_wrap=True)
+
+
+def _problem_lines(problem: Problem, subjects: Mapping[int, str]) -> Iterator[str]:
+    item = problem.first
+    yield f"  {where(problem)}: {item.name}: {item.outcome}, stated: {item.expected}"
+    for label, value in (
+        ("", first_seen(problem, subjects)),
+        ("", first_line(item.message)),
+        ("log: ", item.log),
+        ("run: ", item.reproduce),
+    ):
+        if value:
+            yield f"      {label}{value}"
 
 
 def _transition_table(found: Sequence[Transition], subjects: dict[int, str]) -> Table:
@@ -130,11 +140,7 @@ def to_json(
             }
             for item in transitions(results, subjects)
         ],
-        "unexpected": [
-            dataclasses.asdict(item) | {"log": str(item.log) if item.log is not None else None}
-            for result in ordered
-            for item in complaints(result)
-        ],
+        "unexpected": [item.to_json() for result in ordered for item in complaints(result)],
     }
 
 

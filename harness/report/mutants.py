@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.base.text import duration, first_line
 from harness.search.mutants import Fate, Trial
 
 SCHEMA = 1
@@ -22,8 +23,8 @@ def trial_line(trial: Trial) -> Text:
     style = _STYLE.get(trial.fate, "bold red")
     line = Text(f"{trial.mutant.breaks:>5}  {trial.mutant.name:<36} ")
     line.append(trial.fate.value, style=style)
-    line.append(f" by {trial.killer}" if trial.killer else f": {_first_line(trial.message)}")
-    line.append(f"  {trial.seconds:.0f} s", style="dim")
+    line.append(f" by {trial.killer}" if trial.killer else f": {first_line(trial.message)}")
+    line.append(f"  {duration(trial.seconds)}", style="dim")
     return line
 
 
@@ -35,7 +36,7 @@ def print_trials(trials: Sequence[Trial], console: Console) -> None:
         for name in ("mutant", "what is wrong", "", "log"):
             table.add_column(name, overflow="fold")
         for trial in wrong:
-            said = f"{trial.fate.value}: {_first_line(trial.message)}"
+            said = f"{trial.fate.value}: {first_line(trial.message)}"
             table.add_row(*map(Text, (trial.mutant.name, trial.mutant.what, said, str(trial.log))))
         console.print(table)
     killed = sum(trial.fate is Fate.KILLED for trial in trials)
@@ -44,10 +45,6 @@ def print_trials(trials: Sequence[Trial], console: Console) -> None:
     if stated:
         said += f", {stated} stated to survive"
     console.print(Text(said, style="bold red" if wrong else "bold green"))
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0][:160] if text else ""
 
 
 def to_json(trials: Iterable[Trial]) -> dict[str, Any]:

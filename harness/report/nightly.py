@@ -8,8 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.base.text import duration, first_line, plural
+from harness.report.problems import first_seen, where
+from harness.results.complaint import problems_of
 from harness.results.results import Outcome
 from harness.run.cell import CellStatus
+from harness.search.matrix import subjects_of
 from harness.search.nightly import Part
 
 WIDTH = 78
@@ -50,10 +54,10 @@ def summary(parts: Sequence[Part], *, seconds: float, directory: Path, date: str
     wrong = sum(len(part.complaints) + bool(part.trouble) for part in parts)
     unreached = sum(len(part.unreached) for part in parts)
     head = f"nightly of {date}: " + (
-        f"{wrong} thing{'s' if wrong != 1 else ''} to look at" if wrong else "all as it should be"
+        f"{plural(wrong, 'thing')} to look at" if wrong else "all as it should be"
     )
     facts = f"{len(cells)} cells, {tests} tests, {sum(r.cached for r in cells)} cells cached"
-    lines = [head, "=" * len(head), "", f"{facts}, {_duration(seconds)}", ""]
+    lines = [head, "=" * len(head), "", f"{facts}, {duration(seconds)}", ""]
     for part in parts:
         lines += [*_part_lines(part), ""]
     if unreached:
@@ -67,6 +71,7 @@ def _part_lines(part: Part) -> Iterator[str]:
     kernel = [item for item in found if item.verdict and item.test is None]
     tests = [item for item in found if item.verdict and item.test is not None]
     host = [item for item in found if not item.verdict]
+    subjects = subjects_of(part.applied) if part.applied is not None else {}
     passed = sum(test.outcome is Outcome.PASSED for r in part.results for test in r.tests)
     state = "as it should be" if not found and not part.trouble else "to look at"
     yield f"{part.name}: {state}"
@@ -87,12 +92,13 @@ def _part_lines(part: Part) -> Iterator[str]:
         if not items:
             continue
         yield f"  {title}:"
-        for item in items:
+        for problem in problems_of(items):
+            item = problem.first
             about = f"{item.test}: " if item.test else ""
-            text = f"p{item.position:02} {item.profile}: {about}{item.outcome}"
-            yield from _wrapped(f"{text}, stated: {item.expected}", "    ")
-            if item.message:
-                yield from _wrapped(item.message.splitlines()[0], "      ")
+            text = f"{where(problem)}: {about}{item.outcome}, stated: {item.expected}"
+            yield from _wrapped(text, "    ")
+            for more in (first_seen(problem, subjects), first_line(item.message)):
+                yield from _wrapped(more, "      ")
     if part.unreached:
         names = [f"p{c.target.position:02} {c.target.profile}" for c in part.unreached]
         yield from _wrapped(f"not reached: {', '.join(names)}", "  ")
@@ -102,10 +108,3 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(
         text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if not minutes:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"

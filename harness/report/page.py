@@ -11,20 +11,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from harness.base.errors import SpecError
+from harness.base.text import duration, first_line, plural
 from harness.report.columns import (
     Column,
     detail_id,
     mark_of,
     matrix_columns,
-    plural,
     run_column,
 )
 from harness.report.evidence import chapters_of
@@ -36,8 +38,15 @@ from harness.report.extras import (
     mutants_of,
 )
 from harness.report.grid import groups_of, patches_of, rows_of
+from harness.report.problems import first_seen, where
 from harness.report.sections import Shown, section_of
-from harness.results.results import Outcome, read_results
+from harness.results.complaint import (
+    Complaint,
+    complaint_from_json,
+    complaints_about,
+    problems_of,
+)
+from harness.results.results import read_results
 
 REPORT = "report.html"
 
@@ -74,6 +83,11 @@ def render(directory: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {
+        "duration": duration,
+        "first_line": first_line,
+        "breakable": breakable,
+    }
     script = environment.get_template("page.js").render()
     style = environment.get_template("page.css").render() + page.get("section_style", "")
     return environment.get_template("page.html.j2").render(
@@ -83,6 +97,11 @@ def render(directory: Path) -> str:
         script_hash=_hash(script),
         style_hash=_hash(style),
     )
+
+
+def breakable(text: str) -> Markup:
+    """Return a name or a path that a line may break after each underscore and slash."""
+    return Markup(re.sub("([_/]+)", r"\1<wbr>", str(escape(text))))  # noqa: S704 - escaped
 
 
 def _hash(text: str) -> str:
@@ -156,13 +175,20 @@ def _extras(directory: Path) -> dict[str, Any]:
 def _run_page(directory: Path) -> dict[str, Any]:
     results = read_results(directory / "results.json")
     column = run_column(results, directory)
-    bad = sum(test.is_bad(results.judge) for test in results.tests)
-    errors = sum(test.outcome is Outcome.ERROR for test in results.tests)
+    wrong = tuple(
+        complaints_about(
+            results.tests,
+            results.judge,
+            position=column.position,
+            profile=column.profile,
+            directory=directory,
+        )
+    )
     patches = [
         {"position": 0, "subject": "base", "already": False},
         *(results.series.get("patches") or ()),
     ]
-    return _tested_page([column], bad, errors) | {
+    return _tested_page([column], wrong) | {
         "title": results.series.get("title") or "A kernel as it is",
         "subtitle": f"{results.kernel['release']}, profile {results.profile}",
         "applied": [
@@ -171,54 +197,58 @@ def _run_page(directory: Path) -> dict[str, Any]:
             if p["position"]
         ],
         "position": column.position,
-        "unexpected": [
-            {
-                "position": column.position,
-                "profile": column.profile,
-                "test": test.id,
-                "outcome": test.outcome.value,
-                "expected": test.expected if results.judge == "expected" else "passed",
-                "message": test.message,
-                "link": detail_id(column.id, test.id),
-            }
-            for test in results.tests
-            if test.is_bad(results.judge) or test.outcome is Outcome.ERROR
-        ],
+        "unexpected": _problems(wrong, [column]),
     }
 
 
 def _matrix_page(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     columns = matrix_columns(dict(data), directory)
-    wrong = data["unexpected"]
-    verdicts = sum(bool(item["verdict"]) for item in wrong)
+    wrong = tuple(map(complaint_from_json, data["unexpected"]))
     first = next((c.results for c in columns if c.results is not None), None)
     title = first.series.get("title") if first is not None else data["series"]
     rows = rows_of(columns)
     positions = sorted({column.position for column in columns})
     profiles = ", ".join(dict.fromkeys(column.profile for column in columns))
     release = f"Linux {first.kernel['version']}, " if first is not None else ""
-    return _tested_page(columns, verdicts, len(wrong) - verdicts) | {
+    return _tested_page(columns, wrong) | {
         "title": title or "A kernel as it is",
         "subtitle": f"{release}{plural(len(positions), 'position')}, profiles: {profiles}",
         "patches": patches_of(columns, rows, data["transitions"]),
         "positions": positions,
-        "unexpected": [item | {"link": _link(item, columns)} for item in wrong],
+        "unexpected": _problems(wrong, columns),
     }
 
 
-def _link(item: Mapping[str, Any], columns: Sequence[Column]) -> str | None:
+def _problems(wrong: Sequence[Complaint], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """Return a card for each cause, with links to the evidence at each place."""
+    subjects = {column.position: column.subject for column in columns}
+    return [
+        {
+            "problem": problem,
+            "count": len(problem.complaints),
+            "where": where(problem),
+            "first_seen": first_seen(problem, subjects),
+            "links": [
+                (item, link) for item in problem.complaints if (link := _link(item, columns))
+            ],
+        }
+        for problem in problems_of(wrong)
+    ]
+
+
+def _link(item: Complaint, columns: Sequence[Column]) -> str | None:
     """Return the id of the evidence about something unexpected, if there is any."""
-    column = f"p{item['position']:02}-{item['profile']}"
-    status = {c.id: c.status for c in columns}.get(column)
-    if item["test"] is None and status == "tested":
+    own = [c for c in columns if (c.position, c.profile) == (item.position, item.profile)]
+    if item.test is None and own and own[0].status == "tested":
         return None  # a warning: the kernel was tested all the same
-    return detail_id(column, item["test"])
+    return detail_id(own[0].id, item.test) if own else None
 
 
-def _tested_page(columns: Sequence[Column], bad: int, errors: int) -> dict[str, Any]:
+def _tested_page(columns: Sequence[Column], wrong: Sequence[Complaint]) -> dict[str, Any]:
     sections = _sections(columns)
+    bad = sum(item.verdict for item in wrong)
     return {
-        "verdict": _verdict(bad, errors),
+        "verdict": _verdict(bad, len(wrong) - bad),
         "tiles": list(_tiles(columns)),
         "columns": columns,
         "starts": [n for n, c in enumerate(columns) if n and columns[n - 1].profile != c.profile],
@@ -281,14 +311,6 @@ def _tiles(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
     for key, kernels in _extras_by_key(columns).items():
         yield str(sum(len(each.items) for each in kernels)), section_of(key).title
     yield duration(sum(column.seconds for column in columns)), "of building and testing"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _nightly_page(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from harness import NAME
-from harness.base.settings import positions_text
+from harness.base.positions import positions_text
 from harness.search.plan import Job, Stage
 
 CACHE = f".cache/{NAME}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.search.matrix import Complaint
+from harness.results.complaint import Complaint
 from harness.search.review import Check
 
 _MESSAGE_LINES = 20

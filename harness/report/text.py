@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from harness.base.text import duration, first_line
 from harness.report.sections import section_of
 from harness.results.results import Outcome, RunResults
 
@@ -58,7 +59,7 @@ def _facts(results: RunResults) -> Panel:
         "build",
         Text(
             f"{kernel['release']}, profile {results.profile}, "
-            + ("from the cache" if kernel["cached"] else f"{kernel['build_seconds']:.0f} s")
+            + ("from the cache" if kernel["cached"] else duration(kernel["build_seconds"]))
             + f", {count} warning{'' if count == 1 else 's'}{compared}"
         ),
     )
@@ -105,7 +106,7 @@ def _tests(results: RunResults) -> Table:
     for test in results.tests:
         name = Text(test.id)
         if test.message:
-            name.append(f"\n  {test.message.splitlines()[0][:160]}", style="dim")
+            name.append(f"\n  {first_line(test.message)}", style="dim")
         said, style = test.outcome.value, _STYLE[test.outcome]
         if results.judge == "expected" and test.unexpected:
             said, style = f"{said}, unexpected", "bold red"
@@ -123,4 +124,4 @@ def _verdict(results: RunResults) -> Text:
         said += f"; {wrong or 'none'} unexpected"
     bad = any(test.is_bad(results.judge) for test in results.tests)
     style = "bold red" if bad else "bold magenta" if counts["error"] else "bold green"
-    return Text(f"{said or 'no tests ran'} in {results.seconds:.0f} s", style=style)
+    return Text(f"{said or 'no tests ran'} in {duration(results.seconds)}", style=style)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import SpecError
-from harness.results.results import Outcome, RunResults, TestResult, read_results
+from harness.results.complaint import Complaint, complaint_from_json, complaints_about
+from harness.results.results import RunResults, TestResult, read_results
 
 TESTED = "tested"
 """The status of a cell whose tests ran (:class:`harness.run.cell.CellStatus`)."""
@@ -29,7 +30,7 @@ class Kernel:
     :param boot: what became of its first boot (:class:`harness.results.results.Boot`); empty when
         it is not known, as for a run.
     :param results: ``None`` when the tests did not run.
-    :param wrong: what to look at, one line each, with the command line that runs it again if known.
+    :param wrong: what nobody expected.
     """
 
     position: int
@@ -43,7 +44,7 @@ class Kernel:
     boot: str
     directory: Path
     results: RunResults | None
-    wrong: tuple[tuple[str, str], ...]
+    wrong: tuple[Complaint, ...]
 
     @property
     def tests(self) -> tuple[TestResult, ...]:
@@ -111,9 +112,13 @@ def _of_run(path: Path) -> Kernel:
         directory=path.parent,
         results=results,
         wrong=tuple(
-            (f"{test.id}: {test.outcome}: {_first_line(test.message)}", "")
-            for test in results.tests
-            if test.is_bad(results.judge) or test.outcome is Outcome.ERROR
+            complaints_about(
+                results.tests,
+                results.judge,
+                position=position,
+                profile=results.profile,
+                directory=path.parent,
+            )
         ),
     )
 
@@ -145,20 +150,9 @@ def _of_cell(item: Mapping[str, Any], data: Mapping[str, Any], directory: Path) 
         boot=item["boot"]["status"] or "",
         directory=here,
         results=read_results(results) if results.exists() else None,
-        wrong=tuple(
-            (
-                f"{w['test'] or 'the kernel'}: {w['outcome']}, stated: {w['expected']}: "
-                + _first_line(w["message"]),
-                w["reproduce"],
-            )
-            for w in own
-        ),
+        wrong=tuple(map(complaint_from_json, own)),
     )
 
 
 def _place(item: Mapping[str, Any]) -> tuple[int, str]:
     return item["position"], item["profile"]
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]

@@ -31,6 +31,19 @@ class Outcome(StrEnum):
     ERROR = "error"
     SKIPPED = "skipped"
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether the kernel does not do what the test asks for."""
+        return self in (Outcome.FAILED, Outcome.CRASHED)
+
+
+class Standing(StrEnum):
+    """What a test says, as it is judged; trouble of the host or the machine says nothing."""
+
+    GOOD = "good"
+    BAD = "bad"
+    NO_VERDICT = "no verdict"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestResult:
@@ -59,14 +72,19 @@ class TestResult:
     expected: str = "passed"
     unexpected: bool = False
 
-    def is_bad(self, judge: str) -> bool:
-        """Return whether it says something against the kernel; an error never does.
+    def standing(self, judge: str) -> Standing:
+        """Return what it says about the kernel.
 
         :param judge: by what, see :class:`RunResults`.
         """
-        if judge == "expected":
-            return self.unexpected and self.outcome is not Outcome.ERROR
-        return self.outcome in (Outcome.FAILED, Outcome.CRASHED)
+        if self.outcome is Outcome.ERROR:
+            return Standing.NO_VERDICT
+        bad = self.unexpected if judge == "expected" else self.outcome.is_failure
+        return Standing.BAD if bad else Standing.GOOD
+
+    def is_bad(self, judge: str) -> bool:
+        """Return whether it speaks against the kernel."""
+        return self.standing(judge) is Standing.BAD
 
 
 class Boot(StrEnum):

@@ -19,7 +19,7 @@ from harness.base.settings import SETTING, SETTINGS, settings_of, target_from_se
 from harness.base.spec import DEFAULT_CC, PROJECT_ROOT, Target
 from harness.base.store import digest
 from harness.base.suite import Suite, load_suite
-from harness.results.results import BootResult, RunResults, TestResult
+from harness.results.results import BootResult, RunResults, Standing, TestResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +118,9 @@ class CellResult:
 
     @property
     def unexpected(self) -> tuple[TestResult, ...]:
-        """The tests that did not do what they state for the position; errors are among them."""
-        return tuple(test for test in self.tests if test.unexpected)
+        """The tests that are not as they should be; those without a verdict are among them."""
+        judge = self.cell.judge
+        return tuple(test for test in self.tests if test.standing(judge) is not Standing.GOOD)
 
 
 # -- what is run ---------------------------------------------------------------------------

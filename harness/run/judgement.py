@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.base.spec import Target
+from harness.base.text import first_line
 from harness.results.results import Outcome, TestResult
 from harness.run.cell import Cell, CellResult, CellStatus, function_of
 
@@ -68,13 +69,13 @@ def judge(result: CellResult, tests: Sequence[str], bad_on: Sequence[str] = ()) 
     found = [test for wanted in tests for test in result.tests if _is_one(test.id, wanted)]
     missing = [wanted for wanted in tests if not any(_is_one(t.id, wanted) for t in found)]
     for test in found:
-        if test.outcome in (Outcome.FAILED, Outcome.CRASHED):
-            return say(Verdict.FAILS, f"{test.outcome.value}: {_first_line(test)}", test)
+        if test.outcome.is_failure:
+            return say(Verdict.FAILS, _why(test), test)
     if missing:
         return say(Verdict.NONE, f"{missing[0]} did not run")
     for test in found:
         if test.outcome is not Outcome.PASSED:
-            return say(Verdict.NONE, f"{test.outcome.value}: {_first_line(test)}", test)
+            return say(Verdict.NONE, _why(test), test)
     return say(Verdict.PASSES, "", found[0])
 
 
@@ -83,8 +84,8 @@ def _is_one(test_id: str, wanted: str) -> bool:
     return test_id == wanted or test_id.startswith((f"{wanted}[", f"{wanted}::"))
 
 
-def _first_line(test: TestResult) -> str:
-    return test.message.strip().partition("\n")[0] or "; ".join(test.splats)
+def _why(test: TestResult) -> str:
+    return f"{test.outcome.value}: {first_line(test.message) or '; '.join(test.splats)}"
 
 
 def run_tries(

@@ -18,8 +18,9 @@ from harness.base.errors import ExitCode
 from harness.base.spec import Target
 from harness.base.store import interrupted
 from harness.kernel.apply import AppliedSeries
+from harness.results.complaint import Complaint, complaints_about
 from harness.results.expectation import Expected
-from harness.results.results import Boot, Outcome, TestResult
+from harness.results.results import Boot, Outcome
 from harness.run.cell import Cell, CellResult, CellStatus, reproduce
 
 
@@ -85,26 +86,6 @@ def run_cells(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Complaint:
-    """Something in a cell that nobody expected.
-
-    :param test: the test, ``None`` when it is about the cell.
-    :param verdict: whether it says something about the kernel; trouble of the host does not.
-    :param log: where to read on, or ``None``.
-    """
-
-    position: int
-    profile: str
-    test: str | None
-    expected: str
-    outcome: str
-    message: str
-    verdict: bool
-    log: Path | None
-    reproduce: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """A test that does something else from one position to the next that was tested.
 
@@ -156,22 +137,17 @@ def complaints(result: CellResult) -> tuple[Complaint, ...]:
     if result.status is CellStatus.NOT_BOOTED:
         # Every test says so once more.
         return tuple(found)
-    return (*found, *(_test_complaint(result, test) for test in result.unexpected))
-
-
-def _test_complaint(result: CellResult, test: TestResult) -> Complaint:
-    only = dataclasses.replace(result.cell, tests=(test.id,), pytest_args=())
-    return Complaint(
+    about_tests = complaints_about(
+        result.tests,
+        result.cell.judge,
         position=position_of(result),
         profile=result.cell.target.profile,
-        test=test.id,
-        expected=test.expected,
-        outcome=test.outcome.value,
-        message=test.message,
-        verdict=test.outcome is not Outcome.ERROR,
-        log=result.directory / test.console if test.console is not None else None,
-        reproduce=reproduce(only),
+        directory=result.directory,
     )
+    for item in about_tests:
+        only = dataclasses.replace(result.cell, tests=(str(item.test),), pytest_args=())
+        found.append(dataclasses.replace(item, reproduce=reproduce(only)))
+    return tuple(found)
 
 
 def exit_code(results: Iterable[CellResult]) -> ExitCode:

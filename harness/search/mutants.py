@@ -190,14 +190,13 @@ def _judge(mutant: Mutant, sound: CellResult, result: CellResult, seconds: float
     dead = Fate.KILLED if mutant.survives is None else Fate.KILLED_AFTER_ALL
     if result.status is CellStatus.NOT_BOOTED:
         return ended(dead, result.message, "boot")
-    bad = (Outcome.FAILED, Outcome.CRASHED)
     passing = {test.id for test in sound.tests if test.outcome is Outcome.PASSED}
     for test in result.tests:
-        if test.outcome in bad and test.id in passing:
+        if test.outcome.is_failure and test.id in passing:
             log = result.directory / test.console if test.console else None
             return ended(dead, test.message, test.id, log)
     for test in result.tests:
-        if test.outcome is Outcome.ERROR or test.outcome in bad:
+        if test.outcome is Outcome.ERROR or test.outcome.is_failure:
             return ended(Fate.NO_VERDICT, f"{test.id}: {test.message}")
     alive = Fate.SURVIVED if mutant.survives is None else Fate.AS_STATED
     return ended(alive, mutant.survives or "no test notices it")

@@ -30,13 +30,13 @@ from harness.base.strict_yaml import Section, read_yaml
 from harness.base.suite import Suite, find_suite, load_suite
 from harness.kernel.apply import AppliedSeries
 from harness.kernel.source import git
+from harness.results.complaint import Complaint
 from harness.results.directory import clear_results
 from harness.results.history import History
 from harness.run.cell import Cell, CellResult, inputs_of
 from harness.run.executor import run_cell
 from harness.run.pipeline import Pipeline
 from harness.search.matrix import (
-    Complaint,
     complaints,
     exit_code,
     make_cells,

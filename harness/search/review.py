@@ -17,11 +17,13 @@ from pathlib import Path
 
 from harness.base.errors import InputError, SeriesError
 from harness.base.spec import KernelSpec, Target
+from harness.base.text import duration
 from harness.kernel.series import Heading, Series, read_headings, read_series
 from harness.kernel.source import git
+from harness.results.complaint import Complaint
 from harness.results.results import Boot, Outcome
 from harness.run.cell import CellResult, CellStatus
-from harness.search.matrix import Complaint, complaints, position_of, transitions
+from harness.search.matrix import complaints, position_of, transitions
 
 TRACKING = "B4_TRACKING_FILE"
 """The variable that names b4's data about the series."""
@@ -215,7 +217,7 @@ def _boot(results: Sequence[CellResult]) -> Check:
     bad = [(result, boot) for result, boot in tried if boot.outcome is not Boot.OK]
     if not bad:
         slowest = max(boot.seconds for _, boot in tried)
-        return _check("boot", Status.PASS, f"boots in {slowest:.1f} s")
+        return _check("boot", Status.PASS, f"boots in {duration(slowest)}")
     crashed = any(boot.outcome is Boot.CRASHED for _, boot in bad)
     lines = [
         f"position {position_of(result)}: {boot.outcome}: {boot.message}\n"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cells import cell_at, outcome_of, result_of
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -23,8 +24,11 @@ from selenium.webdriver.support.wait import WebDriverWait
 import harness.liveupdate.section
 import harness.report.page
 from harness.base.errors import SpecError
+from harness.kernel.apply import AppliedSeries, Position
+from harness.kernel.source import SourceTree
 from harness.liveupdate.results import KEY, UpdateResult
-from harness.report.page import render, write_report
+from harness.report.matrix import to_json
+from harness.report.page import breakable, render, write_report
 from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 
 HOSTILE = "</pre></script><script>document.title='owned'</script><img src=x onerror=alert(1)>&\"'"
@@ -193,6 +197,48 @@ def matrix(tmp_path: Path) -> Path:
     return directory
 
 
+LONG = "test_preserve.py::test_a_file_that_is_still_open_keeps_its_reference_over_an_update[4096]"
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A matrix of twelve positions: three things go wrong at eleven places."""
+    directory = tmp_path / "broken"
+    cells = []
+    for position in range(12):
+        leaks = f"leaked {position * 8} pages at ffff888{position:09x}\nassert 0 == {position}"
+        tests = (
+            outcome_of("test_a.py::test_plain", "passed"),
+            outcome_of(LONG, "failed!" if position >= 6 else "passed", leaks),
+            outcome_of(
+                "test_b.py::test_odd",
+                *(("failed!", "hangs") if position in (3, 4) else ("passed",)),
+            ),
+            outcome_of(
+                "test_b.py::test_lost",
+                *(("error!", "QEMU went away") if position in (8, 9, 10) else ("passed",)),
+            ),
+        )
+        cell = cell_at(position)
+        made = dataclasses.replace(
+            result_of(cell, *tests, directory=directory / cell.name),
+            results=results(position, tests=tests),
+        )
+        assert made.results is not None
+        made.results.write(made.directory / "results.json")
+        cells.append(made)
+    source = SourceTree(repo=tmp_path, base="b", tree="t", version="7.0", label="l", lock="x")
+    positions = tuple(
+        Position(number=n, subject=f"mm: step {n}" if n else "base", commit="c", tree="t")
+        for n in range(12)
+    )
+    applied = AppliedSeries(
+        source=source, series=None, support=(), positions=positions, broken=None
+    )
+    (directory / "matrix.json").write_text(json.dumps(to_json(applied, ["default"], cells)))
+    return directory
+
+
 class Elements(HTMLParser):
     """The elements of a page, and its text."""
 
@@ -243,6 +289,26 @@ def test_each_patch_is_shown_with_what_it_changes(matrix: Path) -> None:
     assert re.search(r"2 second: .* 1 test: fails . passes", changes)
     assert re.search(r"test_flips test_a.py", changes)
     assert "1 not as they should be" in text
+
+
+def test_what_is_unexpected_is_a_card_for_each_cause(broken: Path) -> None:
+    page = render(broken)
+    assert page.count('<li class="card alarm">') == 3
+    text = section(page, "unexpected")
+    assert "One card for each test and cause: 3, at 11 places in all." in text
+    assert f"positions 6 to 11, default {LONG} first seen at patch 6: mm: step 6" in text
+    assert "positions 3 to 4, default test_b.py::test_odd" in text
+    assert "positions 8 to 10, default test_b.py::test_lost" in text
+    assert text.index("test_odd") < text.index("test_lost"), "what has a verdict comes first"
+    assert "8 not as it should be" in Elements(page).text
+    links = re.findall(r'<a class="more" href="#(p\d\d)-default-test-preserve', page)
+    assert links == ["p06", "p07", "p08", "p09", "p10", "p11"]
+
+
+def test_long_names_may_break_at_underscores_and_slashes(broken: Path) -> None:
+    page = render(broken)
+    assert "<h3>test_<wbr>preserve.py::test_<wbr>a_<wbr>file_<wbr>that" in page
+    assert breakable("a/<b>_c") == "a/<wbr>&lt;b&gt;_<wbr>c"
 
 
 def test_evidence_has_message_splat_console_and_command(matrix: Path) -> None:

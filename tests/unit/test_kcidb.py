@@ -259,6 +259,8 @@ def test_markdown_names_what_is_to_be_looked_at(tmp_path: Path) -> None:
         "outcome": "failed",
         "expected": "passed",
         "message": "assert 1\nmore",
+        "verdict": True,
+        "log": None,
         "reproduce": "harness run --position 7",
     }
     matrix_of(tmp_path, {"status": "tested", "build": {"status": "ok"}}, unexpected=[wrong])

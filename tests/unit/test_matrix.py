@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cells import cell_at, outcome_of, result_of
 from rich.console import Console
 
 from harness.base.errors import ExitCode, SeriesError
@@ -17,8 +18,8 @@ from harness.base.settings import target_from_settings
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.source import SourceTree
 from harness.report.matrix import HEADER, cell_line, print_tables, summary, to_json
-from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
-from harness.run.cell import Cell, CellBuild, CellResult, CellStatus
+from harness.results.results import Boot
+from harness.run.cell import Cell, CellResult, CellStatus
 from harness.search.matrix import (
     complaints,
     exit_code,
@@ -33,19 +34,6 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 TARGET = target_from_settings(lambda _name: None)
 
 
-def outcome_of(name: str, text: str) -> TestResult:
-    """Read ``passed``, ``failed!`` (unexpected), ``failed?`` (stated either)."""
-    return TestResult(
-        id=name,
-        outcome=Outcome(text.rstrip("!?")),
-        seconds=1.0,
-        message="why" if "passed" not in text else "",
-        console="console/x.log",
-        expected="either" if "?" in text else "passed",
-        unexpected="!" in text,
-    )
-
-
 def cell(
     position: int,
     profile: str = "default",
@@ -56,31 +44,12 @@ def cell(
     cached: bool = False,
     **tests: str,
 ) -> CellResult:
-    (made,) = make_cells(TARGET, [position], [profile])
-    ran = status in (CellStatus.TESTED, CellStatus.NOT_BOOTED)
-    results = RunResults(
-        kernel={},
-        series={},
-        profile=profile,
-        accel="tcg",
-        machine={},
-        tests=tuple(outcome_of(name, text) for name, text in tests.items()),
-        seconds=1.0,
-    )
-    build = CellBuild(commit="c", release="7.0", seconds=20.0, cached=False, new_warnings=warnings)
-    booted = BootResult(
-        release="7.0", outcome=boot or Boot.OK, seconds=2.5, message="", machine="machines/001"
-    )
-    return CellResult(
-        cell=made,
+    return result_of(
+        cell_at(position, profile),
+        *(outcome_of(name, text) for name, text in tests.items()),
         status=status,
-        message="" if status is CellStatus.TESTED else "this is why",
-        log=None,
-        build=build if ran else None,
-        boot=booted if ran and boot is not None else None,
-        results=results if ran else None,
-        directory=Path("/results/p"),
-        seconds=30.0,
+        boot=boot,
+        warnings=warnings,
         cached=cached,
     )
 

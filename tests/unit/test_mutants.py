@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from cells import results_of
+from cells import outcome_of, result_of
 from shipped import SUITE
 
 from harness.base.errors import ExitCode, SpecError
 from harness.base.spec import KernelSpec, Target
 from harness.report.mutants import to_json, to_markdown
-from harness.results.results import Outcome, TestResult
+from harness.results.results import Outcome
 from harness.run.cell import Cell, CellResult, CellStatus
 from harness.search.mutants import (
     Fate,
@@ -64,22 +64,8 @@ def result(
     outcomes: dict[str, Outcome],
     status: CellStatus = CellStatus.TESTED,
 ) -> CellResult:
-    tests = tuple(
-        TestResult(id=name, outcome=outcome, seconds=1.0, message="why")
-        for name, outcome in outcomes.items()
-    )
-    return CellResult(
-        cell=cell,
-        status=status,
-        message="" if status is CellStatus.TESTED else "said so",
-        log=None,
-        build=None,
-        boot=None,
-        results=results_of(tests, profile="debug"),
-        directory=Path("/results"),
-        seconds=2.0,
-        cached=False,
-    )
+    tests = (outcome_of(name, outcome.value) for name, outcome in outcomes.items())
+    return result_of(cell, *tests, status=status, message="said so", directory=Path("/results"))
 
 
 class Kernel:

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cells import results_of
+from cells import cell_at, outcome_of, result_of
 
 from harness.base.errors import ExitCode, InfrastructureError, SpecError
-from harness.base.settings import target_from_settings
 from harness.base.store import Store
 from harness.report.nightly import WIDTH, summary, to_json
 from harness.report.page import render
-from harness.results.results import Outcome, TestResult
-from harness.run.cell import Cell, CellResult, CellStatus
+from harness.run.cell import CellResult, CellStatus
 from harness.search.nightly import (
     NightlyKernel,
     Part,
@@ -131,35 +129,14 @@ def test_branch_that_cannot_be_fetched_is_trouble_of_the_runner(tmp_path: Path) 
 # -- what is said ------------------------------------------------------------------------------
 
 
-def target(position: int) -> Cell:
-    settings = {"position": str(position)}
-    return Cell(target=target_from_settings(settings.get))
-
-
 def cell(position: int, status: CellStatus = CellStatus.TESTED, **tests: str) -> CellResult:
-    results = results_of(
-        tuple(
-            TestResult(
-                id=f"test_a.py::{name}",
-                outcome=Outcome(word.rstrip("!")),
-                seconds=0.1,
-                message="" if word == "passed" else "why it is so " * 12,
-                unexpected=word.endswith("!"),
-            )
-            for name, word in tests.items()
-        )
-    )
-    return CellResult(
-        cell=target(position),
+    message = "luo_core.c:12: error: expected ';'"
+    why = "why it is so " * 12
+    return result_of(
+        cell_at(position),
+        *(outcome_of(f"test_a.py::{name}", word, why) for name, word in tests.items()),
         status=status,
-        message="luo_core.c:12: error: expected ';'" if status is CellStatus.NOT_BUILT else "",
-        log=None,
-        build=None,
-        boot=None,
-        results=results if status is CellStatus.TESTED else None,
-        directory=Path("d"),
-        seconds=1.0,
-        cached=False,
+        message=message if status is CellStatus.NOT_BUILT else "",
     )
 
 
@@ -189,14 +166,14 @@ def test_good_night() -> None:
 def test_failing_test_is_named() -> None:
     parts = [part(cell(3, a="failed!"))]
     text = text_of(*parts)
-    assert "p03 default: test_a.py::a: failed, stated: passed" in text
+    assert "position 3, default: test_a.py::a: failed, stated: passed" in text
     assert nightly_code(parts) is ExitCode.TESTS_FAILED
 
 
 def test_kernel_that_does_not_build_is_no_failing_test() -> None:
     parts = [part(cell(7, CellStatus.NOT_BUILT))]
     text = text_of(*parts)
-    assert "the kernel:\n    p07 default: does not build, stated: tested" in text
+    assert "the kernel:\n    position 7, default: does not build, stated: tested" in text
     assert "luo_core.c:12" in text
     assert "  tests:" not in text
     assert nightly_code(parts) is ExitCode.TESTS_FAILED
@@ -214,7 +191,7 @@ def test_trouble_of_the_runner_is_told_apart() -> None:
 
 
 def test_what_was_not_reached_is_said() -> None:
-    text = text_of(part(cell(0, a="passed"), unreached=[target(1), target(2)]))
+    text = text_of(part(cell(0, a="passed"), unreached=[cell_at(1), cell_at(2)]))
     assert "not reached: p01 default, p02 default" in text
     assert "Not reached in time: 2 cells" in text
 
@@ -237,6 +214,6 @@ def test_nightly_has_a_page_of_its_own(tmp_path: Path) -> None:
 def test_summary_fits_a_mail() -> None:
     many = {f"a_test_with_quite_a_long_name_{n}": "failed!" for n in range(5)}
     text = text_of(
-        part(cell(4, **many), trouble="x " * 100, unreached=[target(n) for n in range(30)])
+        part(cell(4, **many), trouble="x " * 100, unreached=[cell_at(n) for n in range(30)])
     )
     assert max(map(len, text.splitlines())) <= WIDTH

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
-from cells import results_of
+from cells import cell_at, outcome_of, result_of
 from shipped import SERIES
 
 from harness.base.errors import InputError, SeriesError
@@ -16,8 +15,8 @@ from harness.base.settings import target_from_settings
 from harness.kernel.series import read_headings, read_series
 from harness.kernel.source import git
 from harness.report.review import to_json
-from harness.results.results import Boot, BootResult, Outcome, TestResult
-from harness.run.cell import Cell, CellBuild, CellResult, CellStatus
+from harness.results.results import Boot
+from harness.run.cell import CellResult, CellStatus
 from harness.search.review import (
     Status,
     checks_of,
@@ -162,33 +161,13 @@ def cell(
     warnings: tuple[str, ...] | None = (),
 ) -> CellResult:
     """Make a cell of tests such as ``passed`` and ``failed!`` (unexpected)."""
-    tests = tuple(
-        TestResult(
-            id=f"t{number}",
-            outcome=Outcome(text.rstrip("!")),
-            seconds=1.0,
-            message="why",
-            unexpected="!" in text,
-        )
-        for number, text in enumerate(outcomes)
-    )
-    results = results_of(tests)
-    built = status in (CellStatus.TESTED, CellStatus.NOT_BOOTED)
-    build = CellBuild(commit="c1", release="7", seconds=9.0, cached=False, new_warnings=warnings)
-    booted = BootResult(
-        release="7", outcome=boot or Boot.OK, seconds=2.5, message="panic", machine="machines/001"
-    )
-    return CellResult(
-        cell=Cell(target=dataclasses.replace(TARGET, position=position)),
+    return result_of(
+        cell_at(position),
+        *(outcome_of(f"t{number}", text) for number, text in enumerate(outcomes)),
         status=status,
-        message="" if status is CellStatus.TESTED else "this is why",
-        log=None,
-        build=build if built else None,
-        boot=booted if built and boot is not None else None,
-        results=results if built else None,
+        boot=boot,
+        warnings=warnings,
         directory=Path("/results/patch"),
-        seconds=9.0,
-        cached=False,
     )
 
 

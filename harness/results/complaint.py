@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What nobody expected, and which of it has one cause."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.base.text import first_line
+from harness.results.results import Standing, TestResult
+
+_VOLATILE = re.compile(r"0x[0-9a-f]+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+", re.I)
+"""What differs from one kernel to the next although nothing else does: addresses and numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """Something about one kernel that nobody expected.
+
+    :param test: the test, ``None`` when it is about the kernel itself.
+    :param verdict: whether it says something about the kernel; trouble of the host does not.
+    :param log: where to read on, or ``None``.
+    :param reproduce: the command line that runs it again; empty when it is not known.
+    """
+
+    position: int
+    profile: str
+    test: str | None
+    expected: str
+    outcome: str
+    message: str
+    verdict: bool
+    log: Path | None
+    reproduce: str
+
+    @property
+    def name(self) -> str:
+        """What it is about."""
+        return self.test if self.test is not None else "the kernel itself"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the documented JSON form."""
+        return asdict(self) | {"log": str(self.log) if self.log is not None else None}
+
+
+def complaint_from_json(data: Mapping[str, Any]) -> Complaint:
+    """Return what :meth:`Complaint.to_json` gave.
+
+    :raises KeyError: when something is missing.
+    """
+    return Complaint(
+        position=data["position"],
+        profile=data["profile"],
+        test=data["test"],
+        expected=data["expected"],
+        outcome=data["outcome"],
+        message=data["message"],
+        verdict=bool(data["verdict"]),
+        log=Path(data["log"]) if data["log"] is not None else None,
+        reproduce=data["reproduce"],
+    )
+
+
+def complaints_about(
+    tests: Iterable[TestResult], judge: str, *, position: int, profile: str, directory: Path
+) -> Iterator[Complaint]:
+    """Yield what nobody expected of tests on one kernel.
+
+    :param judge: by what they are judged, see :class:`harness.results.results.RunResults`.
+    :param directory: where the run's files are.
+    """
+    for test in tests:
+        standing = test.standing(judge)
+        if standing is Standing.GOOD:
+            continue
+        yield Complaint(
+            position=position,
+            profile=profile,
+            test=test.id,
+            expected=str(test.expected) if judge == "expected" else "passed",
+            outcome=test.outcome.value,
+            message=test.message,
+            verdict=standing is Standing.BAD,
+            log=directory / test.console if test.console is not None else None,
+            reproduce="",
+        )
+
+
+# -- causes --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Complaints with one cause, one at least: of one test, or of the kernel itself.
+
+    :param complaints: by position, then profile.
+    """
+
+    complaints: tuple[Complaint, ...]
+
+    @property
+    def first(self) -> Complaint:
+        """The complaint at the lowest position."""
+        return self.complaints[0]
+
+    @property
+    def positions(self) -> dict[str, tuple[int, ...]]:
+        """The positions that have it, by profile."""
+        found: dict[str, tuple[int, ...]] = {}
+        for item in self.complaints:
+            found[item.profile] = (*found.get(item.profile, ()), item.position)
+        return found
+
+
+def cause_of(message: str) -> str:
+    """Return what a message says first, without what differs from run to run."""
+    return _VOLATILE.sub("#", first_line(message, None))
+
+
+def problems_of(complaints: Iterable[Complaint]) -> tuple[Problem, ...]:
+    """Return complaints by test and cause: what speaks against the kernel first."""
+    found: dict[tuple[str | None, str, str, str], list[Complaint]] = {}
+    for item in complaints:
+        key = (item.test, item.expected, cause_of(item.outcome), cause_of(item.message))
+        found.setdefault(key, []).append(item)
+    problems = [
+        Problem(tuple(sorted(own, key=lambda item: (item.position, item.profile))))
+        for own in found.values()
+    ]
+    return tuple(sorted(problems, key=lambda problem: not problem.first.verdict))
