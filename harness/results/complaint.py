@@ -121,7 +121,7 @@ def cause_of(message: str) -> str:
 
 
 def problems_of(complaints: Iterable[Complaint]) -> tuple[Problem, ...]:
-    """Return complaints by test and cause: what speaks against the kernel first."""
+    """Return complaints by test and cause: what speaks against the kernel first, by position."""
     found: dict[tuple[str | None, str, str, str], list[Complaint]] = {}
     for item in complaints:
         key = (item.test, item.expected, cause_of(item.outcome), cause_of(item.message))
@@ -130,4 +130,4 @@ def problems_of(complaints: Iterable[Complaint]) -> tuple[Problem, ...]:
         Problem(tuple(sorted(own, key=lambda item: (item.position, item.profile))))
         for own in found.values()
     ]
-    return tuple(sorted(problems, key=lambda problem: not problem.first.verdict))
+    return tuple(sorted(problems, key=lambda p: (not p.first.verdict, p.first.position)))

@@ -293,7 +293,8 @@ def test_each_patch_is_shown_with_what_it_changes(matrix: Path) -> None:
 
 def test_what_is_unexpected_is_a_card_for_each_cause(broken: Path) -> None:
     page = render(broken)
-    assert page.count('<li class="card alarm">') == 3
+    assert page.count('<li class="card alarm">') == 2
+    assert page.count('<li class="card alarm lost">') == 1
     text = section(page, "unexpected")
     assert "One card for each test and cause: 3, at 11 places in all." in text
     assert f"positions 6 to 11, default {LONG} first seen at patch 6: mm: step 6" in text

@@ -271,6 +271,17 @@ def test_markdown_names_what_is_to_be_looked_at(tmp_path: Path) -> None:
     assert "`harness run --position 7`" in text
 
 
+def test_markdown_says_once_what_has_one_cause(tmp_path: Path) -> None:
+    for position in (3, 4):
+        test = result("test_x", Outcome.FAILED, f"leaked {position} pages", unexpected=True)
+        results(test, position=position).write(tmp_path / str(position) / "results.json")
+    text = to_markdown(read_evidence(tmp_path))
+    assert text.startswith("## 2 things to look at\n")
+    assert text.count("\n- ") == 1
+    assert "- positions 3 to 4, default: " in text
+    assert "first seen at patch 3" in text
+
+
 def test_markdown_holds_the_nightlys_own_words(tmp_path: Path) -> None:
     (tmp_path / "summary.txt").write_text("nightly of today: all as it should be\n")
     run_of(tmp_path / "pinned", result("test_x", Outcome.PASSED))

@@ -289,6 +289,17 @@ def test_tables_group_by_patch_and_name_the_unexpected(capsys: pytest.CaptureFix
     assert "run: harness run --position 1" in out
 
 
+def test_tables_say_once_what_has_one_cause(capsys: pytest.CaptureFixture[str]) -> None:
+    results = [cell(n, a="failed!", b="failed!" if n == 3 else "passed") for n in range(2, 6)]
+    print_tables(results, SUBJECTS, Console(width=120))
+    out = capsys.readouterr().out
+    assert "unexpected: 5 results, 2 causes" in out
+    assert "positions 2 to 5, default: a: failed, stated: passed\n" in out
+    assert "      first seen at patch 2: mm: 2\n" in out
+    assert "position 3, default: b: failed" in out
+    assert out.count("run: ") == 2
+
+
 def test_summary_says_what_was_left_out() -> None:
     results = [cell(0, a="passed", cached=True), cell(1, a="failed!")]
     assert summary(results, 4) == (

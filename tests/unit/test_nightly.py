@@ -170,6 +170,13 @@ def test_failing_test_is_named() -> None:
     assert nightly_code(parts) is ExitCode.TESTS_FAILED
 
 
+def test_what_has_one_cause_is_said_once() -> None:
+    text = text_of(part(*(cell(number, a="failed!") for number in (3, 4, 7))))
+    assert "3 things to look at" in text
+    assert "positions 3 to 4, 7, default: test_a.py::a: failed, stated: passed" in text
+    assert text.count("test_a.py::a") == 1
+
+
 def test_kernel_that_does_not_build_is_no_failing_test() -> None:
     parts = [part(cell(7, CellStatus.NOT_BUILT))]
     text = text_of(*parts)
