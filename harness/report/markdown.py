@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.base.text import first_line, plural
-from harness.report.problems import first_seen, where
+from harness.report.problems import about, first_seen, where
 from harness.results.complaint import problems_of
 from harness.results.evidence import TESTED, Evidence, Kernel
 from harness.results.results import Outcome
@@ -54,7 +54,9 @@ def _list(kernels: Sequence[Kernel]) -> Iterator[str]:
     problems = problems_of(item for kernel in kernels for item in kernel.wrong)
     for problem in problems[:MAX_WRONG]:
         item = problem.first
-        said = f"{item.name}: {item.outcome}, stated: {item.expected}: {first_line(item.message)}"
+        said = (
+            f"{about(problem)}: {item.outcome}, stated: {item.expected}: {first_line(item.message)}"
+        )
         yield f"- {_plain(f'{where(problem)}: {said}')}"
         if seen := first_seen(problem, subjects):
             yield f"  <br>{_plain(seen)}"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.base.text import duration, first_line, plural
 from harness.kernel.apply import AppliedSeries
-from harness.report.problems import first_seen, where
+from harness.report.problems import about, first_seen, where
 from harness.results.complaint import Problem, problems_of
 from harness.results.results import Boot, Outcome
 from harness.run.cell import CellResult, CellStatus, reproduce
@@ -71,7 +71,7 @@ def print_tables(results: Sequence[CellResult], subjects: dict[int, str], consol
 
 def _problem_lines(problem: Problem, subjects: Mapping[int, str]) -> Iterator[str]:
     item = problem.first
-    yield f"  {where(problem)}: {item.name}: {item.outcome}, stated: {item.expected}"
+    yield f"  {where(problem)}: {about(problem)}: {item.outcome}, stated: {item.expected}"
     for label, value in (
         ("", first_seen(problem, subjects)),
         ("", first_line(item.message)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.text import duration, first_line, plural
-from harness.report.problems import first_seen, where
+from harness.report.problems import about, first_seen, where
 from harness.results.complaint import problems_of
 from harness.results.results import Outcome
 from harness.run.cell import CellStatus
@@ -94,8 +94,8 @@ def _part_lines(part: Part) -> Iterator[str]:
         yield f"  {title}:"
         for problem in problems_of(items):
             item = problem.first
-            about = f"{item.test}: " if item.test else ""
-            text = f"{where(problem)}: {about}{item.outcome}, stated: {item.expected}"
+            test = f"{about(problem)}: " if item.test else ""
+            text = f"{where(problem)}: {test}{item.outcome}, stated: {item.expected}"
             yield from _wrapped(text, "    ")
             for more in (first_seen(problem, subjects), first_line(item.message)):
                 yield from _wrapped(more, "      ")

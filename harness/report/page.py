@@ -38,7 +38,7 @@ from harness.report.extras import (
     mutants_of,
 )
 from harness.report.grid import groups_of, patches_of, rows_of
-from harness.report.problems import first_seen, where
+from harness.report.problems import about, first_seen, where
 from harness.report.sections import Shown, section_of
 from harness.results.complaint import (
     Complaint,
@@ -226,6 +226,7 @@ def _problems(wrong: Sequence[Complaint], columns: Sequence[Column]) -> list[dic
         {
             "problem": problem,
             "count": len(problem.complaints),
+            "about": about(problem),
             "where": where(problem),
             "first_seen": first_seen(problem, subjects),
             "links": [

@@ -19,6 +19,12 @@ def where(problem: Problem) -> str:
     )
 
 
+def about(problem: Problem) -> str:
+    """Say what it is about, such as ``test_x.py::test_y, 3 cases``."""
+    cases = len(problem.cases)
+    return problem.name + (f", {cases} cases" if cases > 1 else "")
+
+
 def first_seen(problem: Problem, subjects: Mapping[int, str]) -> str:
     """Say with which patch it is first seen; empty when it is at one position only.
 

@@ -36,11 +36,6 @@ class Complaint:
     log: Path | None
     reproduce: str
 
-    @property
-    def name(self) -> str:
-        """What it is about."""
-        return self.test if self.test is not None else "the kernel itself"
-
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form."""
         return asdict(self) | {"log": str(self.log) if self.log is not None else None}
@@ -94,7 +89,7 @@ def complaints_about(
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Complaints with one cause, one at least: of one test, or of the kernel itself.
+    """Complaints with one cause, one at least: of one test's cases, or of the kernel itself.
 
     :param complaints: by position, then profile.
     """
@@ -107,24 +102,43 @@ class Problem:
         return self.complaints[0]
 
     @property
+    def cases(self) -> tuple[str, ...]:
+        """The ids of the tests, none when it is about the kernel: they differ in parameters."""
+        return tuple(dict.fromkeys(item.test for item in self.complaints if item.test))
+
+    @property
+    def name(self) -> str:
+        """What it is about: a test's id, without parameters when there are several."""
+        if not self.cases:
+            return "the kernel itself"
+        return self.cases[0] if len(self.cases) == 1 else _without_parameters(self.cases[0])
+
+    @property
     def positions(self) -> dict[str, tuple[int, ...]]:
         """The positions that have it, by profile."""
-        found: dict[str, tuple[int, ...]] = {}
+        found: dict[str, set[int]] = {}
         for item in self.complaints:
-            found[item.profile] = (*found.get(item.profile, ()), item.position)
-        return found
+            found.setdefault(item.profile, set()).add(item.position)
+        return {profile: tuple(sorted(positions)) for profile, positions in found.items()}
 
 
 def cause_of(message: str) -> str:
     """Return what a message says first, without what differs from run to run."""
-    return _VOLATILE.sub("#", first_line(message, None))
+    # pytest says it of some assertions only.
+    line = first_line(message, None).removeprefix("AssertionError: ")
+    return _VOLATILE.sub("#", line)
+
+
+def _without_parameters(test: str) -> str:
+    return re.sub(r"\[.*\]", "", test)
 
 
 def problems_of(complaints: Iterable[Complaint]) -> tuple[Problem, ...]:
     """Return complaints by test and cause: what speaks against the kernel first, by position."""
-    found: dict[tuple[str | None, str, str, str], list[Complaint]] = {}
+    found: dict[tuple[str, str, str, str], list[Complaint]] = {}
     for item in complaints:
-        key = (item.test, item.expected, cause_of(item.outcome), cause_of(item.message))
+        test = _without_parameters(item.test or "")
+        key = (test, item.expected, cause_of(item.outcome), cause_of(item.message))
         found.setdefault(key, []).append(item)
     problems = [
         Problem(tuple(sorted(own, key=lambda item: (item.position, item.profile))))

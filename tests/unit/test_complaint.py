@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from cells import cell_at, outcome_of, result_of
 
-from harness.report.problems import first_seen, where
+from harness.report.problems import about, first_seen, where
 from harness.results.complaint import Complaint, cause_of, complaint_from_json, problems_of
 from harness.results.results import Standing
 from harness.search.matrix import complaints
@@ -76,6 +76,16 @@ def test_complaints_are_grouped_by_test_and_cause() -> None:
     ]
     assert first_seen(problems[0], {6: "mm: leak"}) == "first seen at patch 6: mm: leak"
     assert sum(len(problem.complaints) for problem in problems) == len(wrong)
+
+
+def test_cases_of_a_test_with_one_cause_are_one_problem() -> None:
+    cases = {f"t.py::test_x[{n}]": ("failed!", f"assert {n} == 3") for n in range(3)}
+    cases["t.py::test_x[9]"] = ("failed!", "AssertionError: assert 9 == 3")
+    cases["t.py::test_x[10]"] = ("failed!", "hangs")
+    several, one = problems_of([*found_at(0, **cases), *found_at(1, **cases)])
+    assert about(several) == "t.py::test_x, 4 cases"
+    assert where(several) == "positions 0 to 1, default"
+    assert about(one) == "t.py::test_x[10]"
 
 
 def test_what_speaks_against_the_kernel_comes_first() -> None:
