@@ -216,6 +216,7 @@ NOT_RUN = {
     "python3 -m venv ~/harness && . ~/harness/bin/activate": "downloads",
     "pip install luo_harness-0.1.0-py3-none-any.whl": "downloads",
     "scripts/setup": "sets a host up; CI runs it",
+    "harness fetch --kernel next": "clones linux-next",
     "apt-get download linux-source-6.12": _DOWNLOADS,
     "sha256sum linux-source-6.12_*.deb": _DOWNLOADS,
     "stat -c %s linux-source-6.12_*.deb": _DOWNLOADS,
