@@ -43,12 +43,13 @@ from harness.report.mutants import print_trials, trial_line
 from harness.report.mutants import to_json as mutants_json
 from harness.report.mutants import to_markdown as mutants_markdown
 from harness.report.page import write_report
-from harness.report.text import print_results
+from harness.report.text import print_results, tree_lines
 from harness.results.history import History
 from harness.results.pace import Pace
 from harness.results.results import RunResults, read_results
 from harness.run.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment
 from harness.run.executor import run_cell
+from harness.run.provenance import describe_series
 from harness.search.coverage import (
     counted,
     coverage_of,
@@ -143,10 +144,13 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
         pipeline = pipeline_of(args, progress)
         pipeline.check_machine()
         pipeline.image(pipeline.build())
+    judge = args.judge or ("desired" if pipeline.is_suites else "expected")
+    if judge != args.judge and not pipeline.is_suites:
+        ui.out.print("it is not the suite's series: judged by what is stated for this tree")
     cell = Cell(
         target=pipeline.target,
         pytest_args=tuple(args.pytest_args),
-        judge=args.judge,
+        judge=judge,
         cmdline=args.cmdline or "",
     )
     status = command.run_attached(pytest_argv(cell, directory), env=pytest_environment())
@@ -168,6 +172,9 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
             pipeline.suite.profile(profile)
         applied = pipeline.applied
         _ = pipeline.accel  # or nothing can be run
+        said = tree_lines(describe_series(pipeline))
+    for line in said:
+        ui.out.print(line, markup=False, soft_wrap=True)
     subjects = subjects_of(applied)
     cells = make_cells(
         pipeline.target,

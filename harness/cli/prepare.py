@@ -35,6 +35,7 @@ from harness.guest.doctor import check_host
 from harness.guest.timing import boot_stages, kexec_stages, stage_table
 from harness.kernel.known import known_kernels
 from harness.kernel.source import open_source
+from harness.report.text import tree_lines
 from harness.results.directory import results_directory
 from harness.results.pace import Pace
 from harness.run.pipeline import Pipeline
@@ -158,10 +159,13 @@ def _fetch(args: argparse.Namespace, ui: Ui) -> int:
         open_source(pipeline.target.kernel, pipeline.store, progress=progress, update=True)
         applied = pipeline.applied
         applied.position(None)
+        series = describe_series(pipeline)
     source = applied.source
     ui.out.print(f"Linux {source.version}: {source.label}", markup=False, soft_wrap=True)
     for position in applied.positions:
         line = f"{position.number:3}  {position.commit[:12]}  {position.subject}"
+        ui.out.print(line, markup=False, soft_wrap=True)
+    for line in tree_lines(series):
         ui.out.print(line, markup=False, soft_wrap=True)
     write_json(
         args,
@@ -170,7 +174,7 @@ def _fetch(args: argparse.Namespace, ui: Ui) -> int:
             "label": source.label,
             "base": source.base,
             "repo": str(source.repo),
-            "series": describe_series(pipeline),
+            "series": series,
         },
     )
     return int(ExitCode.PASSED)

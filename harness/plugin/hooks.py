@@ -8,7 +8,8 @@ import pytest
 from harness.base.errors import InputError
 from harness.base.importing import make_importable
 from harness.base.settings import SETTINGS
-from harness.plugin.options import by_expectation, setting, suite_of
+from harness.plugin.options import setting, suite_of
+from harness.plugin.session import session_of
 
 pytest_plugins = ("harness.plugin.fixtures", "harness.plugin.verdict", "harness.plugin.results")
 
@@ -54,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     What judges by stated expectations goes through many positions, and asks about the kernel.
     """
     profile = setting(config, "profile")
-    stated = by_expectation(config)
+    stated = session_of(config).by_expectation
     kept: list[pytest.Item] = []
     others: list[pytest.Item] = []
     for item in items:

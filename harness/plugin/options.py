@@ -37,11 +37,6 @@ def worker_of(config: pytest.Config) -> str | None:
     return None if given is None else str(given["workerid"])
 
 
-def by_expectation(config: pytest.Config) -> bool:
-    """Return whether tests are judged by what their markers state for the position."""
-    return usable(config, "judge") == "expected"
-
-
 def usable(config: pytest.Config, name: str) -> str | None:
     """Return the value of a setting that a session cannot begin without.
 

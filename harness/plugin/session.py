@@ -25,7 +25,6 @@ from harness.base.errors import (
 from harness.base.progress import Progress
 from harness.base.suite import Suite
 from harness.plugin.options import (
-    by_expectation,
     setting,
     suite_of,
     usable,
@@ -62,7 +61,7 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.started = time.monotonic()
-        self.by_expectation = by_expectation(config)
+        self._judge = usable(config, "judge")
         self.templates = usable(config, "templates") == "yes"
         self.watches: list[_Watch] = []
         self.shared: Machine | None = None
@@ -101,6 +100,16 @@ class Session:
             target = target_from_settings(lambda name: setting(self.config, name))
             self._pipeline = Pipeline(target, Store(), self.say)
         return self._pipeline
+
+    @functools.cached_property
+    def by_expectation(self) -> bool:
+        """Whether tests are judged by what their markers state for the position.
+
+        Unless somebody says, what the suite's series is to bring is asked of nothing else.
+        """
+        if self._judge is None and setting(self.config, "series") is not None:
+            return not or_exit(lambda: self.pipeline.is_suites)
+        return self._judge == "expected"
 
     @functools.cached_property
     def suite(self) -> Suite:

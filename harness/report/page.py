@@ -40,6 +40,7 @@ from harness.report.extras import (
 from harness.report.grid import groups_of, patches_of, rows_of
 from harness.report.problems import about, first_seen, where
 from harness.report.sections import Shown, section_of
+from harness.report.text import tree_lines
 from harness.results.complaint import (
     Complaint,
     complaint_from_json,
@@ -196,6 +197,7 @@ def _run_page(directory: Path) -> dict[str, Any]:
             for p in patches
             if p["position"]
         ],
+        "tree_lines": tree_lines(results.series),
         "position": column.position,
         "unexpected": _problems(wrong, [column]),
     }

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
@@ -42,6 +44,34 @@ def print_results(results: RunResults, console: Console, *, directory: Path | No
         console.print(f"report: {directory}", markup=False, soft_wrap=True)
 
 
+def tree_lines(series: Mapping[str, Any]) -> list[str]:
+    """Say which patches the tree had before, how that is known, and what is not clear about it.
+
+    :param series: as results have it (``docs/results.md``).
+    """
+    known = [(p["position"], p.get("recognised") or {}) for p in series.get("patches", ())]
+    already = [(number, how) for number, how in known if how]
+    if not already:
+        return []
+    numbers = ", ".join(str(number) for number, _ in already)
+    if len(already) == len(known):
+        said = [f"the tree has all {len(known)} patches already: this is a regression check"]
+    else:
+        some = f"patch{'es' if len(already) > 1 else ''} {numbers}"
+        said = [f"the tree has {some} of {series['total']} already, passed over as 'git am --skip'"]
+    for by in dict.fromkeys(how["by"] for _, how in already):
+        own = [number for number, how in already if how["by"] == by]
+        said.append(f"recognised by {by}: {', '.join(map(str, own))}")
+    for number, how in already:
+        if not how["same_change"]:
+            commit = f"commit {how['as'][:12]}" if how["as"] else "it"
+            said.append(f"patch {number} is in with another change than the mail's: {commit}")
+        if how["ambiguous"]:
+            others = ", ".join(name[:12] for name in how["ambiguous"])
+            said.append(f"patch {number} may be {how['as'][:12]}, which was taken, or {others}")
+    return said
+
+
 def _facts(results: RunResults) -> Panel:
     kernel, series, machine = results.kernel, results.series, results.machine
     grid = Table.grid(padding=(0, 2))
@@ -51,6 +81,8 @@ def _facts(results: RunResults) -> Panel:
             "series",
             Text(f"{series['title']}\n{series['position']} of {series['total']} patches applied"),
         )
+    for line in tree_lines(series):
+        grid.add_row("", Text(line, style="yellow"))
     for item in series.get("extra", ()):
         grid.add_row("extra", Text(item["subject"]))
     new, count = kernel["new_warnings"], kernel["warnings"]

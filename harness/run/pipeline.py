@@ -49,7 +49,7 @@ from harness.kernel.symbols import explain
 from harness.kernel.toolchain import Toolchain, probe_toolchain
 from harness.kernel.worktree import Trees, object_tree, work_tree
 from harness.run.meanwhile import meanwhile
-from harness.run.presence import Presence, presences
+from harness.run.presence import Presence, is_version_of, presences
 
 log = logging.getLogger(__name__)
 
@@ -173,14 +173,19 @@ class Pipeline:
 
     @cached_property
     def presences(self) -> Mapping[int, Presence]:
-        """The patches of the suite's series by number, and whether the kernel under test has them.
-
-        :raises SeriesError: when there is no such kernel.
-        """
+        """Which patches of the suite's series the kernel under test has, by number."""
         series = self._suite_series
         if series is None:
             return {}
         return presences(series, self.applied, self.extra, self._own.number, self.store)
+
+    @cached_property
+    def is_suites(self) -> bool:
+        """Whether the series under test is the suite's, a re-roll, or the suite has none."""
+        own = self._suite_series
+        if own is None or self.target.series == self.suite.series:
+            return True
+        return is_version_of(own, self.series)
 
     @cached_property
     def _suite_series(self) -> Series | None:

@@ -35,6 +35,16 @@ class Presence:
     under_test: bool
 
 
+def is_version_of(own: Series, tested: Series | None) -> bool:
+    """Return whether a series has a patch of the suite's.
+
+    Of anything else nobody asks what the suite's series is to bring.
+    """
+    if tested is None:
+        return False
+    return bool(recognise(known_patches(own.patches), known_patches(tested.patches)))
+
+
 def presences(
     suite: Series, applied: AppliedSeries, extra: Sequence[Series], at: int, store: Store
 ) -> Mapping[int, Presence]:

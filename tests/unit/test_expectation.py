@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from patches import mail, mbox
 
 from harness.base.errors import SpecError
 from harness.results.expectation import EVERYWHERE, Expected, resolve
@@ -171,3 +172,27 @@ def test_unknown_judge_is_bad_usage(pytester: pytest.Pytester) -> None:
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-judge=somebody")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     assert "desired or expected" in done.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("series", "subject", "counts"),
+    [
+        ("own", None, {"failed": 2, "skipped": 1, "passed": 1}),
+        ("v5.mbx", "liveupdate: safely print untrusted STRINGS", {"failed": 2, "skipped": 1}),
+        ("other.mbx", "mm: something else", {"xfailed": 2, "skipped": 1}),
+        ("none", None, {"xfailed": 2, "skipped": 1}),
+    ],
+)
+def test_what_the_series_is_to_bring_is_asked_of_no_other(
+    pytester: pytest.Pytester, series: str, subject: str | None, counts: dict[str, int]
+) -> None:
+    pytester.makepyfile(test_it=TESTS.format(position=0, fixed=5))
+    pytester.makeconftest(
+        "from harness.run.pipeline import Pipeline\n"
+        "Pipeline.has_patch = lambda self, number: False\n"
+    )
+    words = [] if series == "own" else [f"--harness-series={series}"]
+    if subject is not None:
+        mbox(pytester.path / series, mail(f"[PATCH] {subject}"))
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *words)
+    assert done.parseoutcomes() == counts | {"passed": 1}

@@ -216,3 +216,27 @@ def test_has_patch_that_a_tree_has_without_any_series(tmp_path: Path, bare: Path
     made = pipeline_at(tmp_path, 0, [], suite=str(bare), series="none")
     with pytest.raises(SpecError, match="suite bare has no patch 1"):
         made.has_patch(1)
+
+
+@pytest.mark.parametrize(
+    ("subjects", "own"),
+    [
+        ([SHIPPED[7].lower(), "mm: new"], True),
+        (["mm: one", "mm: two"], False),
+        (None, False),
+    ],
+    ids=["re-roll", "another", "none"],
+)
+def test_series_of_the_suite_is_told_from_another(
+    tmp_path: Path, subjects: list[str] | None, own: bool
+) -> None:
+    series = "none"
+    if subjects is not None:
+        mails = [mail(f"[PATCH v5 {n}/2] {text}") for n, text in enumerate(subjects, 1)]
+        series = mbox(tmp_path / "v5.mbx", *mails)
+    made = Pipeline(target(series=series), Store(tmp_path / "cache"), lambda _text: None)
+    assert made.is_suites is own
+
+
+def test_series_of_the_suite_needs_no_reading(tmp_path: Path) -> None:
+    assert Pipeline(target(), Store(tmp_path), lambda _text: None).is_suites

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from harness.base.errors import SpecError
 from harness.liveupdate.results import KEY, UpdateResult, update_of
-from harness.report.text import print_results
+from harness.report.text import print_results, tree_lines
 from harness.results.results import (
     SCHEMA,
     Boot,
@@ -391,3 +391,29 @@ def test_live_update_that_compared_nothing_lost_nothing(compared: int, shown: st
     verified = min(compared, 63)
     update = dataclasses.replace(UPDATE, compared=compared, verified=verified)
     assert update.comparison == shown
+
+
+def known(position: int, by: str | None, **more: object) -> dict[str, object]:
+    how = {"by": by, "as": "c" * 40, "subject": "", "same_change": True, "ambiguous": []} | more
+    return {"position": position, "recognised": None if by is None else how}
+
+
+def test_patches_that_the_tree_has_are_said_with_what_decided() -> None:
+    patches = [known(1, "subject"), known(2, None), known(3, "patch-id")]
+    assert tree_lines({"total": 3, "patches": patches}) == [
+        "the tree has patches 1, 3 of 3 already, passed over as 'git am --skip'",
+        "recognised by subject: 1",
+        "recognised by patch-id: 3",
+    ]
+    assert tree_lines({"total": 1, "patches": [known(1, None)]}) == []
+
+
+def test_series_that_the_tree_has_is_a_regression_check() -> None:
+    doubtful = known(2, "Message-ID", same_change=False, ambiguous=["d" * 40])
+    assert tree_lines({"total": 2, "patches": [known(1, "subject"), doubtful]}) == [
+        "the tree has all 2 patches already: this is a regression check",
+        "recognised by subject: 1",
+        "recognised by Message-ID: 2",
+        "patch 2 is in with another change than the mail's: commit cccccccccccc",
+        "patch 2 may be cccccccccccc, which was taken, or dddddddddddd",
+    ]
