@@ -235,6 +235,19 @@ SETTINGS = (
         ),
     ),
     Setting(
+        name="strict",
+        group=Group.OUTCOME,
+        metavar="yes|no",
+        help="whether tests that ask for more than the series promises may fail a run",
+        default="no",
+        choices=("no", "yes"),
+        flag=Flag(
+            option="--strict",
+            value="yes",
+            help="findings of tests that ask for more than the series promises are failures",
+        ),
+    ),
+    Setting(
         name="results",
         group=Group.OUTCOME,
         metavar="DIR",

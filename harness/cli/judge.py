@@ -104,11 +104,12 @@ def add_commands(commands: Commands) -> None:
     """Add ``run``, ``matrix``, ``coverage``, ``mutants`` and ``report``."""
     text = "the main job: build, boot, test, report"
     run = commands.add("run", _run, text, _RUN_EXAMPLES, TREE, TARGET, VM, PLACE, OUTPUT, PYTEST)
-    add_settings(run, "judge")
+    add_settings(run, "judge", "strict")
     parents = (TREE, VM, PLACE, OUTPUT)
     text = "every test at every position, judged as stated"
     matrix = commands.add("matrix", _matrix, text, _MATRIX_EXAMPLES, *parents, PYTEST)
     add_cell_options(matrix, "the suite's")
+    add_settings(matrix, "strict")
     matrix.add_argument(
         "--keep-going", action="store_true", help="do not stop at something unexpected"
     )
@@ -151,6 +152,7 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
         target=pipeline.target,
         pytest_args=tuple(args.pytest_args),
         judge=judge,
+        strict=args.strict == "yes",
         cmdline=args.cmdline or "",
     )
     status = command.run_attached(pytest_argv(cell, directory), env=pytest_environment())
@@ -182,6 +184,7 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
         profiles,
         pytest_args=tuple(args.pytest_args),
         cmdline=args.cmdline or "",
+        strict=args.strict == "yes",
     )
     directory = results_of(args)
 

@@ -17,6 +17,7 @@ MARKERS = (
     "fresh_machine: give the test a machine that nothing else has used",
     "splat(regex): the kernel log must show a splat whose title matches; it is then no failure",
     "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
+    "beyond(reason, weight): asks for more than the series promises; weight: low, medium, high",
     "only_from(patch): the test has nothing to ask before that patch",
     "catalogue: pins what a patch changes, or must not; scripts/run goes without",
     "machinery: asks about the harness; deselected where stated expectations are judged",

@@ -56,6 +56,9 @@ def _result_of(report: Any, name: str) -> TestResult:
         console=extra.get("console"),
         expected=extra.get("expected", Expected.PASSED.value),
         unexpected=unexpected,
+        beyond=extra.get("beyond", ""),
+        weight=extra.get("weight", ""),
+        finding=extra.get("finding", False),
     )
 
 
@@ -80,6 +83,7 @@ def _merged(before: TestResult, now: TestResult) -> TestResult:
         known_issues=before.known_issues + now.known_issues,
         console=now.console or before.console,
         unexpected=before.unexpected or now.unexpected,
+        finding=before.finding or now.finding,
     )
 
 
@@ -154,5 +158,10 @@ def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001 - the
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say where the evidence is."""
     state = config.stash.get(SESSION, None)
+    for test in state.tests.values() if state is not None else ():
+        if test.finding:
+            first = test.message.partition("\n")[0]
+            terminalreporter.write_line(f"FINDING ({test.weight}) {test.id} - {first}")
+            terminalreporter.write_line(f"    beyond what the series promises: {test.beyond}")
     if state is not None and state.used:
         terminalreporter.write_line(f"logs and results: {state.directory}")

@@ -61,6 +61,7 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.started = time.monotonic()
+        self.strict = usable(config, "strict") == "yes"
         self._judge = usable(config, "judge")
         self.templates = usable(config, "templates") == "yes"
         self.watches: list[_Watch] = []

@@ -16,7 +16,7 @@ import pytest
 
 from harness.base.errors import HarnessError, InfrastructureError, InputError, KernelCrash
 from harness.plugin.session import SESSION, Session, or_exit, session_of
-from harness.results.expectation import EVERYWHERE, Expectation, Expected, resolve
+from harness.results.expectation import EVERYWHERE, Expectation, Expected, beyond, resolve
 from harness.results.kernel_log import KnownIssue, classify, find_splats
 from harness.results.results import Outcome
 
@@ -69,6 +69,19 @@ def _compare(item: pytest.Item, report: Any) -> None:
         report.outcome, report.longrepr = "failed", f"it passes, but is stated: {want.why}"
 
 
+def _find(item: pytest.Item, report: Any) -> None:
+    """Turn what fails a test that asks for more than the series promises into a finding."""
+    more = or_exit(lambda: beyond(tuple(item.iter_markers("beyond"))))
+    if more is None:
+        return
+    facts = report.harness
+    facts["beyond"], facts["weight"] = more.reason, more.weight
+    strict = item.config.stash[SESSION].strict
+    if report.failed and facts["outcome"] != Outcome.ERROR.value and not strict:
+        facts["finding"], facts["unexpected"] = True, False
+        report.outcome, report.wasxfail = "skipped", f"beyond: {more.reason}"
+
+
 # -- reports --------------------------------------------------------------------------------
 
 
@@ -84,6 +97,7 @@ def pytest_runtest_makereport(
     if SESSION in item.config.stash:
         _judge_consoles(item, report)
         _compare(item, report)
+        _find(item, report)
     return report
 
 
@@ -188,6 +202,8 @@ def sanitised(nodeid: str) -> str:
 def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
     """Show trouble of the harness as an error and a dead kernel as a crash."""
     outcome = getattr(report, "harness", {}).get("outcome")
+    if getattr(report, "harness", {}).get("finding") and not report.failed:
+        return "findings", "F", "FINDING"
     if hasattr(report, "wasxfail"):
         return None
     if outcome == Outcome.ERROR.value:

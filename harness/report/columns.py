@@ -140,6 +140,8 @@ def mark_of(test: TestResult, judge: str) -> Mark:
     standing = test.standing(judge)
     if standing is Standing.NO_VERDICT:
         return Mark("error", "?", "no verdict: trouble of the host or the machine")
+    if test.finding:
+        return Mark("stated", "\u2691", f"{outcome.value}: a finding, {test.weight}")
     if standing is Standing.BAD:
         if outcome is Outcome.PASSED:
             return Mark("bad", "\u2713!", "passes, which is not stated")

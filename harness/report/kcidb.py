@@ -235,6 +235,7 @@ class _Report:
                 "outcome": test.outcome.value,
                 "expected": test.expected,
                 "unexpected": test.unexpected,
+                "finding": test.finding,
                 "splats": list(test.splats),
                 "known_issues": list(test.known_issues),
             },

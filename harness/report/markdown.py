@@ -33,6 +33,8 @@ def to_markdown(found: Sequence[Evidence]) -> str:
         lines += [*_table(kernels), ""]
     if wrong:
         lines += [*_list(kernels), ""]
+    if any(kernel.findings for kernel in kernels):
+        lines += [*_findings(kernels), ""]
     return "\n".join(lines)
 
 
@@ -41,7 +43,8 @@ def _table(kernels: Sequence[Kernel]) -> Iterator[str]:
     yield "| ---: | --- | --- | ---: | ---: | ---: | --- |"
     for kernel in sorted(kernels, key=lambda k: (k.profile, k.position)):
         passed = sum(t.outcome is Outcome.PASSED and not t.unexpected for t in kernel.tests)
-        stated = max(0, len(kernel.tests) - passed - len(kernel.wrong))
+        others = passed + len(kernel.wrong) + len(kernel.findings)
+        stated = max(0, len(kernel.tests) - others)
         ran = "yes" if kernel.status == TESTED else f"{kernel.status}: {kernel.message}"
         cells = (kernel.position, kernel.profile, ran, passed, stated, len(kernel.wrong))
         yield "| " + " | ".join(_plain(str(c)) for c in (*cells, kernel.subject)) + " |"
@@ -64,6 +67,18 @@ def _list(kernels: Sequence[Kernel]) -> Iterator[str]:
             yield f"  <br>`{item.reproduce.replace('`', chr(39))}`"
     if len(problems) > MAX_WRONG:
         yield f"- and {len(problems) - MAX_WRONG} more"
+
+
+def _findings(kernels: Sequence[Kernel]) -> Iterator[str]:
+    yield "### Findings, beyond what the series promises"
+    yield ""
+    items = [(kernel, test) for kernel in kernels for test in kernel.findings]
+    for kernel, test in items[:MAX_WRONG]:
+        said = f"{test.id} ({test.weight}): {test.message.partition(chr(10))[0]}"
+        yield f"- position {kernel.position}, {_plain(kernel.profile)}: {_plain(said)}"
+        yield f"  <br>{_plain(test.beyond)}"
+    if len(items) > MAX_WRONG:
+        yield f"- and {len(items) - MAX_WRONG} more"
 
 
 def _plain(text: str) -> str:

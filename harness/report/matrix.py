@@ -14,7 +14,7 @@ from harness.base.text import duration, first_line, plural
 from harness.kernel.apply import AppliedSeries
 from harness.report.problems import about, first_seen, where
 from harness.results.complaint import Problem, problems_of
-from harness.results.results import Boot, Outcome
+from harness.results.results import Boot, Outcome, TestResult
 from harness.run.cell import CellResult, CellStatus, reproduce
 from harness.search.matrix import (
     Transition,
@@ -59,6 +59,7 @@ def print_tables(results: Sequence[CellResult], subjects: dict[int, str], consol
     found = transitions(results, subjects)
     if found:
         console.print(_transition_table(found, subjects))
+    _print_findings(results, console)
     wrong = [complaint for result in results for complaint in complaints(result)]
     problems = problems_of(wrong)
     if wrong:
@@ -66,6 +67,27 @@ def print_tables(results: Sequence[CellResult], subjects: dict[int, str], consol
         console.print(Text.assemble(("unexpected", "bold red"), f": {counts}"))
     for problem in problems:
         for line in _problem_lines(problem, subjects):
+            console.print(line, markup=False, soft_wrap=True)
+
+
+def _print_findings(results: Sequence[CellResult], console: Console) -> None:
+    """Print what tests found that ask for more than the series promises, once each."""
+    found: dict[str, list[str]] = {}
+    first: dict[str, TestResult] = {}
+    for result in results:
+        for test in result.results.findings if result.results is not None else ():
+            place = f"{position_of(result)} {result.cell.target.profile}"
+            found.setdefault(test.id, []).append(place)
+            first.setdefault(test.id, test)
+    if found:
+        console.print("findings, beyond what the series promises", style="yellow")
+    for name, places in found.items():
+        test = first[name]
+        for line in (
+            f"  {name} ({test.weight}) at {', '.join(places)}",
+            f"      {test.beyond}",
+            f"      {first_line(test.message)}",
+        ):
             console.print(line, markup=False, soft_wrap=True)
 
 

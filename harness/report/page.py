@@ -252,6 +252,19 @@ def _tested_page(columns: Sequence[Column], wrong: Sequence[Complaint]) -> dict[
     bad = sum(item.verdict for item in wrong)
     return {
         "verdict": _verdict(bad, len(wrong) - bad),
+        "findings": [
+            {
+                "position": column.position,
+                "profile": column.profile,
+                "test": test.id,
+                "weight": test.weight,
+                "beyond": test.beyond,
+                "message": test.message,
+                "link": detail_id(column.id, test.id),
+            }
+            for column in columns
+            for test in (column.results.findings if column.results is not None else ())
+        ],
         "tiles": list(_tiles(columns)),
         "columns": columns,
         "starts": [n for n, c in enumerate(columns) if n and columns[n - 1].profile != c.profile],

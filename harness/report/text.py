@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness.base.text import duration, first_line
 from harness.report.sections import section_of
-from harness.results.results import Outcome, RunResults
+from harness.results.results import Outcome, RunResults, TestResult
 
 _STYLE = {
     Outcome.PASSED: "green",
@@ -39,6 +39,8 @@ def print_results(results: RunResults, console: Console, *, directory: Path | No
             console.print(section_of(key).table(items))
     for title in sorted({t for test in results.tests for t in test.known_issues}):
         console.print(f"known issue seen: {title}", style="yellow", markup=False)
+    if results.findings:
+        console.print(findings_table(results.findings))
     console.print(_verdict(results))
     if directory is not None:
         console.print(f"report: {directory}", markup=False, soft_wrap=True)
@@ -140,11 +142,30 @@ def _tests(results: RunResults) -> Table:
         if test.message:
             name.append(f"\n  {first_line(test.message)}", style="dim")
         said, style = test.outcome.value, _STYLE[test.outcome]
-        if results.judge == "expected" and test.unexpected:
+        if test.finding:
+            said, style = "finding", "yellow"
+        elif results.judge == "expected" and test.unexpected:
             said, style = f"{said}, unexpected", "bold red"
         elif results.judge == "expected" and test.outcome is not Outcome.PASSED:
             said, style = f"{said}, as stated", "green"
         table.add_row(Text(said, style=style), name, f"{test.seconds:.1f}")
+    return table
+
+
+def findings_table(findings: Sequence[TestResult]) -> Table:
+    """Return the table of what tests found that ask for more than the series promises."""
+    table = Table(
+        title="findings: beyond what the series promises; they fail nothing without --strict",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("weight")
+    table.add_column("test", overflow="fold")
+    for test in findings:
+        name = Text(f"{test.id}\n  {test.beyond}")
+        name.append(f"\n  {test.message.partition(chr(10))[0][:160]}", style="dim")
+        table.add_row(test.weight, name)
     return table
 
 
@@ -154,6 +175,8 @@ def _verdict(results: RunResults) -> Text:
     if results.judge == "expected":
         wrong = sum(test.unexpected for test in results.tests)
         said += f"; {wrong or 'none'} unexpected"
+    if results.findings:
+        said += f"; {len(results.findings)} found beyond the promise of the series"
     bad = any(test.is_bad(results.judge) for test in results.tests)
     style = "bold red" if bad else "bold magenta" if counts["error"] else "bold green"
     return Text(f"{said or 'no tests ran'} in {duration(results.seconds)}", style=style)

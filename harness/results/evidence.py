@@ -47,6 +47,11 @@ class Kernel:
     wrong: tuple[Complaint, ...]
 
     @property
+    def findings(self) -> tuple[TestResult, ...]:
+        """What its tests found beyond the promise of the series, the weightiest first."""
+        return self.results.findings if self.results is not None else ()
+
+    @property
     def tests(self) -> tuple[TestResult, ...]:
         """The tests' results, none when they did not run."""
         return self.results.tests if self.results is not None else ()

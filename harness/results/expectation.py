@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from harness.base.errors import SpecError
+from harness.results.results import WEIGHTS
 
 
 class Expected(StrEnum):
@@ -92,6 +93,35 @@ def fails_before(
 def only_from(patch: int | str) -> Expectation:
     """Return the expectation for positions before *patch* of a test that begins to exist there."""
     return Expectation(outcome=Expected.SKIPPED, why=f"only from patch {patch}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beyond:
+    """What a test asks for beyond what the series promises.
+
+    :param weight: of what it would find, one of :data:`harness.results.results.WEIGHTS`.
+    """
+
+    reason: str
+    weight: str
+
+
+def beyond(marks: Sequence[Mark]) -> Beyond | None:
+    """Return what a test with *marks* asks for beyond the promise; ``None`` when it does not.
+
+    :raises SpecError: when the marker is not used as it is meant to be.
+    """
+    for mark in marks:
+        if mark.name == "beyond":
+            try:
+                found = Beyond(*mark.args, **dict(mark.kwargs))  # type: ignore[call-overload]
+            except TypeError as error:
+                raise SpecError(f"marker beyond: {error}") from error
+            if not found.reason or found.weight not in WEIGHTS:
+                said = f"a reason, and a weight of {', '.join(WEIGHTS)}"
+                raise SpecError(f"marker beyond{mark.kwargs}: it takes {said}")
+            return found
+    return None
 
 
 def resolve(marks: Sequence[Mark], has_patch: Callable[[int | str], bool]) -> Expectation:

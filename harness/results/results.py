@@ -18,6 +18,10 @@ SCHEMA = 2
 """Version of the JSON form; grows when a reader of the old form would go wrong."""
 
 
+WEIGHTS = ("low", "medium", "high")
+"""Of a finding: a matter of taste, a weakness that somebody can run into, a bug."""
+
+
 class Outcome(StrEnum):
     """What became of a test.
 
@@ -58,6 +62,10 @@ class TestResult:
     :param expected: what its markers state for the position: ``passed``, ``failed``, ``either``
         or ``skipped``.
     :param unexpected: whether it did something else; an error always is.
+    :param beyond: why it asks for more than the series promises; empty when it does not.
+    :param weight: of what it would find: ``low``, ``medium`` or ``high``; empty without *beyond*.
+    :param finding: whether it did not come to what it asks beyond the promise.  That is told apart
+        from what is unexpected, and says nothing against the series.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -71,6 +79,9 @@ class TestResult:
     console: str | None = None
     expected: str = "passed"
     unexpected: bool = False
+    beyond: str = ""
+    weight: str = ""
+    finding: bool = False
 
     def standing(self, judge: str) -> Standing:
         """Return what it says about the kernel.
@@ -79,6 +90,8 @@ class TestResult:
         """
         if self.outcome is Outcome.ERROR:
             return Standing.NO_VERDICT
+        if self.finding:
+            return Standing.GOOD
         bad = self.unexpected if judge == "expected" else self.outcome.is_failure
         return Standing.BAD if bad else Standing.GOOD
 
@@ -148,6 +161,12 @@ class RunResults:
         """How many tests ended with each outcome, all outcomes named."""
         found = Counter(test.outcome for test in self.tests)
         return {outcome.value: found[outcome] for outcome in Outcome} | {"total": len(self.tests)}
+
+    @property
+    def findings(self) -> tuple[TestResult, ...]:
+        """What tests found that ask for more than the series promises, the weightiest first."""
+        found = [test for test in self.tests if test.finding]
+        return tuple(sorted(found, key=lambda test: WEIGHTS.index(test.weight), reverse=True))
 
     def with_later(self, later: RunResults, directory: str) -> RunResults:
         """Return these results with those of tests that were asked again.

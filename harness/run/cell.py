@@ -31,6 +31,7 @@ class Cell:
     :param pytest_args: further arguments for pytest.
     :param judge: ``desired`` or ``expected``, see :class:`harness.results.results.RunResults`.
     :param cmdline: further kernel parameters.
+    :param strict: whether what tests find beyond the promise of the series is a failure.
     """
 
     target: Target
@@ -38,6 +39,7 @@ class Cell:
     pytest_args: tuple[str, ...] = ()
     judge: str = "expected"
     cmdline: str = ""
+    strict: bool = False
 
     @property
     def suite(self) -> Suite:
@@ -150,6 +152,8 @@ def _settings_of(cell: Cell) -> dict[str, str]:
     settings = settings_of(cell.target)
     if cell.cmdline:
         settings["cmdline"] = cell.cmdline
+    if cell.strict:
+        settings["strict"] = "yes"
     return settings | {"judge": cell.judge}
 
 

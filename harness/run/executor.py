@@ -250,7 +250,7 @@ class _Run:
             pipeline.image(pipeline.build()).key,
             *(profile.cmdline, profile.memory_mib, profile.cpus, profile.timeout_scale),
             *(pipeline.accel.name, qemu_build(pipeline.qemu)),
-            *(cell.judge, cell.cmdline, cell.tests, cell.pytest_args),
+            *(cell.judge, cell.strict, cell.cmdline, cell.tests, cell.pytest_args),
             *(suite.file, suite.tests, *([suite.known_issues] if suite.known_issues else [])),
             *(*own_paths(cell.pytest_args), *judging),
         )

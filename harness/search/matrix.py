@@ -31,6 +31,7 @@ def make_cells(
     *,
     pytest_args: tuple[str, ...] = (),
     cmdline: str = "",
+    strict: bool = False,
 ) -> tuple[Cell, ...]:
     """Return the cells of a matrix in the order in which they are run: profile by profile."""
     return tuple(
@@ -38,6 +39,7 @@ def make_cells(
             target=dataclasses.replace(target, position=position, profile=profile),
             pytest_args=pytest_args,
             cmdline=cmdline,
+            strict=strict,
         )
         for profile in profiles
         for position in positions

@@ -6,6 +6,7 @@ Each half of this file damages one handover and looks at what came of it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import handed_over
@@ -36,8 +37,8 @@ def the_line(vm: Machine, start: str) -> str:
     return found[0]
 
 
-@pytest.fixture(scope="module")
-def bad_compatible(updated_machine: UpdatedMachine) -> Iterator[Machine]:
+@contextlib.contextmanager
+def broken_compatible(updated_machine: UpdatedMachine) -> Iterator[Machine]:
     """The first file of a session is the module's; the second has a damaged compatible string."""
     with updated_machine(module_and_memfd) as update:
         vm = update.vm
@@ -46,6 +47,13 @@ def bad_compatible(updated_machine: UpdatedMachine) -> Iterator[Machine]:
         assert session.name == b"first"
         handed_over.write(vm, session.files[1].at, UNTERMINATED + BEHIND * 2)
         assert vm.agent("session", "retrieve", "first")["error"] == "EIO"
+        yield vm
+
+
+@pytest.fixture(scope="module")
+def bad_compatible(updated_machine: UpdatedMachine) -> Iterator[Machine]:
+    """Such a machine, for tests that only look."""
+    with broken_compatible(updated_machine) as vm:
         yield vm
 
 
@@ -64,10 +72,21 @@ def test_failed_deserialization_is_answered_alike_ever_after(
         assert bad_compatible.agent("session", "create", "later")["error"] == "EIO"
 
 
+NOTHING_KEPT = pytest.mark.beyond(
+    reason="the cover letter takes references for deserialization, and does not say that one which "
+    "failed gives them back",
+    weight="low",
+)
+
+
+@NOTHING_KEPT
 @pytest.mark.fails_before(10)
-def test_failed_deserialization_pins_no_module(bad_compatible: Machine) -> None:
-    assert luo_test(bad_compatible).refcount() == 0
-    assert luo_test(bad_compatible).unload() is None
+def test_failed_deserialization_pins_no_module(updated_machine: UpdatedMachine) -> None:
+    with broken_compatible(updated_machine) as vm:
+        count = luo_test(vm).refcount()
+        assert count == 0, f"{count} references after a failed deserialization, not 0"
+        error = luo_test(vm).unload()
+        assert error is None, f"the module cannot be unloaded: {error}"
 
 
 def without_memory(
@@ -126,6 +145,7 @@ def test_session_allocation_failure_is_remembered(failed_allocation: Machine) ->
         assert failed_allocation.agent("session", "create", "later")["error"] == "EIO"
 
 
+@NOTHING_KEPT
 @pytest.mark.fails_before(10)
 def test_file_without_memory_pins_no_module(updated_machine: UpdatedMachine) -> None:
     for vm in without_memory(

@@ -9,7 +9,7 @@ import pytest
 from patches import mail, mbox
 
 from harness.base.errors import SpecError
-from harness.results.expectation import EVERYWHERE, Expected, resolve
+from harness.results.expectation import EVERYWHERE, Expected, beyond, resolve
 
 pytest_plugins = ["pytester"]
 
@@ -196,3 +196,45 @@ def test_what_the_series_is_to_bring_is_asked_of_no_other(
         mbox(pytester.path / series, mail(f"[PATCH] {subject}"))
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *words)
     assert done.parseoutcomes() == counts | {"passed": 1}
+
+
+BEYOND = """\
+import pytest
+
+@pytest.mark.beyond(reason="nobody promised it", weight="medium")
+def test_more():
+    assert {works}, "it does not do more"
+"""
+
+
+@pytest.mark.parametrize(
+    ("works", "words", "status", "said"),
+    [
+        (False, (), 0, "1 findings"),
+        (False, ("--harness-judge=expected",), 0, "1 findings"),
+        (False, ("--harness-strict=yes",), 1, "1 failed"),
+        (True, (), 0, "1 passed"),
+    ],
+)
+def test_finding_beyond_the_promise_fails_nothing_unless_strict(
+    pytester: pytest.Pytester, works: bool, words: tuple[str, ...], status: int, said: str
+) -> None:
+    pytester.makepyfile(test_it=BEYOND.format(works=works))
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *words)
+    text = done.stdout.str()
+    assert (done.ret, said in text) == (status, True), text
+    assert ("FINDING (medium)" in text) is (said == "1 findings")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        pytest.mark.beyond().mark,
+        pytest.mark.beyond(reason="", weight="low").mark,
+        pytest.mark.beyond(reason="why", weight="heavy").mark,
+    ],
+)
+def test_beyond_takes_a_reason_and_a_weight(mark: pytest.Mark) -> None:
+    with pytest.raises(SpecError, match="beyond"):
+        beyond([mark])
+    assert beyond([fails_before(1)]) is None
