@@ -155,6 +155,7 @@ def _doctor(args: argparse.Namespace, ui: Ui) -> int:
 def _fetch(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
+        pipeline.check_request()
         # A branch that was fetched before may have moved.
         open_source(pipeline.target.kernel, pipeline.store, progress=progress, update=True)
         applied = pipeline.applied

@@ -16,12 +16,7 @@ from pathlib import Path
 from harness.base.arch import Architecture, architecture
 from harness.base.errors import SpecError
 from harness.base.progress import OnProgress, Progress
-from harness.base.spec import (
-    DEFAULT_CC,
-    MachineSpec,
-    ProfileSpec,
-    Target,
-)
+from harness.base.spec import DEFAULT_CC, MachineSpec, ProfileSpec, Target
 from harness.base.store import Store
 from harness.base.suite import Suite, load_suite
 from harness.base.timeouts import guest_scale
@@ -108,13 +103,20 @@ class Pipeline:
     @cached_property
     def applied(self) -> AppliedSeries:
         """The series on the tree, one commit a patch."""
-        # What is wrong with the request is said before minutes are spent on the tree.
-        series, _, _ = self.series, self.extra, self.profile
+        self.check_request()
+        series, support = self.series, self.suite.support
+        return apply_series(
+            self.source, series, self.store, support=support, progress=self._progress
+        )
+
+    def check_request(self) -> None:
+        """Say what is wrong with the request before minutes are spent on the tree.
+
+        :raises InputError: when a series, a profile or a compiler is not there.
+        """
+        _, _, _ = self.series, self.extra, self.profile
         if self.target.cc != DEFAULT_CC:
             _ = self.toolchain
-        return apply_series(
-            self.source, series, self.store, support=self.suite.support, progress=self._progress
-        )
 
     @cached_property
     def toolchain(self) -> Toolchain:
