@@ -106,6 +106,7 @@ WITHOUT_MACHINE = {
     "harness doctor --accel kvm": Run(codes=(0, 3)),
     "harness doctor --qemu /usr/bin/qemu-system-x86_64": Run(codes=(0, 3)),
     "harness fetch --kernel ~/linux --base v7.0": Run("--series none"),
+    "harness features": Run("--kernel ~/linux --series none"),
     "harness report": Run(),
     "harness report results/20261124-104716": Run(),
     "harness summary results/latest": Run(),
@@ -154,6 +155,7 @@ _CELL = "--positions 11 --profile default --fresh"
 
 WITH_MACHINE = {
     "harness fetch": Run(),
+    "harness features --kernel 7.3.4 --series none": Run("--kernel 7.0.13"),
     "harness config": Run(),
     "harness config --profile lockdep": Run("--profile default"),
     "harness config --profile lockdep --explain PROVE_LOCKING": Run("--profile default"),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import SpecError
+from harness.base.features import FeatureSpec, find_feature, read_features, read_needs
 from harness.base.importing import read_plugins
 from harness.base.spec import (
     CONFIGS_DIR,
@@ -61,8 +62,15 @@ KEYS = {
     "modules.source": "directory with its Kbuild, which makes NAME.ko",
     "selftests": "selftests of the kernel tree that are built for the guest",
     "selftests.directory": "below tools/testing/selftests",
-    "selftests.programs": "each made from the C file of its name",
-    "selftests.common": "C files that belong to each of them",
+    "selftests.programs": "as its Makefile builds them; what a tree does not have is left out",
+    "features": "what differs between kernels, by name: what hangs on it names it",
+    "features.description": "what a kernel with it does, one line",
+    "features.file": "path in the tree that is there, and matches contains",
+    "features.contains": "regular expression for text of that file",
+    "features.symbol": "Kconfig symbol that the tree has, instead of a file",
+    "features.macro": "what the modules find defined where the tree has it",
+    "features.series": "true: a tree that has it without patches has all that the series brings",
+    "needs": "features without which a tree is not tested at all",
     "preconditions": "what a guest must have before a test says anything",
     "preconditions.files": "paths that must exist",
     "preconditions.refused": "regular expressions for lines of the kernel log that must not be",
@@ -97,13 +105,11 @@ class SelftestSpec:
     """Selftests of the kernel tree that are built for the guest.
 
     :param directory: below ``tools/testing/selftests``.
-    :param programs: each made from the C file of its name.
-    :param common: C files that belong to each of them, where the tree has them.
+    :param programs: as its Makefile builds them; those that a tree does not have are left out.
     """
 
     directory: str
     programs: tuple[str, ...]
-    common: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +154,7 @@ class Suite:
     :param image: the guest's root file system.
     :param verbs: C files that add verbs to the guest's agent.
     :param headers: what those include of the kernel's interface, below ``/usr/include``.
+    :param needs: names of *features* without which a tree is not tested.
     :param known_issues: a file of splats that fail no test, or ``None``.
     :param tests: a directory of pytest files.
     :param mutants: a directory of wrong patches that the tests must notice, or ``None``.
@@ -167,6 +174,8 @@ class Suite:
     headers: tuple[str, ...]
     modules: tuple[ModuleSpec, ...]
     selftests: tuple[SelftestSpec, ...]
+    features: tuple[FeatureSpec, ...]
+    needs: tuple[str, ...]
     preconditions: Preconditions
     known_issues: Path | None
     tests: Path
@@ -191,6 +200,13 @@ class Suite:
                 f"no profile {name!r} in {self.file}",
                 hint=f"known profiles: {', '.join(self.profiles)}",
             ) from None
+
+    def feature(self, name: str) -> FeatureSpec:
+        """Return the feature called *name*.
+
+        :raises SpecError: when there is none.
+        """
+        return find_feature(self.features, name, self.file)
 
 
 def find_suite(given: str | None) -> Path:
@@ -235,6 +251,8 @@ def load_suite(root: Path) -> Suite:
             headers=top.texts("headers", ()),
             modules=tuple(_modules(top, root)),
             selftests=tuple(_selftests(top)),
+            features=(features := read_features(top)),
+            needs=read_needs(top, features),
             preconditions=_preconditions(top),
             known_issues=_path(top, root, "known_issues", directory=False),
             tests=_existing(top, root, "tests", top.value("tests", str)),
@@ -343,7 +361,6 @@ def _selftests(top: Section) -> list[SelftestSpec]:
                 SelftestSpec(
                     directory=item.value("directory", str),
                     programs=item.texts("programs"),
-                    common=item.texts("common", ()),
                 )
             )
     return found

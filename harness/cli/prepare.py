@@ -51,6 +51,11 @@ _KERNELS_EXAMPLES = """\
 examples:
   harness kernels
 """
+_FEATURES_EXAMPLES = """\
+examples:
+  harness features                          what the kernel under test has of what the suite names
+  harness features --kernel 7.3.4 --series none
+"""
 _FETCH_EXAMPLES = """\
 examples:
   harness fetch                             the pinned source package, imported into git
@@ -77,7 +82,7 @@ examples:
 
 
 def add_commands(commands: Commands) -> None:
-    """Add ``doctor``, ``kernels``, ``fetch``, ``config``, ``build`` and ``boot``."""
+    """Add ``doctor``, ``kernels``, ``features``, ``fetch``, ``config``, ``build`` and ``boot``."""
     doctor = commands.add(
         "doctor",
         _doctor,
@@ -89,6 +94,8 @@ def add_commands(commands: Commands) -> None:
     text = "list the kernels that --kernel knows by name, and what of them is cached"
     commands.add("kernels", _kernels, text, _KERNELS_EXAMPLES, OUTPUT)
     parents = (TREE, TARGET, OUTPUT)
+    text = "say what a kernel has of the features that the suite tells kernels apart by"
+    commands.add("features", _features, text, _FEATURES_EXAMPLES, *parents)
     text = "get the kernel source and apply the series"
     commands.add("fetch", _fetch, text, _FETCH_EXAMPLES, *parents)
     text = "configure the kernel and prove the options"
@@ -131,6 +138,22 @@ def _kernels(args: argparse.Namespace, ui: Ui) -> int:
         )
     ui.out.print(table)
     write_json(args, found)
+    return int(ExitCode.PASSED)
+
+
+def _features(args: argparse.Namespace, ui: Ui) -> int:
+    with ui.progress() as progress:
+        pipeline = pipeline_of(args, progress)
+        has = pipeline.features.of(pipeline.position().commit)
+    table = Table(box=None, pad_edge=False)
+    for column in ("feature", "here", "what it is", "how it is known"):
+        table.add_column(column, overflow="fold")
+    for each in pipeline.suite.features:
+        here = Text("yes", style="green") if each.name in has else Text("no")
+        table.add_row(each.name, here, Text(each.description), Text(each.probe))
+    ui.out.print(f"Linux {pipeline.source.version}: {pipeline.source.label}", markup=False)
+    ui.out.print(table)
+    write_json(args, {each.name: each.name in has for each in pipeline.suite.features})
     return int(ExitCode.PASSED)
 
 

@@ -228,7 +228,7 @@ def _apply_support(chain: _Chain, directory: Path) -> Iterator[SupportPatch]:
 def _already(chain: _Chain, rule: Section) -> str:
     """Return how the tree shows that it needs a support commit no more; empty if it does."""
     pattern = rule.value("file", str)
-    contains = rule.value("contains", str, "")
+    contains, lacks = rule.value("contains", str, ""), rule.value("lacks", str, "")
     fixed = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0]
     names = git(
         chain.repo,
@@ -239,13 +239,16 @@ def _already(chain: _Chain, rule: Section) -> str:
         "--",
         f"{fixed}/" if fixed else ".",
     ).stdout.splitlines()
-    for name in fnmatch.filter(names, pattern):
-        if not contains:
+    found = fnmatch.filter(names, pattern)
+    for name in found:
+        if not contains and not lacks:
             return f"the tree has {name}"
         text = git(chain.repo, "show", f"{chain.commit}:{name}").stdout
-        if re.search(contains, text):
+        if lacks and not re.search(lacks, text):
+            return f"{name} of this tree has nothing like {lacks}"
+        if contains and re.search(contains, text):
             return f"{name} of this tree does it"
-    return ""
+    return f"the tree has no {pattern}" if lacks and not found else ""
 
 
 class _Chain:

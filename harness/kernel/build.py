@@ -40,6 +40,7 @@ class KernelBuild:
     :param commit: what was built.
     :param tree: the git tree of *commit*.
     :param release: ``uname -r`` of the kernel.
+    :param features: names of the suite's features that its tree has.
     :param seconds: what the build took when it was made.
     :param cached: whether it came from the cache this time.
     """
@@ -54,6 +55,7 @@ class KernelBuild:
     seconds: float
     cached: bool
     key: str
+    features: frozenset[str] = frozenset()
 
     @property
     def image(self) -> Path:
@@ -204,7 +206,9 @@ def _build_the_suites(
     for module in spec.suite.modules:
         progress(Progress(spec.stage, f"module {module.name}"))
         output = trees.objects / "harness-modules" / module.name
-        modules.append(build_module(module, output, make=make, log_file=trees.log_file))
+        modules.append(
+            build_module(module, output, make=make, macros=spec.macros, log_file=trees.log_file)
+        )
     progress(Progress(spec.stage, "selftests"))
     headers = install_headers(make, trees.objects, trees.log_file)
     selftests = build_selftests(spec.suite.selftests, trees, headers, cc=spec.toolchain.cc)

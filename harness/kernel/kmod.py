@@ -13,18 +13,25 @@ from harness.base.timeouts import HOST
 
 
 def build_module(
-    module: ModuleSpec, output: Path, *, make: Sequence[str | Path], log_file: Path
+    module: ModuleSpec,
+    output: Path,
+    *,
+    make: Sequence[str | Path],
+    macros: Sequence[str] = (),
+    log_file: Path,
 ) -> Path:
     """Build a module; nothing is written to its source (``MO=``, Linux 6.13).
 
     :param make: the make command line of the kernel that it is for.
+    :param macros: what its sources find defined.
     :returns: the ``.ko`` with its debug information.
     :raises BuildError: when it does not compile or modpost refuses it.
     """
     output.mkdir(parents=True, exist_ok=True)
+    flags = [f"KCFLAGS={' '.join(f'-D{macro}' for macro in macros)}"] if macros else []
     try:
         command.run(
-            [*make, f"M={module.source}", f"MO={output}", "modules"],
+            [*make, *flags, f"M={module.source}", f"MO={output}", "modules"],
             timeout_s=HOST.compile_s,
             log_file=log_file,
         )

@@ -11,8 +11,9 @@ from harness.base.errors import KconfigError
 from harness.base.spec import KernelSpec, load_kernels
 from harness.base.store import Store
 from harness.kernel.download import package_places
+from harness.kernel.features import symbols_of
 from harness.kernel.fragment import loose_requests
-from harness.kernel.source import SourceTree, git, imported_source
+from harness.kernel.source import SourceTree, imported_source
 from harness.results.pace import builds_in
 
 
@@ -87,17 +88,3 @@ def check_names(fragments: Iterable[Path], source: SourceTree, store: Store) -> 
                     symbols=(name,),
                     hint="'harness kernels' lists those that were looked through",
                 )
-
-
-def symbols_of(source: SourceTree, names: Iterable[str], commit: str | None = None) -> set[str]:
-    """Return those of *names* that are Kconfig symbols of a tree, on whatever architecture.
-
-    :param commit: of the tree's repository; ``None`` is its base.
-    """
-    wanted = "|".join(sorted(names))
-    if not wanted:
-        return set()
-    pattern = rf"^[[:space:]]*(menu)?config[[:space:]]+({wanted})[[:space:]]*$"
-    words = ("grep", "-h", "-E", pattern, commit or source.base, "--", "*Kconfig*")
-    said = git(source.repo, *words, check=False).stdout
-    return {line.split()[1] for line in said.splitlines()}

@@ -30,7 +30,7 @@ from harness.results.pace import StepCounter, whole_build_steps
 _UNASKED = CONFIGS_DIR / "unasked.mk"
 """What make reads first, so that kbuild passes over what nobody asked for."""
 
-_RECIPE = 2
+_RECIPE = 3
 """Grows when the same inputs come to mean another result."""
 
 _SHOW_S = 5.0
@@ -48,6 +48,7 @@ class BuildSpec:
     :param tree: the git tree of *commit*.
     :param localversion: what tells this kernel's release from others, such as ``-p07``.
     :param suite: what it wants built besides the kernel.
+    :param macros: what its modules find defined.
     """
 
     commit: str
@@ -57,6 +58,7 @@ class BuildSpec:
     localversion: str
     suite: Suite
     toolchain: Toolchain
+    macros: tuple[str, ...] = ()
 
     @property
     def fragments(self) -> tuple[Path, ...]:
@@ -82,12 +84,9 @@ class BuildSpec:
             *self.fragments,
             *self.profile.make,
             *(part for each in suite.modules for part in (f"module {each.name}", each.source)),
-            *(
-                part
-                for each in suite.selftests
-                for part in (each.directory, *each.programs, *each.common)
-            ),
+            *(part for each in suite.selftests for part in (each.directory, *each.programs)),
             repr(suite.headers),
+            *(f"macro {macro}" for macro in self.macros),
             self.toolchain.compiler,
             self.toolchain.linker,
         )

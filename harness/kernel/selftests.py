@@ -30,32 +30,52 @@ def install_headers(make: Sequence[str | Path], objdir: Path, log_file: Path) ->
 
 
 def build_selftests(specs: Sequence[SelftestSpec], trees: Trees, headers: Path, *, cc: str) -> Path:
-    """Build selftests statically; a tree without them has none.
+    """Build selftests statically, with the tree's own makefiles; what it does not have is left out.
 
     :param cc: the compiler.
     :param headers: what :func:`install_headers` returned.
     :returns: the directory they are in.
     :raises BuildError: naming the first error's file and line.
     """
-    sources, log_file = trees.sources, trees.log_file
+    log_file = trees.log_file
     output = trees.objects / "harness-selftests"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir()
-    # Objects of these tests land beside their sources unless built like this; see its Makefile.
-    flags: list[str | Path] = ["-static", "-O2", "-s", "-Wno-unused-function", "-D_GNU_SOURCE="]
-    flags += [f"-I{headers}", f"-I{sources / _ROOM}"]
-    flags += [f"-ffile-prefix-map={sources}=.", "-Wl,--build-id=none"]
     for spec in specs:
-        source = sources / _ROOM / spec.directory
-        if not source.is_dir():
+        source = trees.sources / _ROOM / spec.directory
+        if not (source / "Makefile").is_file():
             continue
-        common = [source / name for name in spec.common if (source / name).exists()]
+        objects = trees.objects / "harness-selftests-objects" / spec.directory
+        shutil.rmtree(objects, ignore_errors=True)
+        objects.mkdir(parents=True)
+        make = _make_argv(source, objects, trees.sources, headers, cc)
         for name in spec.programs:
-            parts = [source / f"{name}.c", *common]
+            if not (source / f"{name}.c").is_file():
+                continue
             with log_file.open("a") as stream:
                 stream.write(f"  HOSTCC  {output.name}/{name}\n")
-            _compile([cc, *flags, "-o", output / name, *parts], f"selftest {name}", log_file)
+            _compile([*make, objects / name], f"selftest {name}", log_file)
+            shutil.copy(objects / name, output / name)
     return output
+
+
+def _make_argv(
+    source: Path, objects: Path, sources: Path, headers: Path, cc: str
+) -> list[str | Path]:
+    """Return the make command line up to the target; what makefiles call their own stays theirs.
+
+    Some of their objects land beside the sources: checking the next commit out sweeps them away.
+    """
+    return [
+        "make",
+        "-C",
+        source,
+        f"OUTPUT={objects}",
+        f"CC={cc}",
+        f"KHDR_INCLUDES=-isystem {headers}",
+        f"USERCFLAGS=-ffile-prefix-map={sources}=.",
+        "USERLDFLAGS=-static -s -Wl,--build-id=none",
+    ]
 
 
 def _compile(words: list[str | Path], what: str, log_file: Path) -> None:

@@ -19,6 +19,8 @@ MARKERS = (
     "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
     "beyond(reason, weight): asks for more than the series promises; weight: low, medium, high",
     "only_from(patch): the test has nothing to ask before that patch",
+    "feature(name): the test asks about kernels that have a feature of the suite",
+    "without_feature(name): the test asks about kernels that have it not",
     "catalogue: pins what a patch changes, or must not; scripts/run goes without",
     "machinery: asks about the harness; deselected where stated expectations are judged",
     "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",

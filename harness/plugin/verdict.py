@@ -40,12 +40,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _expectation(item: pytest.Item) -> Expectation:
     """Return what is expected of *item*; without markers no kernel is asked for."""
     if _EXPECTATION not in item.stash:
-        names = ("fails_before", "only_from")
+        names = ("fails_before", "only_from", "feature", "without_feature")
         marks = [mark for name in names for mark in item.iter_markers(name)]
         item.stash[_EXPECTATION] = EVERYWHERE
         if marks:
             pipeline = or_exit(lambda: session_of(item.config).pipeline)
-            item.stash[_EXPECTATION] = or_exit(lambda: resolve(marks, pipeline.has_patch))
+
+            def has_feature(name: str) -> bool:
+                return pipeline.features.has(name, pipeline.position().commit)
+
+            item.stash[_EXPECTATION] = or_exit(
+                lambda: resolve(marks, pipeline.has_patch, has_feature)
+            )
     return item.stash[_EXPECTATION]
 
 

@@ -124,14 +124,35 @@ def beyond(marks: Sequence[Mark]) -> Beyond | None:
     return None
 
 
-def resolve(marks: Sequence[Mark], has_patch: Callable[[int | str], bool]) -> Expectation:
+def _hangs_on_feature(mark: Mark, has_feature: Callable[[str], bool]) -> Expectation | None:
+    """Return that there is nothing to ask, when the kernel has not what the marker names."""
+    if len(mark.args) != 1 or not isinstance(mark.args[0], str):
+        raise SpecError(f"marker {mark.name}{mark.args}: it takes the name of one feature")
+    name = mark.args[0]
+    wanted = mark.name == "feature"
+    if has_feature(name) is wanted:
+        return None
+    why = f"only with the feature {name}" if wanted else f"only without the feature {name}"
+    return Expectation(outcome=Expected.SKIPPED, why=why)
+
+
+def resolve(
+    marks: Sequence[Mark],
+    has_patch: Callable[[int | str], bool],
+    has_feature: Callable[[str], bool],
+) -> Expectation:
     """Return what is expected of a test with *marks*.
 
     :param has_patch: whether the kernel under test has a patch of the suite's series.
+    :param has_feature: whether it has a feature of the suite.
     :raises SpecError: when a marker is not used as it is meant to be.
     """
     found = []
     for mark in marks:
+        if mark.name in ("feature", "without_feature"):
+            away = _hangs_on_feature(mark, has_feature)
+            found += [away] if away is not None else []
+            continue
         if mark.name not in ("fails_before", "only_from"):
             continue
         make: Callable[..., Expectation] = (

@@ -9,8 +9,14 @@ import threading
 from collections.abc import Callable, Iterator
 
 from harness.base import command
+from harness.base.arch import Architecture
 from harness.base.errors import HarnessError
+from harness.base.spec import ImageSpec
+from harness.base.store import Store
 from harness.base.timeouts import HOST
+from harness.guest.accel import choose_accel
+from harness.guest.keys import guest_keys
+from harness.guest.packages import fetch_packages
 
 log = logging.getLogger(__name__)
 
@@ -41,3 +47,18 @@ def meanwhile(*tasks: Callable[[], object]) -> Iterator[threading.Thread]:
         command.interrupt(thread)
         thread.join(2 * HOST.grace_s)
         raise
+
+
+def needs_of_machines(
+    image: ImageSpec, store: Store, arch: Architecture, qemu: str, accel: str
+) -> tuple[Callable[[], object], ...]:
+    """Return what brings into *store* what machines need besides a kernel, without a word.
+
+    :param qemu: the QEMU program.
+    :param accel: the accelerator that is asked for.
+    """
+    return (
+        lambda: guest_keys(store),
+        lambda: fetch_packages(image, arch=arch, store=store, progress=log.info),
+        lambda: choose_accel(accel, arch, store, qemu),
+    )

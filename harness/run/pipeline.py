@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from harness.guest.image import Image, ImageContent, build_image
 from harness.guest.keys import GuestKeys, guest_keys
 from harness.guest.machine import GuestSetup, Machine
 from harness.guest.module import MODULES_PATH
-from harness.guest.packages import fetch_packages
 from harness.guest.qemu import Memory
 from harness.guest.template import Templates
 from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
@@ -43,7 +43,8 @@ from harness.kernel.source import SourceTree, open_source
 from harness.kernel.symbols import explain
 from harness.kernel.toolchain import Toolchain, probe_toolchain
 from harness.kernel.worktree import Trees, object_tree, work_tree
-from harness.run.meanwhile import meanwhile
+from harness.run.features import Features
+from harness.run.meanwhile import meanwhile, needs_of_machines
 from harness.run.presence import Presence, is_version_of, presences
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class Pipeline:
     def applied(self) -> AppliedSeries:
         """The series on the tree, one commit a patch."""
         self.check_request()
+        self.features.check_needs()
         series, support = self.series, self.suite.support
         return apply_series(
             self.source, series, self.store, support=support, progress=self._progress
@@ -160,8 +162,7 @@ class Pipeline:
     def has_patch(self, which: int | str) -> bool:
         """Return whether the kernel under test has a patch of the suite's series.
 
-        Re-rolls have it at another number, and maintainers change its subject:
-        :mod:`harness.kernel.recognise` says how it is known all the same.
+        :mod:`harness.kernel.recognise` says how it is known, whatever number it has there.
 
         :param which: its number in the suite's own series, or its subject.
         :raises SpecError: when that series has no such patch.
@@ -170,16 +171,20 @@ class Pipeline:
         for patch in series.patches if series is not None else ():
             named = isinstance(which, str) and normalised(which) == normalised(patch.subject)
             if named or which == patch.number:
-                return self.presences[patch.number].has
+                return self.features.base_has_the_series or self.presences[patch.number].has
         raise SpecError(f"the series of the suite {self.suite.name} has no patch {which!r}")
 
     @cached_property
     def presences(self) -> Mapping[int, Presence]:
         """Which patches of the suite's series the kernel under test has, by number."""
-        series = self._suite_series
-        if series is None:
+        if (series := self._suite_series) is None:
             return {}
         return presences(series, self.applied, self.extra, self._own.number, self.store)
+
+    @cached_property
+    def features(self) -> Features:
+        """What the tree has of the suite's features."""
+        return Features(self.source, self.suite)
 
     @cached_property
     def is_suites(self) -> bool:
@@ -206,7 +211,8 @@ class Pipeline:
         """
         at = self.position(position)
         if at.number not in self._builds:
-            self._builds[at.number] = self._build(at)
+            build = self._build(at)
+            self._builds[at.number] = replace(build, features=self.features.of(at.commit))
         return self._builds[at.number]
 
     @property
@@ -233,6 +239,7 @@ class Pipeline:
             localversion=self._localversion(at),
             suite=self.suite,
             toolchain=self.toolchain,
+            macros=self.features.macros(at.commit),
         )
 
     def _build(self, at: Position) -> KernelBuild:
@@ -240,28 +247,19 @@ class Pipeline:
         found = cached_build(self.store, spec.key)
         if found is not None:
             return found
-        check_names(spec.fragments, self.source, self.store)
         with self._trees(at) as trees:
             found = cached_build(self.store, spec.key)
             if found is not None:
                 return found
-            with meanwhile(*self._ahead_of_machines()) as others:
+            host = (self.arch, self.qemu, self.target.accel)
+            ahead = needs_of_machines(self.suite.image, Store(self.store.root), *host)
+            with meanwhile(*ahead) as others:
                 build = build_kernel(
                     spec, trees, self.store, progress=self._progress, jobs=self.target.jobs
                 )
                 if others.is_alive():
                     self._progress(Progress("image", "fetching packages"))
             return build
-
-    def _ahead_of_machines(self) -> tuple[Callable[[], object], ...]:
-        """Return what machines will need besides a kernel; it goes without words of its own."""
-        store, arch, request = Store(self.store.root), self.arch, self.target.accel
-        qemu, image = self.qemu, self.suite.image
-        return (
-            lambda: guest_keys(store),
-            lambda: fetch_packages(image, arch=arch, store=store, progress=log.info),
-            lambda: choose_accel(request, arch, store, qemu),
-        )
 
     def new_warnings(self) -> tuple[str, ...] | None:
         """Return the compiler warnings that the patches bring.
@@ -281,6 +279,7 @@ class Pipeline:
     def _trees(self, at: Position) -> Iterator[Trees]:
         """Have a position checked out where nobody else builds, in the block."""
         # Suites configure the same profile differently.
+        check_names(fragments_of(self.profile, self.arch), self.source, self.store)
         kind, cc = f"{self.suite.name}-{self.profile.name}", self.target.cc
         with work_tree(self.source, at.commit, self.store, profile=kind, cc=cc) as tree:
             yield Trees(sources=tree, objects=object_tree(tree, kind, cc))
@@ -290,7 +289,6 @@ class Pipeline:
 
         :raises KconfigError: when a requested symbol did not survive.
         """
-        check_names(fragments_of(self.profile, self.arch), self.source, self.store)
         with self._trees(self.position()) as trees:
             return self._configure(trees)
 

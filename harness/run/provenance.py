@@ -34,6 +34,7 @@ def facts_of(pipeline: Pipeline) -> dict[str, Any]:
             "new_warnings": None if new is None else list(new),
             "toolchain": pipeline.toolchain.compiler,
             "config": str(build.config),
+            "features": sorted(build.features),
         },
         "series": describe_series(pipeline),
         "profile": pipeline.profile.name,

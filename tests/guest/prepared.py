@@ -65,10 +65,12 @@ def memfds(update: LiveUpdate) -> None:
 
 def sessions(update: LiveUpdate) -> None:
     """A session of each name with a memfd in it, one full of files, one empty."""
+    nameless = "name-not-empty" not in update.vm.epoch.build.features
     update.preserve_memfds(
         *(
             Memfd(key, size=4096, seed=seed, session=name)
             for seed, (key, name) in enumerate(NAMES.items(), 1)
+            if name or nameless
         ),
         *(
             Memfd(f"full-{n}", size=4096, seed=1000 + n, session="full", token=2**64 - 1 - n)

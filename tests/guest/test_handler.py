@@ -127,6 +127,7 @@ def references_in_the_second_kernel(machine: Machine, module: TestModule) -> Non
     assert module.unload() == BUSY
 
 
+@pytest.mark.without_feature("handover-in-blocks")
 def test_module_that_is_missing_after_the_update_is_named(
     updated_machine: UpdatedMachine,
 ) -> None:

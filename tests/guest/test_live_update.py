@@ -75,6 +75,8 @@ def test_module_is_pinned_from_deserialization_to_finish(updated_machine: Update
         machine.must("session", "retrieve", session)
         assert module.refcount() == 1
         assert module.unload() == BUSY
+        for number in range(FLBS):
+            assert module.control(f"flb incoming {number}").error is None
         machine.must("session", "finish", session)
         machine.must("session", "close", session)
         assert module.refcount() == 0
@@ -130,7 +132,8 @@ def test_live_update_between_the_first_and_the_last_position(
         update.preserve_memfds(Memfd("data", size=1 << 20))
         update.execute(kernel_at(second))
         assert machine.epoch.release == kernel_at(second).release
-        assert machine.epoch.release != kernel_at(first).release
+        # A tree without patches has one position only.
+        assert first == second or machine.epoch.release != kernel_at(first).release
         update.retrieve()
         update.verify()
         update.finish()

@@ -38,6 +38,7 @@ def test_memfd_offset_is_that_of_the_last_moment(updated: LiveUpdate) -> None:
     assert updated.vm.must("verify", MOVED.name)["offset"] == MOVED_TO
 
 
+@pytest.mark.without_feature("memfd-seals")
 def test_memfd_comes_back_without_its_seals(updated: LiveUpdate) -> None:
     # ``mm/memfd_luo.c`` says so, and that it can be sealed again.  It cannot: what comes back was
     # made without MFD_ALLOW_SEALING, and that is a seal of its own.
@@ -46,6 +47,13 @@ def test_memfd_comes_back_without_its_seals(updated: LiveUpdate) -> None:
     answer = updated.vm.must("verify", SEALED.name)
     assert answer["seals"] == ["seal"]
     assert answer["sha256"] == item.fingerprint["sha256"]
+
+
+@pytest.mark.feature("memfd-seals")
+def test_memfd_comes_back_with_its_seals(updated: LiveUpdate) -> None:
+    (item,) = (item for item in updated.preserved if item.name == SEALED.name)
+    assert sorted(item.fingerprint["seals"]) == sorted(SEALED.seals)
+    updated.verify(SEALED.name)
 
 
 def test_memfd_content_check_notices_another_pattern(updated: LiveUpdate) -> None:

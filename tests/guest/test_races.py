@@ -11,6 +11,7 @@ import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
 from harness.guest.machine import Machine
+from harness.kernel.build import KernelBuild
 from harness.liveupdate.fixtures import UpdatedMachine
 from harness.liveupdate.module import TestModule, luo_test
 
@@ -72,8 +73,12 @@ def test_registration_storm_without_sessions(module: TestModule) -> None:
     assert module.control("register all").error is None
 
 
-def test_registration_storm_among_preserved_files(machine: Machine, module: TestModule) -> None:
-    module.load(flbs=4, handlers=2, register=0, verbose=0)
+def test_registration_storm_among_preserved_files(
+    machine: Machine, module: TestModule, kernel: KernelBuild
+) -> None:
+    # An FLB that comes or goes while its handler has files: test_flb.py has what becomes of it.
+    counted = "flb-get-outgoing-takes-reference" in kernel.features
+    module.load(flbs=0 if counted else 4, handlers=2, register=0, verbose=0)
     machine.must("open", "file", "/dev/null")
     machine.must("memfd", "create", "data", "--size", 4096)
     loop = """

@@ -11,6 +11,8 @@ from harness.guest.machine import Machine
 from harness.guest.ssh import CommandResult
 from harness.liveupdate.update import LiveUpdate
 
+STRESS = pytest.mark.feature("selftest-stress")
+
 
 @pytest.mark.fresh_machine
 def test_selftest_liveupdate(kselftest: Callable[..., CommandResult]) -> None:
@@ -18,7 +20,15 @@ def test_selftest_liveupdate(kselftest: Callable[..., CommandResult]) -> None:
 
 
 @pytest.mark.fresh_machine
-@pytest.mark.parametrize("program", ["luo_kexec_simple", "luo_multi_session"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "luo_kexec_simple",
+        "luo_multi_session",
+        pytest.param("luo_stress_files", marks=STRESS),
+        pytest.param("luo_stress_sessions", marks=STRESS),
+    ],
+)
 def test_selftest_across_kexec(
     machine: Machine,
     live_update: Callable[..., LiveUpdate],
@@ -27,6 +37,6 @@ def test_selftest_across_kexec(
 ) -> None:
     update = live_update(machine)
     # The first stage leaves a daemon that holds the sessions until the kexec.
-    kselftest(program, "--stage", "1", ktap=False)
+    kselftest(program, "-s", "1", ktap=False)
     update.execute()
-    kselftest(program, "--stage", "2", ktap=False)
+    kselftest(program, "-s", "2", ktap=False)

@@ -20,7 +20,7 @@ MOST_SESSIONS = (16 * 4096 - 8) // 80
 """16 pages, less a header, of 80 bytes a session (``include/linux/kho/abi/luo.h``)."""
 
 CREATE, RETRIEVE = 0xBA00, 0xBA01
-PRESERVE_FD, RETRIEVE_FD, FINISH = 0xBA40, 0xBA41, 0xBA42
+PRESERVE_FD, RETRIEVE_FD, FINISH, GET_NAME = 0xBA40, 0xBA41, 0xBA42, 0xBA43
 """``_IO(0xBA, n)`` of ``include/uapi/linux/liveupdate.h``."""
 
 
@@ -43,7 +43,14 @@ def updated(updated_machine: UpdatedMachine) -> Iterator[LiveUpdate]:
         yield update
 
 
-@pytest.mark.parametrize("key", NAMES)
+NO_LIMIT = pytest.mark.feature("no-session-limit")
+LIMIT = pytest.mark.without_feature("no-session-limit")
+EMPTY_NAME = pytest.mark.without_feature("name-not-empty")
+
+
+@pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=() if name else EMPTY_NAME) for key, name in NAMES.items()]
+)
 def test_session_name_survives_a_live_update(updated: LiveUpdate, key: str) -> None:
     vm, name = updated.vm, NAMES[key]
     vm.must("session", "retrieve", name)
@@ -100,12 +107,50 @@ def test_session_and_file_are_retrieved_once(updated: LiveUpdate) -> None:
 # -- without a live update ------------------------------------------------------------------
 
 
+@pytest.mark.without_feature("name-needs-nul")
 def test_name_without_its_nul_is_cut(machine: Machine) -> None:
     machine.must("session", "create", "n" * NAME_BYTES)
     assert raw(machine, ".device", CREATE, named("n" * (NAME_BYTES - 1))) == "EEXIST"
 
 
-@pytest.mark.parametrize("name", ["twice", ""], ids=["plain", "empty"])
+@pytest.mark.feature("name-needs-nul")
+def test_name_without_its_nul_is_refused(machine: Machine) -> None:
+    assert machine.agent("session", "create", "n" * NAME_BYTES)["error"] == "EINVAL"
+    machine.must("session", "create", "n" * (NAME_BYTES - 1))
+
+
+@pytest.mark.feature("name-not-empty")
+def test_empty_name_is_refused(machine: Machine) -> None:
+    assert raw(machine, ".device", CREATE, named("")) == "EINVAL"
+    assert machine.must("session", "list")["items"] == []
+
+
+@pytest.mark.feature("session-get-name")
+@pytest.mark.parametrize("name", ["x", "n" * (NAME_BYTES - 1), " a 'b' %s "])
+def test_session_tells_its_name(machine: Machine, name: str) -> None:
+    machine.must("session", "create", name)
+    argument = struct.pack(f"<II{NAME_BYTES}s", 8 + NAME_BYTES, 0, b"#" * NAME_BYTES)
+    answer = machine.must("raw", name, GET_NAME, argument.hex())
+    told, nul, _ = bytes.fromhex(answer["hex"])[8:].partition(b"\0")
+    assert (told, nul) == (name.encode(), b"\0")
+
+
+@pytest.mark.feature("session-get-name")
+@pytest.mark.parametrize(
+    "argument",
+    [struct.pack("<II", 8, 0), struct.pack(f"<II{NAME_BYTES}s", 8 + NAME_BYTES, 1, b"")],
+    ids=["too-short", "reserved"],
+)
+def test_session_does_not_tell_its_name_to_a_wrong_request(
+    machine: Machine, argument: bytes
+) -> None:
+    machine.must("session", "create", "s")
+    assert raw(machine, "s", GET_NAME, argument) == "EINVAL"
+
+
+@pytest.mark.parametrize(
+    "name", ["twice", pytest.param("", marks=EMPTY_NAME)], ids=["plain", "empty"]
+)
 def test_session_of_the_same_name_is_refused(machine: Machine, name: str) -> None:
     machine.must("session", "create", name)
     assert raw(machine, ".device", CREATE, named(name)) == "EEXIST"
@@ -114,6 +159,7 @@ def test_session_of_the_same_name_is_refused(machine: Machine, name: str) -> Non
     machine.must("session", "create", name)
 
 
+@LIMIT
 def test_as_many_sessions_as_fit(machine: Machine) -> None:
     machine.must_all([("session", "create", f"s{n}") for n in range(MOST_SESSIONS)], timeout_s=60)
     assert machine.agent("session", "create", "one too many")["error"] == "ENOMEM"
@@ -121,6 +167,30 @@ def test_as_many_sessions_as_fit(machine: Machine) -> None:
     machine.must("session", "create", "takes its place")
 
 
+@NO_LIMIT
+def test_more_sessions_than_once_fitted(machine: Machine) -> None:
+    count = MOST_SESSIONS + 80
+    machine.must_all([("session", "create", f"s{n}") for n in range(count)], timeout_s=60)
+    assert raw(machine, ".device", CREATE, named("s7")) == "EEXIST"
+    machine.must("session", "close", "s7")
+    machine.must("session", "create", "s7")
+
+
+@NO_LIMIT
+def test_more_files_than_once_fitted(machine: Machine) -> None:
+    machine.must("session", "create", "many")
+    machine.must_all(
+        [
+            command
+            for n in range(2 * MOST_FILES + 1)
+            for command in (("memfd", "create", f"m{n}"), ("preserve", "many", n, f"m{n}"))
+        ],
+        timeout_s=60,
+    )
+    machine.must("session", "close", "many")
+
+
+@LIMIT
 def test_as_many_files_as_fit(machine: Machine) -> None:
     machine.must("session", "create", "full")
     machine.must_all(
@@ -146,6 +216,18 @@ def test_token_is_used_once_in_a_session(machine: Machine) -> None:
     machine.must("preserve", "b", 5, "b")
 
 
+@pytest.mark.feature("file-preserved-once")
+def test_file_is_preserved_once(machine: Machine) -> None:
+    for session in ("one", "two"):
+        machine.must("session", "create", session)
+    machine.must("memfd", "create", "data", "--size", 4096)
+    machine.must("preserve", "one", 1, "data")
+    assert machine.agent("preserve", "one", 2, "data")["error"] == "EBUSY"
+    assert machine.agent("preserve", "two", 1, "data")["error"] == "EBUSY"
+    machine.must("session", "close", "one")
+    machine.must("preserve", "two", 1, "data")
+
+
 def test_file_that_cannot_be_preserved_is_refused(machine: Machine) -> None:
     machine.must("session", "create", "s")
     machine.must("open", "proc", "/proc/version", "--flags", "rdonly")
@@ -159,7 +241,9 @@ def test_file_that_cannot_be_preserved_is_refused(machine: Machine) -> None:
 def test_nothing_is_retrieved_from_a_new_session(machine: Machine) -> None:
     machine.must("session", "create", "s")
     machine.must("memfd", "create", "data", "--size", 4096)
-    assert raw(machine, "s", RETRIEVE_FD, struct.pack("<IiQ", 16, 0, 1)) == "ENOENT"
+    # There is no such file; or it is no session to retrieve from.
+    error = raw(machine, "s", RETRIEVE_FD, struct.pack("<IiQ", 16, 0, 1))
+    assert error in ("ENOENT", "EINVAL")
     assert raw(machine, ".device", RETRIEVE, named("s")) == "ENOENT"
 
 
@@ -181,7 +265,7 @@ def test_device_has_one_opener(machine: Machine) -> None:
         pytest.param("s", PRESERVE_FD, struct.pack("<Ii", 8, 0), "EINVAL", id="preserve-too-short"),
         pytest.param("s", RETRIEVE_FD, struct.pack("<Ii", 8, 0), "EINVAL", id="token-too-short"),
         pytest.param("s", FINISH, struct.pack("<I", 4), "EINVAL", id="finish-too-short"),
-        pytest.param("s", 0xBA43, struct.pack("<II", 8, 0), "EINVAL", id="session-unknown-number"),
+        pytest.param("s", 0xBA7F, struct.pack("<II", 8, 0), "EINVAL", id="session-unknown-number"),
         pytest.param("s", 0xBB42, struct.pack("<II", 8, 0), "ENOTTY", id="session-other-type"),
         pytest.param("s", CREATE, named("x"), "EINVAL", id="device-request-on-a-session"),
     ],
@@ -301,5 +385,6 @@ def test_update_that_was_aborted_can_be_done_after_all(
     module.load(flbs=1, handlers=2)
     update.retrieve()
     update.verify()
+    assert module.control("flb incoming 0").error is None
     update.finish()
     assert module.counters()["violation"] == 0

@@ -134,12 +134,13 @@ static struct luo_test_answer flb_get(char **words, bool incoming)
 	if (err)
 		return answer_own(err);
 	f = &luo_test_flbs[index];
-	answer.ret = incoming ? liveupdate_flb_get_incoming(&f->flb, &obj) :
-				liveupdate_flb_get_outgoing(&f->flb, &obj);
+	answer.ret = luo_test_flb_get(f, incoming, &obj);
 	luo_test_log("%s: get %s: %d\n", f->target.name,
 		     incoming ? "incoming" : "outgoing", answer.ret);
-	if (!answer.ret)
+	if (!answer.ret) {
 		luo_test_flb_check_obj(f, incoming, obj);
+		luo_test_flb_put(f, incoming);
+	}
 	return answer;
 }
 

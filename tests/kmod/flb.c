@@ -155,6 +155,33 @@ static void luo_test_flb_finish(struct liveupdate_flb_op_args *args)
 }
 
 /**
+ * luo_test_flb_get - Look an FLB's object up.
+ * @f:        the FLB
+ * @incoming: from the previous kernel, or for the next
+ * @obj:      where to put the object
+ *
+ * Return: what LUO answers; if it is 0, luo_test_flb_put() has to follow.
+ */
+int luo_test_flb_get(struct luo_test_flb *f, bool incoming, void **obj)
+{
+	return incoming ? liveupdate_flb_get_incoming(&f->flb, obj) :
+			  liveupdate_flb_get_outgoing(&f->flb, obj);
+}
+
+/**
+ * luo_test_flb_put - Give back what luo_test_flb_get() took.
+ * @f:        the FLB
+ * @incoming: as there
+ */
+void luo_test_flb_put(struct luo_test_flb *f, bool incoming)
+{
+	if (incoming)
+		liveupdate_flb_put_incoming(&f->flb);
+	else
+		liveupdate_flb_put_outgoing(&f->flb);
+}
+
+/**
  * luo_test_flb_check_obj - Compare what LUO hands out with what it was given.
  * @f:        the FLB
  * @incoming: from the previous kernel, or for the next

@@ -8,6 +8,7 @@
  * hook.c     counters and armed failures
  * control.c  debugfs
  * race.c     the same thing on all CPUs at once
+ * compat.h   what kernels lack
  *
  * Locks, outermost first: handler->lock, then whatever LUO takes, then
  * luo_test_files_lock, file->lock, and the spinlocks.  LUO calls back with its
@@ -30,6 +31,8 @@
 #include <linux/printk.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+
+#include "compat.h"
 
 #define LUO_TEST_MAX_HANDLERS	4
 /* One more than LUO has room for, so that its limit can be reached. */
@@ -222,6 +225,8 @@ void luo_test_files_show(struct seq_file *m);
 
 /* flb.c */
 extern const struct liveupdate_flb_ops luo_test_flb_ops;
+int luo_test_flb_get(struct luo_test_flb *f, bool incoming, void **obj);
+void luo_test_flb_put(struct luo_test_flb *f, bool incoming);
 int luo_test_flb_check_obj(struct luo_test_flb *f, bool incoming, const void *obj);
 
 /* hook.c */

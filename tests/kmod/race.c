@@ -104,14 +104,15 @@ static void use_flbs(struct crew *crew, unsigned int index)
 	unsigned int i;
 
 	for (i = 0; i < luo_test_nr_flbs; i++) {
-		struct liveupdate_flb *flb = &luo_test_flbs[i].flb;
+		struct luo_test_flb *f = &luo_test_flbs[i];
 		void *obj = NULL;
 		int err;
 
 		meet(crew, i);
-		err = crew->incoming ? liveupdate_flb_get_incoming(flb, &obj) :
-				       liveupdate_flb_get_outgoing(flb, &obj);
-		if (err && !crew->incoming)
+		err = luo_test_flb_get(f, crew->incoming, &obj);
+		if (!err)
+			luo_test_flb_put(f, crew->incoming);
+		else if (!crew->incoming && err != LUO_TEST_NOTHING_OUTGOING)
 			atomic_inc(&crew->failed);
 		cond_resched();
 	}

@@ -302,13 +302,13 @@ def test_apply_keeps_the_author(tmp_path: Path, source: SourceTree, store: Store
 # -- support commits -------------------------------------------------------------------------
 
 
-def support(tmp_path: Path, contains: str, file: str = "kernel/*.c") -> Path:
+def support(tmp_path: Path, contains: str, file: str = "kernel/*.c", key: str = "contains") -> Path:
     directory = tmp_path / "support"
     directory.mkdir()
     (directory / "0001.patch").write_text(mail("[PATCH] mm: support", diff(new="helped")))
     (directory / "support.yaml").write_text(
         "- patch: 0001.patch\n  reason: tests need it\n  already:\n"
-        f"    file: '{file}'\n" + (f"    contains: '{contains}'\n" if contains else "")
+        f"    file: '{file}'\n" + (f"    {key}: '{contains}'\n" if contains else "")
     )
     return directory
 
@@ -334,6 +334,17 @@ def test_support_commit_is_left_out_where_the_tree_has_it(
     applied, said = apply(source, None, store, support(tmp_path, contains, file))
     assert [(s.applied, s.why_left_out) for s in applied.support] == [(False, why)]
     assert (applied.position(0).commit, said) == (source.base, [])
+
+
+@pytest.mark.parametrize(("lacks", "applied"), [("nowhere", False), (r"line 1\d", True)])
+def test_support_commit_is_left_out_where_there_is_nothing_to_do(
+    tmp_path: Path, source: SourceTree, store: Store, lacks: str, applied: bool
+) -> None:
+    directory = support(tmp_path, lacks, "kernel/long.c", "lacks")
+    (found,) = apply(source, None, store, directory)[0].support
+    assert found.applied is applied
+    said = "kernel/long.c of this tree has nothing like nowhere"
+    assert found.why_left_out == ("" if applied else said)
 
 
 def test_support_commit_that_does_not_apply_is_named(

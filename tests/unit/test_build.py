@@ -61,7 +61,7 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
         "suite": dataclasses.replace(
             SUITE,
             modules=(ModuleSpec(name="own", source=module),),
-            selftests=(SelftestSpec(directory="d", programs=("p",), common=("c.c",)),),
+            selftests=(SelftestSpec(directory="d", programs=("p",)),),
             headers=("linux/own.h",),
         ),
         "toolchain": Toolchain(compiler="gcc 12", linker="ld 2.40", ccache=True),
@@ -112,9 +112,8 @@ def test_key_changes_with_a_new_file_of_the_module(inputs: dict[str, Any], tmp_p
     [
         {"modules": ()},
         {"selftests": ()},
-        {"selftests": (SelftestSpec(directory="other", programs=("p",), common=("c.c",)),)},
-        {"selftests": (SelftestSpec(directory="d", programs=("p", "q"), common=("c.c",)),)},
-        {"selftests": (SelftestSpec(directory="d", programs=("p",)),)},
+        {"selftests": (SelftestSpec(directory="other", programs=("p",)),)},
+        {"selftests": (SelftestSpec(directory="d", programs=("p", "q")),)},
         {"headers": ()},
     ],
 )
@@ -123,6 +122,10 @@ def test_key_changes_with_what_the_suite_wants_built(
 ) -> None:
     suite = dataclasses.replace(inputs["suite"], **change)
     assert build_key(**inputs | {"suite": suite}) != build_key(**inputs)
+
+
+def test_key_changes_with_what_modules_find_defined(inputs: dict[str, Any]) -> None:
+    assert build_key(**inputs | {"macros": ("HAVE_X",)}) != build_key(**inputs)
 
 
 def test_key_changes_with_the_name_of_a_module(inputs: dict[str, Any]) -> None:

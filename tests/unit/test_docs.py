@@ -61,7 +61,7 @@ def test_reference_names_what_there_is(reference: ModuleType) -> None:
     for code in ExitCode:
         assert re.search(rf"^\| {int(code)} \| \w", text, re.M), code
     assert len(re.findall(r"^- \*\*`", text, re.M)) >= 16
-    assert len(MARKERS) == 8
+    assert len(MARKERS) == 10
 
 
 def test_reference_names_every_variable_of_the_environment(reference: ModuleType) -> None:
@@ -82,10 +82,11 @@ def test_reference_names_every_variable_of_the_environment(reference: ModuleType
 
 
 READ = {
-    "": "profiles: {}\npreconditions: {}\ncoverage: {files: a}\nzzz: 1\n",
+    "": "profiles: {}\nfeatures: {}\npreconditions: {}\ncoverage: {files: a}\nzzz: 1\n",
     "profiles": "profiles:\n  p: {description: a, fragments: [], memory_mib: 64, zzz: 1}\n",
     "modules": "modules:\n- {name: a, source: ., zzz: 1}\n",
     "selftests": "selftests:\n- {directory: a, programs: [], zzz: 1}\n",
+    "features": "features:\n  a: {description: a, file: a, zzz: 1}\n",
     "preconditions": "preconditions: {zzz: 1}\n",
     "coverage": "coverage: {files: a, zzz: 1}\n",
 }

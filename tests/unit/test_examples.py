@@ -135,6 +135,8 @@ def write_tree(path: Path) -> None:
     (path / "kernel/liveupdate").mkdir(parents=True)
     (path / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 1\nEXTRAVERSION =\n")
     (path / "Kconfig").write_text("\n")
+    (path / "include/uapi/linux").mkdir(parents=True)
+    (path / "include/uapi/linux/liveupdate.h").touch()
     (path / "kernel/liveupdate/kexec_handover.c").write_text(
         "EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);\nkasan_unpoison_vmalloc(x);\n"
     )

@@ -27,6 +27,13 @@ def at(position: int) -> Callable[[int | str], bool]:
     return has_patch
 
 
+def has(name: str) -> bool:
+    """Say which features there are."""
+    if name not in ("there", "absent"):
+        raise SpecError(f"no feature {name!r}")
+    return name == "there"
+
+
 def fails_before(*args: object, **kwargs: object) -> pytest.Mark:
     return pytest.mark.fails_before(*args, **kwargs).mark
 
@@ -36,8 +43,8 @@ def only_from(*args: object, **kwargs: object) -> pytest.Mark:
 
 
 def test_without_markers_it_passes_everywhere() -> None:
-    assert resolve([], at(0)) is EVERYWHERE
-    assert resolve([pytest.mark.fresh_machine.mark], at(0)) is EVERYWHERE
+    assert resolve([], at(0), has) is EVERYWHERE
+    assert resolve([pytest.mark.fresh_machine.mark], at(0), has) is EVERYWHERE
 
 
 @pytest.mark.parametrize(
@@ -45,30 +52,30 @@ def test_without_markers_it_passes_everywhere() -> None:
     [(0, Expected.FAILED), (4, Expected.FAILED), (5, Expected.PASSED), (11, Expected.PASSED)],
 )
 def test_fails_before_flips_at_its_patch(position: int, outcome: Expected) -> None:
-    assert resolve([fails_before(5)], at(position)).outcome is outcome
+    assert resolve([fails_before(5)], at(position), has).outcome is outcome
 
 
 @pytest.mark.parametrize(
     ("position", "outcome"), [(4, Expected.FAILED), (5, Expected.PASSED), (11, Expected.PASSED)]
 )
 def test_patch_is_named_by_its_subject(position: int, outcome: Expected) -> None:
-    assert resolve([fails_before("mm: five")], at(position)).outcome is outcome
+    assert resolve([fails_before("mm: five")], at(position), has).outcome is outcome
 
 
 def test_subject_and_number_go_together() -> None:
     marks = [fails_before(8), only_from("mm: six")]
-    assert resolve(marks, at(5)).outcome is Expected.SKIPPED
-    assert resolve(marks, at(6)).outcome is Expected.FAILED
+    assert resolve(marks, at(5), has).outcome is Expected.SKIPPED
+    assert resolve(marks, at(6), has).outcome is Expected.FAILED
 
 
 def test_subject_that_no_patch_has_is_an_error() -> None:
     with pytest.raises(SpecError, match="no patch 'five'"):
-        resolve([fails_before("five")], at(0))
+        resolve([fails_before("five")], at(0), has)
 
 
 @pytest.mark.parametrize(("position", "outcome"), [(1, Expected.EITHER), (2, Expected.PASSED)])
 def test_sometimes_accepts_either_before_and_only_before(position: int, outcome: Expected) -> None:
-    assert resolve([fails_before(2, sometimes=True)], at(position)).outcome is outcome
+    assert resolve([fails_before(2, sometimes=True)], at(position), has).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -76,21 +83,21 @@ def test_sometimes_accepts_either_before_and_only_before(position: int, outcome:
     [(5, Expected.SKIPPED), (6, Expected.FAILED), (8, Expected.PASSED)],
 )
 def test_what_does_not_exist_yet_cannot_fail(position: int, outcome: Expected) -> None:
-    assert resolve([fails_before(8), only_from(6)], at(position)).outcome is outcome
+    assert resolve([fails_before(8), only_from(6)], at(position), has).outcome is outcome
 
 
 def test_why_is_said_in_words() -> None:
-    assert resolve([fails_before(5)], at(4)).why == "fails before patch 5"
-    assert resolve([fails_before(5, sometimes=True)], at(4)).why == "may fail before patch 5"
-    assert resolve([only_from(6)], at(4)).why == "only from patch 6"
-    assert resolve([fails_before("mm: five")], at(4)).why == "fails before patch mm: five"
+    assert resolve([fails_before(5)], at(4), has).why == "fails before patch 5"
+    assert resolve([fails_before(5, sometimes=True)], at(4), has).why == "may fail before patch 5"
+    assert resolve([only_from(6)], at(4), has).why == "only from patch 6"
+    assert resolve([fails_before("mm: five")], at(4), has).why == "fails before patch mm: five"
 
 
 def test_splat_that_is_not_named_is_not_explained() -> None:
-    want = resolve([fails_before(5, splat="KASAN: .*-use-after-free")], at(0))
+    want = resolve([fails_before(5, splat="KASAN: .*-use-after-free")], at(0), has)
     assert want.explains(["BUG: KASAN: slab-use-after-free in f"])
     assert not want.explains(["BUG: KASAN: slab-use-after-free in f", "WARNING: at g"])
-    assert not resolve([fails_before(5)], at(0)).explains(["WARNING: at g"])
+    assert not resolve([fails_before(5)], at(0), has).explains(["WARNING: at g"])
     assert EVERYWHERE.explains([])
 
 
@@ -106,7 +113,7 @@ def test_splat_that_is_not_named_is_not_explained() -> None:
 )
 def test_marker_that_is_used_wrongly_is_an_error(mark: pytest.Mark) -> None:
     with pytest.raises(SpecError, match=mark.name):
-        resolve([mark], at(0))
+        resolve([mark], at(0), has)
 
 
 # -- sessions --------------------------------------------------------------------------------
@@ -238,3 +245,40 @@ def test_beyond_takes_a_reason_and_a_weight(mark: pytest.Mark) -> None:
     with pytest.raises(SpecError, match="beyond"):
         beyond([mark])
     assert beyond([fails_before(1)]) is None
+
+
+# -- features --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mark", "outcome", "why"),
+    [
+        (pytest.mark.feature("there").mark, Expected.PASSED, ""),
+        (pytest.mark.feature("absent").mark, Expected.SKIPPED, "only with the feature absent"),
+        (pytest.mark.without_feature("absent").mark, Expected.PASSED, ""),
+        (
+            pytest.mark.without_feature("there").mark,
+            Expected.SKIPPED,
+            "only without the feature there",
+        ),
+    ],
+)
+def test_feature_says_whether_there_is_anything_to_ask(
+    mark: pytest.Mark, outcome: Expected, why: str
+) -> None:
+    want = resolve([fails_before(1), mark], at(1), has)
+    assert (want.outcome, want.why) == (outcome, why)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        pytest.mark.feature("thear").mark,
+        pytest.mark.feature().mark,
+        pytest.mark.without_feature(7).mark,
+        pytest.mark.feature("there", "absent").mark,
+    ],
+)
+def test_feature_that_there_is_not_is_an_error(mark: pytest.Mark) -> None:
+    with pytest.raises(SpecError, match="feature"):
+        resolve([mark], at(0), has)

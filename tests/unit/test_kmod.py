@@ -57,3 +57,15 @@ def test_build_that_makes_another_module_is_an_error(tmp_path: Path) -> None:
 def test_build_failure_without_words_points_to_the_log(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="see the log"):
         build(tmp_path, "exit 2")
+
+
+def test_build_defines_what_the_sources_ask_for(tmp_path: Path) -> None:
+    script = 'for word; do echo "$word"; done >"$PWD/words"; ' + making("own.ko")
+    build_module(
+        ModuleSpec(name="own", source=tmp_path / "source"),
+        tmp_path / "out",
+        make=["env", "-C", tmp_path, "sh", "-c", script, "make"],
+        macros=("HAVE_A", "HAVE_B"),
+        log_file=tmp_path / "log",
+    )
+    assert "KCFLAGS=-DHAVE_A -DHAVE_B" in (tmp_path / "words").read_text().splitlines()

@@ -12,7 +12,8 @@ from harness.base.errors import DownloadError, KconfigError
 from harness.base.spec import GitSpec, KernelSpec, PackageSpec
 from harness.base.store import Store
 from harness.kernel import known
-from harness.kernel.known import check_names, known_kernels, symbols_of
+from harness.kernel.features import symbols_of
+from harness.kernel.known import check_names, known_kernels
 from harness.kernel.source import SourceTree, open_source
 
 MAKEFILE = "VERSION = 9\nPATCHLEVEL = 1\nSUBLEVEL = 0\nEXTRAVERSION =\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from patches import diff, mail, mbox
@@ -16,6 +15,7 @@ from harness.base.settings import target_from_settings
 from harness.base.spec import Target
 from harness.base.store import Store
 from harness.kernel.apply import AppliedSeries, Position
+from harness.kernel.build import KernelBuild
 from harness.kernel.recognise import By
 from harness.kernel.series import read_series
 from harness.kernel.source import SourceTree, git
@@ -143,7 +143,7 @@ def test_image_and_keys_are_seen_to_while_the_kernel_builds(
 ) -> None:
     made = pipeline_at(tmp_path, 0, [])
     fetched = threading.Event()
-    monkeypatch.setattr("harness.run.pipeline.fetch_packages", lambda *_, **__: fetched.set())
+    monkeypatch.setattr("harness.run.meanwhile.fetch_packages", lambda *_, **__: fetched.set())
 
     def build(*_: object, **__: object) -> None:
         assert fetched.wait(20)
@@ -165,9 +165,20 @@ def test_packages_that_cannot_be_had_are_an_error_where_they_are_needed(
         tried.append(1)
         raise DownloadError("cannot fetch the package x")
 
-    monkeypatch.setattr("harness.run.pipeline.fetch_packages", fetch)
+    monkeypatch.setattr("harness.run.meanwhile.fetch_packages", fetch)
     monkeypatch.setattr("harness.guest.image.fetch_packages", fetch)
-    kernel = SimpleNamespace(key="k", uapi=UAPI)
+    kernel = KernelBuild(
+        directory=UAPI.parent,
+        arch="x86_64",
+        profile="default",
+        commit="c",
+        tree="t",
+        release="7.0-p00",
+        warnings=(),
+        seconds=1.0,
+        cached=False,
+        key="k",
+    )
     monkeypatch.setattr("harness.run.pipeline.build_kernel", lambda *_, **__: kernel)
     build = made.build()
     assert tried

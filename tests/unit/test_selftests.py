@@ -14,11 +14,20 @@ from harness.kernel.selftests import build_selftests, install_headers
 from harness.kernel.worktree import Trees
 
 SELFTESTS = ("one", "two", "three")
-SPEC = SelftestSpec(directory="own", programs=SELFTESTS, common=("shared.c", "absent.c"))
+SPEC = SelftestSpec(directory="own", programs=SELFTESTS)
 SOURCES = Path("tree/tools/testing/selftests")
 
 
+MAKEFILE = """\
+all: $(OUTPUT)/one
+$(OUTPUT)/%: %.c $(wildcard shared.c)
+\t$(CC) $(USERCFLAGS) -o $@ $^ $(USERLDFLAGS)
+"""
+
+
 def write(tmp_path: Path, directory: str = "own", **sources: str) -> None:
+    (tmp_path / SOURCES / directory).mkdir(parents=True, exist_ok=True)
+    (tmp_path / SOURCES / directory / "Makefile").write_text(MAKEFILE)
     for name, text in sources.items():
         (tmp_path / SOURCES / directory).mkdir(parents=True, exist_ok=True)
         (tmp_path / SOURCES / directory / f"{name}.c").write_text(text)
@@ -41,6 +50,11 @@ def test_every_selftest_is_built_with_what_they_share(tmp_path: Path) -> None:
     shared = {"shared": "int shared(void) { return 0; }\n"}
     output = build(tmp_path, **dict.fromkeys(SELFTESTS, main), **shared)
     assert sorted(path.name for path in output.iterdir()) == sorted(SELFTESTS)
+
+
+def test_selftest_that_the_tree_does_not_have_is_left_out(tmp_path: Path) -> None:
+    output = build(tmp_path, two="int main(void) { return 0; }\n")
+    assert [path.name for path in output.iterdir()] == ["two"]
 
 
 def test_selftests_of_several_directories_are_built(tmp_path: Path) -> None:

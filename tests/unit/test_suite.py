@@ -39,8 +39,18 @@ modules:
 selftests:
   - directory: own
     programs: [one, two]
-    common: [shared.c]
   - {directory: plain, programs: [three]}
+features:
+  own-put:
+    description: there is something to put
+    file: own.h
+    contains: own_put
+    macro: HAVE_OWN_PUT
+  own:
+    description: it is configured
+    symbol: OWN
+    series: true
+needs: [own]
 preconditions:
   files: [/dev/own]
   refused: ['own: broken']
@@ -93,6 +103,11 @@ def minimal(root: Path, more: str = "") -> Path:
 
 def test_every_key_is_read(root: Path) -> None:
     suite = load_suite(root)
+    assert [feature.name for feature in suite.features] == ["own-put", "own"]
+    assert suite.needs == ("own",)
+    assert suite.feature("own").series
+    with pytest.raises(SpecError, match=r"no feature 'put' in"):
+        suite.feature("put")
     assert (suite.name, suite.description, suite.root) == ("own", "one line", root)
     assert suite.file == root / "suite.yaml"
     assert suite.kernel == str(root.parent / "linux")
@@ -105,8 +120,8 @@ def test_every_key_is_read(root: Path) -> None:
         ModuleSpec(name="other", source=root / "kmod" / "other"),
     )
     assert suite.selftests == (
-        SelftestSpec(directory="own", programs=("one", "two"), common=("shared.c",)),
-        SelftestSpec(directory="plain", programs=("three",), common=()),
+        SelftestSpec(directory="own", programs=("one", "two")),
+        SelftestSpec(directory="plain", programs=("three",)),
     )
     assert suite.preconditions == Preconditions(
         files=("/dev/own",), refused=("own: broken",), reason="own: .*off", hint="it needs own=on"
@@ -171,8 +186,14 @@ def line_of(text: str) -> int:
         ("headers:", "haeders:", "unknown key 'haeders'"),
         ("  refused:", "  refuse:", "unknown key 'refuse'"),
         ("  reasons:", "  raesons:", "unknown key 'raesons'"),
+        ("    series: true", "    seires: true", "unknown key 'seires'"),
+        ("needs: [own]", "needs: [onw]", "needs: there is no feature 'onw'"),
         ("    source: kmod", "    source: kmod\n    sauce: x", "unknown key 'sauce'"),
-        ("    common:", "    commom:", "unknown key 'commom'"),
+        (
+            "    programs: [one, two]",
+            "    programs: [one, two]\n    common: [x.c]",
+            "unknown key 'common'",
+        ),
         # types
         ("description: one line", "description: [1]", "description in suite must be str, not list"),
         ("kernel: ../linux", "kernel: 7.0", "kernel in suite must be str, not float"),
