@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from filelock import FileLock
 
 from harness import NAME
 from harness.base.errors import SpecError
@@ -117,7 +118,10 @@ class History:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=HOST.database_s, isolation_level=None)
             try:
-                self._prepare()
+                # Who switches to the write-ahead log does not wait for others: sqlite says
+                # "locked" at once, whatever its timeout is.
+                with FileLock(f"{self.path}.lock", timeout=HOST.database_s):
+                    self._prepare()
             except BaseException:
                 self._db.close()
                 raise
