@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -37,7 +36,9 @@ from harness.kernel.known import known_kernels
 from harness.kernel.source import open_source
 from harness.report.text import tree_lines
 from harness.results.directory import results_directory
+from harness.results.form import to_plain
 from harness.results.pace import Pace
+from harness.results.results import Provenance
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_series, facts_of
 
@@ -198,7 +199,7 @@ def _fetch(args: argparse.Namespace, ui: Ui) -> int:
             "label": source.label,
             "base": source.base,
             "repo": str(source.repo),
-            "series": series,
+            "series": to_plain(series),
         },
     )
     return int(ExitCode.PASSED)
@@ -233,18 +234,18 @@ def _build(args: argparse.Namespace, ui: Ui) -> int:
         return _build_several(args, ui)
     with ui.progress(Pace(Store()).seconds) as progress:
         facts = _build_one(pipeline_of(args, progress), ui)
-    write_json(args, facts)
+    write_json(args, to_plain(facts))
     return int(ExitCode.PASSED)
 
 
-def _build_one(pipeline: Pipeline, ui: Ui) -> dict[str, Any]:
+def _build_one(pipeline: Pipeline, ui: Ui) -> Provenance:
     build = pipeline.build()
     image = pipeline.image(build)
     facts = facts_of(pipeline)
     how = "from the cache" if build.cached else f"built in {duration(build.seconds)}"
     ui.line(Text(f"kernel {build.release} ({how}): {build.image}"))
     ui.line(Text(f"image {image.size_bytes / 1e6:.1f} MB: {image.initrd}"))
-    for warning in facts["kernel"]["new_warnings"] or ():
+    for warning in facts.kernel.new_warnings or ():
         ui.line(Text(f"new warning: {warning}", style="yellow"))
     return facts
 
@@ -263,7 +264,7 @@ def _build_several(args: argparse.Namespace, ui: Ui) -> int:
             except (SeriesError, BuildError, KconfigError) as error:
                 ui.error(error)
                 failed = True
-    write_json(args, built)
+    write_json(args, to_plain(built))
     return int(ExitCode.BAD_INPUT if failed else ExitCode.PASSED)
 
 

@@ -44,6 +44,7 @@ from harness.report.nightly import to_json as nightly_json
 from harness.report.page import write_report
 from harness.report.plan import to_github, to_gitlab
 from harness.results.evidence import read_evidence
+from harness.results.form import to_plain
 from harness.results.history import History
 from harness.results.pace import Pace
 from harness.run.cell import CellResult
@@ -244,11 +245,9 @@ def _history(args: argparse.Namespace, ui: Ui) -> int:
                 raise InputError(f"--keep {args.keep}: there are no such runs", hint="such as 500")
             ui.out.print(f"dropped {history.prune(args.keep)} runs, kept {args.keep} at most")
         if args.what == "flaky":
-            found = [
-                dataclasses.asdict(item) | {"rate": f"{item.rate:.0%}"} for item in history.flaky()
-            ]
+            found = [to_plain(item) | {"rate": round(item.rate, 3)} for item in history.flaky()]
         elif args.what == "bad":
-            found = [dataclasses.asdict(item) for item in history.bad_since()]
+            found = [to_plain(item) for item in history.bad_since()]
         elif args.what == "figures":
             found = history.figures(args.limit, args.name or "")
         elif args.what == "test":
@@ -289,4 +288,6 @@ def _history_word(name: str, value: object) -> str:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(value))
     if name == "commit":
         return str(value)[:12]
+    if name == "rate" and isinstance(value, float):
+        return f"{value:.0%}"
     return f"{value:.1f}" if isinstance(value, float) else str(value)

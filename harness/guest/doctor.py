@@ -15,6 +15,7 @@ from harness.base.errors import CommandError, SpecError
 from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
 from harness.guest.accel import choose_accel, qemu_build
+from harness.results.results import HostFacts
 
 PACKAGES = PROJECT_ROOT / "scripts" / "packages.txt"
 """``program package`` lines; ``scripts/setup`` installs from the same list."""
@@ -60,18 +61,18 @@ class HostReport:
         }
 
 
-def describe_host() -> dict[str, Any]:
-    """Return what results say of this host: its kernel, processor, CPUs and memory."""
+def describe_host() -> HostFacts:
+    """Return what results say of this host."""
     system = os.uname()
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "kernel": f"{system.sysname} {system.release} {system.machine}",
-        "cpu": models[0].strip() if models else system.machine,
-        "cpus": os.cpu_count() or 1,
-        "memory_mib": memory >> 20,
-    }
+    return HostFacts(
+        kernel=f"{system.sysname} {system.release} {system.machine}",
+        cpu=models[0].strip() if models else system.machine,
+        cpus=os.cpu_count() or 1,
+        memory_mib=memory >> 20,
+    )
 
 
 def check_host(

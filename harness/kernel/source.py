@@ -55,6 +55,8 @@ class SourceTree:
     :param tree: its git tree, which is the source's identity.
     :param version: such as ``7.0.13``, from the tree's Makefile.
     :param label: what it was made from, for people.
+    :param public: whether others can know *base*: it is a commit of a git tree, not one that was
+        made of an archive here.
     :param lock: the name of the lock on the repository's work tree.
     """
 
@@ -63,6 +65,7 @@ class SourceTree:
     tree: str
     version: str
     label: str
+    public: bool
     lock: str
 
 
@@ -128,7 +131,9 @@ def imported_source(spec: KernelSpec, store: Store) -> SourceTree | None:
         return None
     there = git(repo, "rev-parse", "-q", "--verify", ref, check=False)
     commit = there.stdout.strip()
-    return _describe(repo, commit, spec.what, name) if there.returncode == 0 else None
+    if there.returncode != 0:
+        return None
+    return _describe(repo, commit, spec.what, name, public=spec.git is not None)
 
 
 # -- git trees -------------------------------------------------------------------------------
@@ -166,7 +171,8 @@ def _open_git(path: Path, base: str | None, store: Store, progress: OnProgress) 
             (repo / ".git" / "harness-ready").touch()
         if git(repo, "cat-file", "-e", commit, check=False).returncode != 0:
             git(repo, "fetch", "--quiet", "--no-tags", path.resolve(), commit)
-        return _describe(repo, commit, f"{path} at {revision} ({commit[:12]})", name)
+        label = f"{path} at {revision} ({commit[:12]})"
+        return _describe(repo, commit, label, name, public=True)
 
 
 # -- branches of remote repositories ---------------------------------------------------------
@@ -186,7 +192,9 @@ def _open_remote(
             _fetch(remote, wanted, repo, ref, progress)
             there = git(repo, "rev-parse", "--verify", ref)
         commit = there.stdout.strip()
-    return _describe(repo, commit, f"{remote.urls[0]} at {wanted} ({commit[:12]})", name)
+    return _describe(
+        repo, commit, f"{remote.urls[0]} at {wanted} ({commit[:12]})", name, public=True
+    )
 
 
 def _remote_name(remote: GitSpec) -> str:
@@ -227,7 +235,7 @@ def _open_archive(
     if (repo / ".git" / "harness-ready").exists():
         # Imported for good: whoever builds in it need not be waited for.
         base = git(repo, "rev-parse", _ARCHIVE_REF).stdout.strip()
-        return _describe(repo, base, label, name)
+        return _describe(repo, base, label, name, public=False)
     with store.lock(name, waiting=f"it imports {archive.name}"):
         work = store.work(name)
         if not (repo / ".git" / "harness-ready").exists():
@@ -243,7 +251,7 @@ def _open_archive(
                     ) from error
                 raise
         base = git(repo, "rev-parse", _ARCHIVE_REF).stdout.strip()
-        return _describe(repo, base, label, name)
+        return _describe(repo, base, label, name, public=False)
 
 
 def _archive_name(sha256: str) -> str:
@@ -309,7 +317,7 @@ def _inner_tarball(archive: Path, directory: Path, progress: OnProgress) -> Iter
 # -- both ------------------------------------------------------------------------------------
 
 
-def _describe(repo: Path, commit: str, label: str, lock: str) -> SourceTree:
+def _describe(repo: Path, commit: str, label: str, lock: str, *, public: bool) -> SourceTree:
     makefile = git(repo, "show", f"{commit}:Makefile", check=False)
     kconfig = git(repo, "cat-file", "-e", f"{commit}:Kconfig", check=False)
     version = _version(makefile.stdout)
@@ -319,7 +327,15 @@ def _describe(repo: Path, commit: str, label: str, lock: str) -> SourceTree:
             hint="--kernel takes the top of a Linux tree",
         )
     tree = git(repo, "rev-parse", f"{commit}^{{tree}}").stdout.strip()
-    return SourceTree(repo=repo, base=commit, tree=tree, version=version, label=label, lock=lock)
+    return SourceTree(
+        repo=repo,
+        base=commit,
+        tree=tree,
+        version=version,
+        label=label,
+        public=public,
+        lock=lock,
+    )
 
 
 def _assert_kernel(directory: Path, archive: Path) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 import uuid
 from pathlib import Path
@@ -14,12 +13,13 @@ import pytest
 
 from harness.base.errors import ExitCode
 from harness.plugin.options import setting, worker_of
-from harness.plugin.session import SESSION, SHARED, Session, or_exit, session_of
+from harness.plugin.session import SESSION, SHARED, Findings, Session, or_exit, session_of
 from harness.results.directory import clear_results, new_name
 from harness.results.expectation import Expected
-from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
+from harness.results.form import from_plain, to_plain
+from harness.results.results import Outcome, RunResults, TestResult
 
-_EVIDENCE = "harness_evidence"
+_FINDINGS = "harness_findings"
 """What a worker of pytest-xdist brings back."""
 
 
@@ -54,11 +54,12 @@ def _result_of(report: Any, name: str) -> TestResult:
         splats=tuple(extra.get("splats", ())),
         known_issues=tuple(extra.get("known", ())),
         console=extra.get("console"),
-        expected=extra.get("expected", Expected.PASSED.value),
+        expected=Expected(extra.get("expected", Expected.PASSED)),
         unexpected=unexpected,
         beyond=extra.get("beyond", ""),
         weight=extra.get("weight", ""),
         finding=extra.get("finding", False),
+        exception=extra.get("exception"),
     )
 
 
@@ -78,6 +79,7 @@ def _merged(before: TestResult, now: TestResult) -> TestResult:
     worse = max(before, now, key=lambda result: _GRAVITY.index(result.outcome))
     return dataclasses.replace(
         worse,
+        exception=worse.exception or before.exception or now.exception,
         seconds=before.seconds + now.seconds,
         splats=before.splats + now.splats,
         known_issues=before.known_issues + now.known_issues,
@@ -104,34 +106,36 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if state is None or not state.used:
         return
     state.close()
+    own = state.findings()
     if worker_of(session.config) is not None:
-        session.config.workeroutput[_EVIDENCE] = json.dumps(state.evidence())  # type: ignore[attr-defined]
+        if own is not None:
+            session.config.workeroutput[_FINDINGS] = to_plain(own)  # type: ignore[attr-defined]
         return
     tests = tuple(state.tests.values())
     judge = "expected" if state.by_expectation else "desired"
     failed = any(test.is_bad(judge) for test in tests)
     if exitstatus == pytest.ExitCode.TESTS_FAILED and not failed:
         session.exitstatus = int(ExitCode.INFRASTRUCTURE)
-    found = [item for item in (state.evidence(), *state.workers) if item is not None]
+    found = [item for item in (own, *state.workers) if item is not None]
     if not found:
         return
-    facts = found[0]["facts"]
-    for other in found[1:]:
-        facts["builds"] |= other["facts"]["builds"]
+    facts = found[0].facts
     results = RunResults(
-        **facts,
-        judge=judge,
-        tests=tests,
-        extras={
-            key: tuple(one for item in found for one in item["extras"].get(key, ()))
-            for key in dict.fromkeys(key for item in found for key in item["extras"])
-        },
-        boots=tuple(
-            BootResult(**one | {"outcome": Boot(one["outcome"])})
-            for item in found
-            for one in item["boots"]
-        ),
+        kernel=facts.kernel,
+        series=facts.series,
+        profile=facts.profile,
+        accel=facts.accel,
+        machine=facts.machine,
+        builds={number: key for item in found for number, key in item.facts.builds.items()},
+        started=state.began.isoformat(timespec="seconds"),
         seconds=time.monotonic() - state.started,
+        tests=tests,
+        boots=tuple(boot for item in found for boot in item.boots),
+        extras={
+            key: tuple(one for item in found for one in item.extras.get(key, ()))
+            for key in dict.fromkeys(key for item in found for key in item.extras)
+        },
+        judge=judge,
     )
     results.write(state.directory / "results.json")
 
@@ -150,9 +154,9 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001 - the hook's signature
     """Take what a worker of pytest-xdist found out."""
-    carried = getattr(node, "workeroutput", {}).get(_EVIDENCE)
+    carried = getattr(node, "workeroutput", {}).get(_FINDINGS)
     if carried:
-        session_of(node.config).workers.append(json.loads(carried))
+        session_of(node.config).workers.append(from_plain(Findings, carried))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+import datetime
 import functools
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,7 +33,7 @@ from harness.plugin.options import (
 from harness.results.directory import results_directory
 from harness.results.kernel_log import KnownIssue
 from harness.results.known_issues import load_known_issues
-from harness.results.results import Boot, BootResult, TestResult
+from harness.results.results import Boot, BootResult, Provenance, TestResult
 
 if TYPE_CHECKING:
     from harness.guest.machine import Machine
@@ -55,11 +55,24 @@ class _Watch:
     judged: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What one process found out besides the tests' outcomes.
+
+    :param extras: as :class:`harness.results.results.RunResults` has them.
+    """
+
+    facts: Provenance
+    boots: tuple[BootResult, ...]
+    extras: Mapping[str, tuple[Mapping[str, Any], ...]]
+
+
 class Session:
     """The pipeline, the machines and the results of one pytest session."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self.began = datetime.datetime.now().astimezone()
         self.started = time.monotonic()
         self.strict = usable(config, "strict") == "yes"
         self._judge = usable(config, "judge")
@@ -70,7 +83,7 @@ class Session:
         self.extras: dict[str, list[dict[str, Any]]] = {}
         self.boots: list[BootResult] = []
         self.running = ""
-        self.workers: list[dict[str, Any]] = []
+        self.workers: list[Findings] = []
         # How workers of pytest-xdist call the directory that they share, unless one was asked for.
         self.shared_name: str | None = getattr(config, "workerinput", {}).get(SHARED)
         # Below pytest-xdist, machines of several workers go into one directory.
@@ -127,7 +140,7 @@ class Session:
         """Whether any test asked for a kernel."""
         return self._pipeline is not None or bool(self.workers)
 
-    def evidence(self) -> dict[str, Any] | None:
+    def findings(self) -> Findings | None:
         """Return what goes into the results besides the tests; ``None`` without a kernel."""
         if self._pipeline is None or not self._pipeline.builds:
             return None
@@ -138,11 +151,11 @@ class Session:
         except HarnessError:
             # The run ended on this very error; it has been said.
             return None
-        return {
-            "facts": facts,
-            "extras": self.extras,
-            "boots": [dataclasses.asdict(boot) for boot in self.boots],
-        }
+        return Findings(
+            facts=facts,
+            boots=tuple(self.boots),
+            extras={key: tuple(items) for key, items in self.extras.items()},
+        )
 
     def boot(self, position: int | None = None, step: Step | None = None) -> Started:
         """Start a machine, a clone where that can be, and watch its console from the first byte.

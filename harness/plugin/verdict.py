@@ -97,14 +97,20 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, Any]:
     """Judge the kernel log, attach the console, and say which kind of trouble it was."""
     report = yield
-    report.harness = {"outcome": None, "splats": [], "known": []}
+    report.harness = {"outcome": None, "splats": [], "known": [], "exception": None}
     if call.excinfo is not None:
+        if report.failed:
+            report.harness["exception"] = _name_of(call.excinfo.type)
         _classify_error(call.excinfo.value, report, item.config)
     if SESSION in item.config.stash:
         _judge_consoles(item, report)
         _compare(item, report)
         _find(item, report)
     return report
+
+
+def _name_of(kind: type[BaseException]) -> str:
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 
 
 def _classify_error(error: BaseException, report: Any, config: pytest.Config) -> None:

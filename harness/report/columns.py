@@ -76,9 +76,7 @@ class Column:
 
 def run_column(results: RunResults, directory: Path) -> Column:
     """Return the one column of a run."""
-    position = int(results.series.get("position") or 0)
-    patches = results.series.get("patches") or []
-    kernel = results.kernel
+    position, kernel = results.series.position, results.kernel
     booted = next((boot for boot in results.boots if boot.outcome == "ok"), None)
     words = ["harness", "run", "--position", str(position), "--profile", results.profile]
     words += ["--expected"] if results.judge == "expected" else []
@@ -86,7 +84,7 @@ def run_column(results: RunResults, directory: Path) -> Column:
         id=f"p{position:02}",
         position=position,
         profile=results.profile,
-        subject=next((p["subject"] for p in patches if p["position"] == position), "base"),
+        subject=results.series.subject,
         status="tested",
         message="",
         results=results,
@@ -95,9 +93,9 @@ def run_column(results: RunResults, directory: Path) -> Column:
         reproduce=shlex.join(words),
         seconds=results.seconds,
         build={
-            "seconds": kernel.get("build_seconds"),
-            "cached": kernel["cached"],
-            "new_warnings": kernel.get("new_warnings"),
+            "seconds": kernel.build_seconds,
+            "cached": kernel.cached,
+            "new_warnings": kernel.new_warnings,
         },
         boot={"seconds": booted.seconds} if booted is not None else {},
     )

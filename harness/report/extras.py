@@ -36,27 +36,25 @@ def facts_of(runs: Iterable[RunResults]) -> list[tuple[str, str]]:
 
 def _facts(results: RunResults) -> list[tuple[str, str]]:
     kernel, series, machine = results.kernel, results.series, results.machine
-    support = [item["subject"] for item in series.get("support") or () if item["applied"]]
-    host = machine.get("host") or {}
-    cpus = f"{plural(host['cpus'], 'CPU')}, {host['memory_mib']} MiB" if host else ""
+    support = [item.subject for item in series.support if item.applied]
+    host = machine.host
     return [
-        ("kernel", f"Linux {kernel['version']} ({kernel['label']})"),
-        ("base", str(kernel["base"])),
-        ("series", str(series.get("title") or "none")),
+        ("kernel", f"Linux {kernel.version} ({kernel.label})"),
+        ("base", kernel.base),
+        ("series", series.title or "none"),
         ("below all patches", "; ".join(support)),
         ("profile", results.profile),
-        ("configuration", str(kernel["config"])),
-        ("toolchain", str(kernel["toolchain"])),
-        ("QEMU", str(machine["qemu"])),
-        ("accelerator", f"{results.accel}: {machine['accel_reason']}"),
-        ("guest", f"{machine['memory_mib']} MiB, {machine['cpus']} CPUs, {machine['arch']}"),
-        ("kernel parameters", _words(machine["cmdline"])),
-        ("host", "; ".join(filter(None, (host.get("kernel"), host.get("cpu"), cpus)))),
+        ("configuration", kernel.config),
+        ("toolchain", kernel.toolchain),
+        ("QEMU", machine.qemu),
+        ("accelerator", f"{results.accel}: {machine.accel_reason}"),
+        ("guest", f"{machine.memory_mib} MiB, {machine.cpus} CPUs, {machine.arch}"),
+        ("kernel parameters", " ".join(machine.cmdline)),
+        (
+            "host",
+            f"{host.kernel}; {host.cpu}; {plural(host.cpus, 'CPU')}, {host.memory_mib} MiB",
+        ),
     ]
-
-
-def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 # -- what other commands found out -------------------------------------------------------------

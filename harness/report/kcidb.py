@@ -113,7 +113,7 @@ class _Report:
             return
         # No other run took the same time in every test.
         run = digest(kernel.directory / "results.json")
-        common = {"environment": _environment(results)} | _started(kernel.directory)
+        common = {"environment": _environment(results), "start_time": results.started}
         boot = _boot_of(results)
         if boot is not None:
             self._boot(boot, build, run, common)
@@ -133,30 +133,25 @@ class _Report:
 
     def _checkout(self, kernel: Kernel) -> str:
         results = kernel.results
-        facts = results.kernel if results is not None else {}
-        what: list[object] = [kernel.base, facts.get("commit")]
-        if results is None:
-            what = [kernel.base, kernel.series, kernel.position, kernel.subject]
-        label = str(facts.get("label", ""))
-        # Only a git tree has a commit that anybody else knows.
-        known = label.endswith(f"({kernel.base[:12]})")
+        facts = results.kernel if results is not None else None
+        what: list[object] = [kernel.base, kernel.series, kernel.position, kernel.subject]
+        if facts is not None:
+            what = [kernel.base, facts.commit]
+        label = facts.label if facts is not None else kernel.base[:12]
         series = kernel.series or "no series"
         broken = kernel.status == "does not apply"
         return self._add(
             "checkouts",
             what,
             tree_name=self._tree,
-            git_commit_hash=kernel.base if known else None,
-            patchset_hash=_patchset(facts["patchset"]) if "patchset" in facts else None,
-            comment=_text(
-                f"{label or kernel.base[:12]}, position {kernel.position} of {series}: "
-                f"{kernel.subject}"
-            ),
+            git_commit_hash=kernel.base if facts is not None and facts.public else None,
+            patchset_hash=_patchset(facts.patchset) if facts is not None else None,
+            comment=_text(f"{label}, position {kernel.position} of {series}: {kernel.subject}"),
             valid=not broken,
             log_excerpt=_excerpt(kernel.message) if broken else None,
             misc={
                 "base": kernel.base,
-                "commit": facts.get("commit"),
+                "commit": facts.commit if facts is not None else None,
                 "series": kernel.series,
                 "position": kernel.position,
             },
@@ -181,13 +176,16 @@ class _Report:
             "builds",
             [checkout, kernel.profile, results.builds.get(str(kernel.position))],
             checkout_id=checkout,
-            architecture=results.machine.get("arch"),
-            compiler=facts.get("toolchain"),
+            architecture=results.machine.arch,
+            compiler=facts.toolchain,
             config_name=kernel.profile,
-            duration=None if facts.get("cached") else facts.get("build_seconds"),
-            comment=facts.get("release"),
+            duration=None if facts.cached else facts.build_seconds,
+            comment=facts.release,
             status="PASS",
-            misc={"warnings": facts.get("warnings"), "new_warnings": facts.get("new_warnings")},
+            misc={
+                "warnings": facts.warnings,
+                "new_warnings": None if facts.new_warnings is None else list(facts.new_warnings),
+            },
         )
 
     # -- what was run ------------------------------------------------------------------------
@@ -233,7 +231,7 @@ class _Report:
             log_excerpt=_excerpt(test.message),
             misc={
                 "outcome": test.outcome.value,
-                "expected": test.expected,
+                "expected": test.expected.value,
                 "unexpected": test.unexpected,
                 "finding": test.finding,
                 "splats": list(test.splats),
@@ -254,8 +252,7 @@ def status_of(test: TestResult) -> str:
     A test that ends with an exception of Python's own, other than an assertion, did not come to a
     verdict: ``ERROR``.  The harness, the host or the machine let it down: ``MISS``.
     """
-    name = re.match(r"(?:builtins\.)?(\w+)(?::|$)", test.message)
-    kind = getattr(builtins, name.group(1), None) if name is not None else None
+    kind = getattr(builtins, test.exception, None) if test.exception is not None else None
     own = (
         isinstance(kind, type)
         and issubclass(kind, Exception)
@@ -275,7 +272,7 @@ def path_of(test_id: str) -> str:
 
 def _boot_of(results: RunResults) -> BootResult | None:
     """Return the first boot of the kernel under test that worked, else the last that did not."""
-    own = [boot for boot in results.boots if boot.release == results.kernel.get("release")]
+    own = [boot for boot in results.boots if boot.release == results.kernel.release]
     worked = [boot for boot in own if boot.outcome is Boot.OK]
     return worked[0] if worked else own[-1] if own else None
 
@@ -289,22 +286,14 @@ def _patchset(patches: Sequence[str]) -> str:
 def _environment(results: RunResults) -> dict[str, Any]:
     machine = results.machine
     return {
-        "comment": f"QEMU {machine.get('qemu')}, {results.accel}",
+        "comment": f"QEMU {machine.qemu}, {results.accel}",
         "misc": {
-            name: machine[name] for name in ("memory_mib", "cpus", "cmdline") if name in machine
-        }
-        | {"accel": results.accel},
+            "memory_mib": machine.memory_mib,
+            "cpus": machine.cpus,
+            "cmdline": list(machine.cmdline),
+            "accel": results.accel,
+        },
     }
-
-
-def _started(directory: Path) -> dict[str, str]:
-    """Return when pytest began, from its JUnit report; it says so with the time zone."""
-    try:
-        head = (directory / "junit.xml").read_text(errors="replace")[:2000]
-    except OSError:
-        return {}
-    stamp = re.search(r'timestamp="(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d))"', head)
-    return {"start_time": stamp.group(1)} if stamp is not None else {}
 
 
 def _tail(file: Path) -> str:

@@ -185,18 +185,10 @@ def _run_page(directory: Path) -> dict[str, Any]:
             directory=directory,
         )
     )
-    patches = [
-        {"position": 0, "subject": "base", "already": False},
-        *(results.series.get("patches") or ()),
-    ]
     return _tested_page([column], wrong) | {
-        "title": results.series.get("title") or "A kernel as it is",
-        "subtitle": f"{results.kernel['release']}, profile {results.profile}",
-        "applied": [
-            {"position": p["position"], "subject": p["subject"], "already": p.get("already")}
-            for p in patches
-            if p["position"]
-        ],
+        "title": results.series.title or "A kernel as it is",
+        "subtitle": f"{results.kernel.release}, profile {results.profile}",
+        "applied": results.series.patches,
         "tree_lines": tree_lines(results.series),
         "position": column.position,
         "unexpected": _problems(wrong, [column]),
@@ -207,11 +199,11 @@ def _matrix_page(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     columns = matrix_columns(dict(data), directory)
     wrong = tuple(map(complaint_from_json, data["unexpected"]))
     first = next((c.results for c in columns if c.results is not None), None)
-    title = first.series.get("title") if first is not None else data["series"]
+    title = first.series.title if first is not None else data["series"]
     rows = rows_of(columns)
     positions = sorted({column.position for column in columns})
     profiles = ", ".join(dict.fromkeys(column.profile for column in columns))
-    release = f"Linux {first.kernel['version']}, " if first is not None else ""
+    release = f"Linux {first.kernel.version}, " if first is not None else ""
     return _tested_page(columns, wrong) | {
         "title": title or "A kernel as it is",
         "subtitle": f"{release}{plural(len(positions), 'position')}, profiles: {profiles}",

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from harness.base.text import duration, first_line
 from harness.report.sections import section_of
-from harness.results.results import Outcome, RunResults, TestResult
+from harness.results.results import Outcome, RunResults, SeriesFacts, TestResult
 
 _STYLE = {
     Outcome.PASSED: "green",
@@ -31,7 +30,7 @@ def print_results(results: RunResults, console: Console, *, directory: Path | No
     :param directory: where logs and reports are, named in the last line; ``None`` leaves it out.
     """
     console.print(_facts(results))
-    if results.series.get("patches"):
+    if results.series.patches:
         console.print(_patches(results))
     console.print(_tests(results))
     for key, items in results.extras.items():
@@ -46,63 +45,57 @@ def print_results(results: RunResults, console: Console, *, directory: Path | No
         console.print(f"report: {directory}", markup=False, soft_wrap=True)
 
 
-def tree_lines(series: Mapping[str, Any]) -> list[str]:
-    """Say which patches the tree had before, how that is known, and what is not clear about it.
-
-    :param series: as results have it (``docs/results.md``).
-    """
-    known = [(p["position"], p.get("recognised") or {}) for p in series.get("patches", ())]
-    already = [(number, how) for number, how in known if how]
+def tree_lines(series: SeriesFacts) -> list[str]:
+    """Say which patches the tree had before, how that is known, and what is not clear about it."""
+    already = [(p.position, p.recognised) for p in series.patches if p.recognised is not None]
     if not already:
         return []
     numbers = ", ".join(str(number) for number, _ in already)
-    if len(already) == len(known):
-        said = [f"the tree has all {len(known)} patches already: this is a regression check"]
+    if len(already) == len(series.patches):
+        said = [f"the tree has all {len(already)} patches already: this is a regression check"]
     else:
         some = f"patch{'es' if len(already) > 1 else ''} {numbers}"
-        said = [f"the tree has {some} of {series['total']} already, passed over as 'git am --skip'"]
-    for by in dict.fromkeys(how["by"] for _, how in already):
-        own = [number for number, how in already if how["by"] == by]
+        said = [f"the tree has {some} of {series.total} already, passed over as 'git am --skip'"]
+    for by in dict.fromkeys(how.by for _, how in already):
+        own = [number for number, how in already if how.by == by]
         said.append(f"recognised by {by}: {', '.join(map(str, own))}")
     for number, how in already:
-        if not how["same_change"]:
-            commit = f"commit {how['as'][:12]}" if how["as"] else "it"
+        if not how.same_change:
+            commit = f"commit {how.name[:12]}" if how.name else "it"
             said.append(f"patch {number} is in with another change than the mail's: {commit}")
-        if how["ambiguous"]:
-            others = ", ".join(name[:12] for name in how["ambiguous"])
-            said.append(f"patch {number} may be {how['as'][:12]}, which was taken, or {others}")
+        if how.ambiguous:
+            others = ", ".join(name[:12] for name in how.ambiguous)
+            said.append(f"patch {number} may be {how.name[:12]}, which was taken, or {others}")
     return said
 
 
 def _facts(results: RunResults) -> Panel:
     kernel, series, machine = results.kernel, results.series, results.machine
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("kernel", Text(f"Linux {kernel['version']} ({kernel['label']})"))
-    if series.get("name"):
+    grid.add_row("kernel", Text(f"Linux {kernel.version} ({kernel.label})"))
+    if series.name is not None:
         grid.add_row(
             "series",
-            Text(f"{series['title']}\n{series['position']} of {series['total']} patches applied"),
+            Text(f"{series.title}\n{series.position} of {series.total} patches applied"),
         )
     for line in tree_lines(series):
         grid.add_row("", Text(line, style="yellow"))
-    for item in series.get("extra", ()):
-        grid.add_row("extra", Text(item["subject"]))
-    new, count = kernel["new_warnings"], kernel["warnings"]
+    for item in series.extra:
+        grid.add_row("extra", Text(item.subject))
+    new, count = kernel.new_warnings, kernel.warnings
     compared = "" if new is None else f", {len(new)} of them new" if count else ""
     grid.add_row(
         "build",
         Text(
-            f"{kernel['release']}, profile {results.profile}, "
-            + ("from the cache" if kernel["cached"] else duration(kernel["build_seconds"]))
+            f"{kernel.release}, profile {results.profile}, "
+            + ("from the cache" if kernel.cached else duration(kernel.build_seconds))
             + f", {count} warning{'' if count == 1 else 's'}{compared}"
         ),
     )
-    grid.add_row("compiler", Text(str(kernel["toolchain"])))
+    grid.add_row("compiler", Text(kernel.toolchain))
     grid.add_row(
         "machine",
-        Text(
-            f"QEMU {machine['qemu']}, {results.accel} ({machine['accel_reason'].partition(':')[0]})"
-        ),
+        Text(f"QEMU {machine.qemu}, {results.accel} ({machine.accel_reason.partition(':')[0]})"),
     )
     return Panel(grid, title="under test", title_align="left")
 
@@ -113,20 +106,16 @@ def _patches(results: RunResults) -> Table:
     table.add_column("commit")
     table.add_column("subject", overflow="fold")
     table.add_column("")
-    for item in results.series.get("support", ()):
-        state = "support" if item["applied"] else f"left out: {item['why_left_out']}"
-        table.add_row("", "", Text(item["subject"]), state, style="dim")
-    for item in results.series["patches"]:
-        applied = item["position"] <= results.series["position"]
+    for item in results.series.support:
+        state = "support" if item.applied else f"left out: {item.why_left_out}"
+        table.add_row("", "", Text(item.subject), state, style="dim")
+    for patch in results.series.patches:
+        applied = patch.position <= results.series.position
         table.add_row(
-            str(item["position"]),
-            item["commit"][:12] if applied else "",
-            Text(item["subject"]),
-            "in the tree already"
-            if item.get("already")
-            else "applied"
-            if applied
-            else "not applied",
+            str(patch.position),
+            patch.commit[:12] if applied else "",
+            Text(patch.subject),
+            "in the tree already" if patch.already else "applied" if applied else "not applied",
             style="" if applied else "dim",
         )
     return table

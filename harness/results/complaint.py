@@ -75,7 +75,7 @@ def complaints_about(
             position=position,
             profile=profile,
             test=test.id,
-            expected=str(test.expected) if judge == "expected" else "passed",
+            expected=test.expected.value if judge == "expected" else "passed",
             outcome=test.outcome.value,
             message=test.message,
             verdict=standing is Standing.BAD,

@@ -102,14 +102,12 @@ def _search(directory: Path, top: Path) -> Iterator[Evidence]:
 def _of_run(path: Path) -> Kernel:
     results = read_results(path)
     series = results.series
-    position = series.get("position") or 0
-    subjects = [p["subject"] for p in series.get("patches", ()) if p["position"] == position]
     return Kernel(
-        position=position,
+        position=series.position,
         profile=results.profile,
-        base=str(results.kernel.get("base", "")),
-        series=series.get("name"),
-        subject=subjects[0] if subjects else "base",
+        base=results.kernel.base,
+        series=series.name,
+        subject=series.subject,
         status=TESTED,
         message="",
         build="ok",
@@ -120,7 +118,7 @@ def _of_run(path: Path) -> Kernel:
             complaints_about(
                 results.tests,
                 results.judge,
-                position=position,
+                position=series.position,
                 profile=results.profile,
                 directory=path.parent,
             )

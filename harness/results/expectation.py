@@ -14,7 +14,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from harness.base.errors import SpecError
-from harness.results.results import WEIGHTS
+
+WEIGHTS = ("low", "medium", "high")
+"""Of a finding: a matter of taste, a weakness that somebody can run into, a bug."""
 
 
 class Expected(StrEnum):

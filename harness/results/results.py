@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,14 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from harness.base.errors import SpecError
+from harness.results.expectation import WEIGHTS, Expected
+from harness.results.form import read_file, to_plain, write_file, write_text
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the JSON form; grows when a reader of the old form would go wrong."""
-
-
-WEIGHTS = ("low", "medium", "high")
-"""Of a finding: a matter of taste, a weakness that somebody can run into, a bug."""
 
 
 class Outcome(StrEnum):
@@ -59,13 +54,14 @@ class TestResult:
     :param splats: titles of splats in the kernel log that nobody expected.
     :param known_issues: titles of splats that are on the list of known issues.
     :param console: the console slice, relative to the results directory; ``None`` without a VM.
-    :param expected: what its markers state for the position: ``passed``, ``failed``, ``either``
-        or ``skipped``.
+    :param expected: what its markers state for the position.
     :param unexpected: whether it did something else; an error always is.
     :param beyond: why it asks for more than the series promises; empty when it does not.
     :param weight: of what it would find: ``low``, ``medium`` or ``high``; empty without *beyond*.
     :param finding: whether it did not come to what it asks beyond the promise.  That is told apart
         from what is unexpected, and says nothing against the series.
+    :param exception: the type of the exception that ended it, as Python names it (one that is not
+        built in with its module); ``None`` when none did.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -77,11 +73,12 @@ class TestResult:
     splats: tuple[str, ...] = ()
     known_issues: tuple[str, ...] = ()
     console: str | None = None
-    expected: str = "passed"
+    expected: Expected = Expected.PASSED
     unexpected: bool = False
     beyond: str = ""
     weight: str = ""
     finding: bool = False
+    exception: str | None = None
 
     def standing(self, judge: str) -> Standing:
         """Return what it says about the kernel.
@@ -133,28 +130,195 @@ class BootResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunResults:
+class KernelFacts:
+    """The kernel under test.
+
+    :param version: of the tree, such as ``7.0.13``.
+    :param label: where the tree came from, for people.
+    :param base: the commit before any patch.
+    :param public: whether others can know *base*: it is a commit of a git tree, not one that was
+        made of an archive here.
+    :param commit: what was built.
+    :param patchset: the SHA-256 of each patch between the two, as ``git format-patch`` has it.
+    :param release: what ``uname -r`` says.
+    :param build_seconds: 0 when it came from the cache.
+    :param cached: whether it did.
+    :param warnings: how many the compiler gave.
+    :param new_warnings: those that position 0 does not have; ``None`` when that was never built.
+    :param toolchain: the compiler.
+    :param config: the file with its configuration.
+    :param features: what the tree has of the suite's features.
+    """
+
+    version: str
+    label: str
+    base: str
+    public: bool
+    commit: str
+    patchset: tuple[str, ...]
+    release: str
+    build_seconds: float
+    cached: bool
+    warnings: int
+    new_warnings: tuple[str, ...] | None
+    toolchain: str
+    config: str
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupportFacts:
+    """A support commit; *why_left_out* is empty when it was applied."""
+
+    subject: str
+    reason: str
+    applied: bool
+    why_left_out: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecognisedFacts:
+    """What a patch was recognised as (:class:`harness.kernel.recognise.Recognised`).
+
+    :param name: ``as`` in JSON.
+    :param ambiguous: names of what it might be as well.
+    """
+
+    by: str
+    name: str = field(metadata={"key": "as"})
+    subject: str
+    same_change: bool
+    ambiguous: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchFacts:
+    """A patch of the series.
+
+    :param already: whether the tree had it before.
+    :param recognised: as what; ``None`` when it had it not.
+    """
+
+    position: int
+    subject: str
+    commit: str
+    already: bool
+    recognised: RecognisedFacts | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuitePatchFacts:
+    """A patch of the suite's series: whether the kernel under test *has* it, and by what."""
+
+    number: int
+    subject: str
+    has: bool
+    recognised: RecognisedFacts | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraFacts:
+    """A patch on top of the position, and the file that it is from."""
+
+    subject: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesFacts:
+    """The series, and how much of it is applied.
+
+    :param name: ``None`` without a series, as are *title* and *origin*.
+    :param origin: what was read.
+    :param position: patches applied.
+    :param total: patches that can be applied.
+    :param extra: further patches on top.
+    :param patches: those that can be applied.
+    :param suite: the patches of the suite's series.
+    """
+
+    name: str | None
+    title: str | None
+    origin: str | None
+    position: int
+    total: int
+    extra: tuple[ExtraFacts, ...]
+    support: tuple[SupportFacts, ...]
+    patches: tuple[PatchFacts, ...]
+    suite: tuple[SuitePatchFacts, ...]
+
+    @property
+    def subject(self) -> str:
+        """The subject of the last patch applied; ``base`` without one."""
+        own = (patch.subject for patch in self.patches if patch.position == self.position)
+        return next(own, "base")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """The host: what ``uname`` says, its processor, CPUs and memory."""
+
+    kernel: str
+    cpu: str
+    cpus: int
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineFacts:
+    """The machines that the kernels ran in.
+
+    :param arch: the kernel's name of the architecture.
+    :param qemu: the version of the program that was used.
+    :param accel_reason: why that accelerator, for people.
+    :param cmdline: the profile's kernel parameters.
+    :param image: the cache key of the root file system.
+    """
+
+    arch: str
+    qemu: str
+    accel_reason: str
+    memory_mib: int
+    cpus: int
+    cmdline: tuple[str, ...]
+    image: str
+    host: HostFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What was under test.
+
+    :param builds: position -> cache key, of every kernel that was used.
+    """
+
+    kernel: KernelFacts
+    series: SeriesFacts
+    profile: str
+    accel: str
+    machine: MachineFacts
+    builds: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResults(Provenance):
     """Everything one run found out.
 
+    :param started: when, as RFC 3339 has it, with the time zone.
+    :param seconds: what it took.
     :param boots: every machine that was booted, in order.
     :param extras: what the suite's own tests entered, as JSON can hold it: key -> items
         (``harness/report/sections.py`` has how they are shown).
-    :param builds: position -> cache key, of every kernel that was used.
     :param judge: ``desired``: by what the series is to bring; ``expected``: by what the tests
         state for the position.
     """
 
-    kernel: Mapping[str, Any]
-    series: Mapping[str, Any]
-    profile: str
-    accel: str
-    machine: Mapping[str, Any]
-    tests: tuple[TestResult, ...]
+    started: str
     seconds: float
+    tests: tuple[TestResult, ...]
+    boots: tuple[BootResult, ...] = ()
     extras: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     judge: str = "desired"
-    boots: tuple[BootResult, ...] = ()
-    builds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -198,21 +362,7 @@ class RunResults:
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented JSON form."""
-        return {
-            "schema": SCHEMA,
-            "kernel": dict(self.kernel),
-            "series": dict(self.series),
-            "profile": self.profile,
-            "accel": self.accel,
-            "judge": self.judge,
-            "machine": dict(self.machine),
-            "builds": dict(self.builds),
-            "boots": [_plain(boot) for boot in self.boots],
-            "tests": [_plain(test) for test in self.tests],
-            "extras": {key: [dict(item) for item in items] for key, items in self.extras.items()},
-            "counts": self.counts,
-            "seconds": round(self.seconds, 3),
-        }
+        return {"schema": SCHEMA, **to_plain(self), "counts": self.counts}
 
     def to_ktap(self) -> str:
         """Return the tests as KTAP (``Documentation/dev-tools/ktap.rst``).
@@ -237,67 +387,13 @@ class RunResults:
     def write(self, path: Path) -> None:
         """Write the JSON form to *path*, whole or not at all, and the KTAP form beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        for target, text in (
-            (path.with_suffix(".ktap"), self.to_ktap()),
-            (path, json.dumps(self.to_json(), indent=2) + "\n"),
-        ):
-            making = target.with_name(f".{target.name}.new")
-            making.write_text(text)
-            making.replace(target)
+        write_text(path.with_suffix(".ktap"), self.to_ktap())
+        write_file(path, self.to_json())
 
 
 def read_results(path: Path) -> RunResults:
     """Read what :meth:`RunResults.write` wrote.
 
-    :raises SpecError: when the file is missing or is of another schema.
+    :raises SpecError: when it is missing, of another schema, or damaged.
     """
-    try:
-        data = json.loads(path.read_text())
-        if data["schema"] != SCHEMA:
-            raise SpecError(f"{path}: schema {data['schema']}, this harness reads {SCHEMA}")
-        return RunResults(
-            kernel=data["kernel"],
-            series=data["series"],
-            profile=data["profile"],
-            accel=data["accel"],
-            machine=data["machine"],
-            tests=tuple(
-                TestResult(
-                    **_known(TestResult, item)
-                    | {
-                        "outcome": Outcome(item["outcome"]),
-                        "splats": tuple(item["splats"]),
-                        "known_issues": tuple(item["known_issues"]),
-                    }
-                )
-                for item in data["tests"]
-            ),
-            extras={key: tuple(items) for key, items in data["extras"].items()},
-            seconds=data["seconds"],
-            judge=data.get("judge", "desired"),
-            boots=tuple(
-                BootResult(**_known(BootResult, item) | {"outcome": Boot(item["outcome"])})
-                for item in data.get("boots", ())
-            ),
-            builds=data.get("builds", {}),
-        )
-    except OSError as error:
-        raise SpecError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SpecError(f"{path}: not a results file: {error}") from error
-
-
-def _known(kind: Any, item: dict[str, Any]) -> dict[str, Any]:
-    """Return what this harness knows of *item*: keys may be added within a schema."""
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {key: value for key, value in item.items() if key in names}
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    data = dataclasses.asdict(value)
-    for key, item in data.items():
-        if isinstance(item, float):
-            data[key] = round(item, 3)
-        elif isinstance(item, dict):
-            data[key] = {k: round(v, 3) if isinstance(v, float) else v for k, v in item.items()}
-    return data
+    return read_file(path, RunResults, SCHEMA)

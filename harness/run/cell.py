@@ -197,8 +197,8 @@ def inputs_of(results: RunResults, suite: Suite) -> str:
         *builds,
         suite.tests,
         results.accel,
-        results.machine["qemu"],
-        *results.machine["cmdline"],
+        results.machine.qemu,
+        *results.machine.cmdline,
     )
 
 

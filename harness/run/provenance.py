@@ -7,108 +7,124 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from harness.guest.accel import qemu_version
 from harness.guest.doctor import describe_host
 from harness.kernel.recognise import Recognised
 from harness.kernel.source import git
+from harness.results.results import (
+    ExtraFacts,
+    KernelFacts,
+    MachineFacts,
+    PatchFacts,
+    Provenance,
+    RecognisedFacts,
+    SeriesFacts,
+    SuitePatchFacts,
+    SupportFacts,
+)
 from harness.run.pipeline import Pipeline
 
 
-def facts_of(pipeline: Pipeline) -> dict[str, Any]:
-    """Return what the results say besides tests: kernel, series, profile, accel, machine."""
-    build, at = pipeline.build(), pipeline.position()
-    new = pipeline.new_warnings()
-    return {
-        "kernel": {
-            "version": pipeline.source.version,
-            "label": pipeline.source.label,
-            "base": pipeline.source.base,
-            "commit": at.commit,
-            "patchset": list(_patchset(pipeline)),
-            "release": build.release,
-            "build_seconds": 0.0 if build.cached else round(build.seconds, 1),
-            "cached": build.cached,
-            "warnings": len(build.warnings),
-            "new_warnings": None if new is None else list(new),
-            "toolchain": pipeline.toolchain.compiler,
-            "config": str(build.config),
-            "features": sorted(build.features),
-        },
-        "series": describe_series(pipeline),
-        "profile": pipeline.profile.name,
-        "accel": pipeline.accel.name,
-        "machine": {
-            "arch": build.arch,
-            "qemu": qemu_version(pipeline.qemu),
-            "accel_reason": pipeline.accel.reason,
-            "memory_mib": pipeline.profile.memory_mib,
-            "cpus": pipeline.profile.cpus,
-            "cmdline": list(pipeline.profile.cmdline),
-            "image": pipeline.image(build).key,
-            "host": describe_host(),
-        },
-        "builds": {str(number): build.key for number, build in sorted(pipeline.builds.items())},
-    }
+def facts_of(pipeline: Pipeline) -> Provenance:
+    """Return what the results say besides tests."""
+    build = pipeline.build()
+    return Provenance(
+        kernel=describe_kernel(pipeline),
+        series=describe_series(pipeline),
+        profile=pipeline.profile.name,
+        accel=pipeline.accel.name,
+        machine=MachineFacts(
+            arch=build.arch,
+            qemu=qemu_version(pipeline.qemu),
+            accel_reason=pipeline.accel.reason,
+            memory_mib=pipeline.profile.memory_mib,
+            cpus=pipeline.profile.cpus,
+            cmdline=pipeline.profile.cmdline,
+            image=pipeline.image(build).key,
+            host=describe_host(),
+        ),
+        builds={str(number): build.key for number, build in sorted(pipeline.builds.items())},
+    )
 
 
-def describe_series(pipeline: Pipeline) -> dict[str, Any]:
-    """Return the ``series`` part of the results (``docs/results.md``)."""
+def describe_kernel(pipeline: Pipeline) -> KernelFacts:
+    """Return what the results say of the kernel."""
+    source, build = pipeline.source, pipeline.build()
+    return KernelFacts(
+        version=source.version,
+        label=source.label,
+        base=source.base,
+        public=source.public,
+        commit=pipeline.position().commit,
+        patchset=_patchset(pipeline),
+        release=build.release,
+        build_seconds=0.0 if build.cached else build.seconds,
+        cached=build.cached,
+        warnings=len(build.warnings),
+        new_warnings=pipeline.new_warnings(),
+        toolchain=pipeline.toolchain.compiler,
+        config=str(build.config),
+        features=tuple(sorted(build.features)),
+    )
+
+
+def describe_series(pipeline: Pipeline) -> SeriesFacts:
+    """Return what the results say of the series."""
     applied, at = pipeline.applied, pipeline.position()
     series = applied.series
-    return {
-        "name": series.name if series else None,
-        "title": series.title if series else None,
-        "origin": series.origin if series else None,
-        "position": at.number,
-        "total": applied.last,
-        "extra": [
-            {"subject": patch.subject, "file": series.origin}
+    return SeriesFacts(
+        name=series.name if series else None,
+        title=series.title if series else None,
+        origin=series.origin if series else None,
+        position=at.number,
+        total=applied.last,
+        extra=tuple(
+            ExtraFacts(subject=patch.subject, file=series.origin)
             for series in pipeline.extra
             for patch in series.patches
-        ],
-        "support": [
-            {
-                "subject": item.subject,
-                "reason": item.reason,
-                "applied": item.applied,
-                "why_left_out": item.why_left_out,
-            }
+        ),
+        support=tuple(
+            SupportFacts(
+                subject=item.subject,
+                reason=item.reason,
+                applied=item.applied,
+                why_left_out=item.why_left_out,
+            )
             for item in applied.support
-        ],
-        "patches": [
-            {
-                "position": p.number,
-                "subject": p.subject,
-                "commit": p.commit,
-                "already": p.already is not None,
-                "recognised": _recognised(p.already),
-            }
+        ),
+        patches=tuple(
+            PatchFacts(
+                position=p.number,
+                subject=p.subject,
+                commit=p.commit,
+                already=p.already is not None,
+                recognised=_recognised(p.already),
+            )
             for p in applied.positions[1:]
-        ],
-        "suite": [
-            {
-                "number": item.number,
-                "subject": item.subject,
-                "has": item.has,
-                "recognised": _recognised(item.found),
-            }
+        ),
+        suite=tuple(
+            SuitePatchFacts(
+                number=item.number,
+                subject=item.subject,
+                has=item.has,
+                recognised=_recognised(item.found),
+            )
             for item in pipeline.presences.values()
-        ],
-    }
+        ),
+    )
 
 
-def _recognised(found: Recognised | None) -> dict[str, Any] | None:
+def _recognised(found: Recognised | None) -> RecognisedFacts | None:
     if found is None:
         return None
-    return {
-        "by": found.by.value,
-        "as": found.name,
-        "subject": found.subject,
-        "same_change": found.same_change,
-        "ambiguous": list(found.others),
-    }
+    return RecognisedFacts(
+        by=found.by.value,
+        name=found.name,
+        subject=found.subject,
+        same_change=found.same_change,
+        ambiguous=found.others,
+    )
 
 
 def _patchset(pipeline: Pipeline) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import pexpect
 import pytest
 from _pytest.mark import ParameterSet
 from command_examples import AT_A_TERMINAL, DEADLINE_S, ROOT, WITH_MACHINE, Run, environment, run
+from schemas import complaints, read
 
 from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
@@ -88,6 +89,11 @@ def test_example_runs(pipeline: Pipeline, tree: Path, home: Path, example: str) 
     assert done.returncode in how.codes, f"{example}: {done.stdout}"
     assert how.says in done.stdout
     assert "Traceback" not in done.stdout
+    written = home / "out.json"
+    assert written.exists() is ("--json out.json" in example)
+    if written.exists():
+        name = {"run": "results", "matrix": "matrix"}[example.split()[1]]
+        assert complaints(name, read(written)) == []
 
 
 @pytest.mark.parametrize("example", numbered(AT_A_TERMINAL))

@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from runs import run_of
+
 from harness.base.settings import target_from_settings
 from harness.results.expectation import Expected
 from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
@@ -17,15 +19,7 @@ TEST = "test_module.py::test_x"
 
 def results_of(tests: tuple[TestResult, ...], *, profile: str = "default") -> RunResults:
     """Return a run of *tests* of which nothing else is asked."""
-    return RunResults(
-        kernel={},
-        series={},
-        profile=profile,
-        accel="tcg",
-        machine={},
-        tests=tests,
-        seconds=1.0,
-    )
+    return run_of(*tests, profile=profile)
 
 
 def outcome_of(name: str, text: str, message: str = "why") -> TestResult:

@@ -39,6 +39,7 @@ def opened(tree: Path) -> SourceTree:
         tree=git(tree, "rev-parse", "HEAD^{tree}"),
         version="7.0",
         label="tiny",
+        public=True,
         lock="tiny",
     )
 

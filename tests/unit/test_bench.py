@@ -18,6 +18,7 @@ from unittest import mock
 
 import pytest
 from rich.console import Console as Terminal
+from schemas import complaints as wrong_with
 from shipped import SERIES, SUITE
 
 from benchmarks.bench import boot_gauge, change_a_line, one_line_verdict, run_matrix
@@ -167,6 +168,7 @@ def test_ratio_needs_both_figures() -> None:
 def test_figure_that_failed_is_said_and_has_the_same_keys() -> None:
     failed = Figure("virtme_ng_boot", (), "not installed\nnowhere")
     said = to_json([failed])["virtme_ng_boot"]
+    assert wrong_with("bench", to_json([failed, Figure("clone_to_ssh", (1.0,))])) == []
     assert said == {
         **dict.fromkeys(("min", "median", "max")),
         "unit": "s",

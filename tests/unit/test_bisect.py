@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cells import TARGET, TEST, result
 from rich.console import Console
+from schemas import complaints as wrong_with
 from shipped import SERIES
 
 from harness.base.errors import InfrastructureError, InputError, SeriesError, SpecError
@@ -210,7 +211,9 @@ def test_bisect_with_an_end_that_was_lost_is_trouble_of_the_host(trouble: str) -
 
 
 def test_points_of_a_series_are_all_its_positions(tmp_path: Path) -> None:
-    source = SourceTree(repo=tmp_path, base="b", tree="t", version="7.0", label="l", lock="x")
+    source = SourceTree(
+        repo=tmp_path, base="b", tree="t", version="7.0", label="l", public=False, lock="x"
+    )
     at = [Position(number=n, subject="s", commit=f"c{n}", tree="t") for n in range(4)]
     applied = AppliedSeries(
         source=source,
@@ -270,6 +273,7 @@ def keys(value: object) -> Iterator[str]:
 
 def test_json_is_as_documented(found: Bisection) -> None:
     data = to_json(found)
+    assert wrong_with("bisect", data) == []
     assert data["first"] is None
     assert [item["position"] for item in data["candidates"]] == [2, 3]
     assert data["after"]["splats"] == ["BUG: x"]

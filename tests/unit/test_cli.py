@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from runs import run_of
+from schemas import complaints as wrong_with
 
 from harness import __version__
 from harness.base.store import Store
+from harness.results.history import History
+from harness.results.results import Outcome, TestResult
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "clean")
@@ -348,6 +352,7 @@ def test_fetch_json(cache: Path, kernel: Path, tmp_path: Path) -> None:
     words = ("--kernel", kernel, "--base", "HEAD~1", "--series", "HEAD~1..HEAD")
     assert harness(cache, "fetch", *words, "--json", out).returncode == 0
     found = json.loads(out.read_text())
+    assert wrong_with("fetch", found) == []
     assert found["version"] == "7.0.1"
     assert [p["subject"] for p in found["series"]["patches"]] == ["kernel: add new"]
 
@@ -359,6 +364,7 @@ def test_clean_json(cache: Path, tmp_path: Path) -> None:
     done = harness(cache, "clean", "--json", out)
     assert done.returncode == 0
     found = json.loads(out.read_text())
+    assert wrong_with("clean", found) == []
     assert (found["entries"], found["root"]) == (1, str(cache))
     assert found["bytes"] >= 8192
     assert Store(cache).get("build", "k") is None
@@ -383,7 +389,45 @@ def test_clean_of_an_empty_cache(cache: Path) -> None:
 def test_doctor_json_lists_what_was_looked_for(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     harness(cache, "doctor", "--json", out)
-    assert {"make", "gcc", "git"} <= {item["name"] for item in json.loads(out.read_text())["items"]}
+    found = json.loads(out.read_text())
+    assert wrong_with("doctor", found) == []
+    assert {"make", "gcc", "git"} <= {item["name"] for item in found["items"]}
+
+
+def test_kernels_json(cache: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    assert harness(cache, "kernels", "--json", out).returncode == 0
+    found = json.loads(out.read_text())
+    assert wrong_with("kernels", found) == []
+    assert "7.0.13" in {item["name"] for item in found}
+
+
+def test_cache_json(cache: Path, tmp_path: Path) -> None:
+    with Store(cache).produce("build", "k") as entry:
+        (entry / "kernel").write_bytes(b"x" * 8192)
+    out = tmp_path / "out.json"
+    assert harness(cache, "cache", "list", "--json", out).returncode == 0
+    found = json.loads(out.read_text())
+    assert wrong_with("cache", found) == []
+    assert found["kinds"]["build"]["entries"] == 1
+
+
+@pytest.mark.parametrize(
+    "words", [("runs",), ("test", "x"), ("flaky",), ("bad",), ("figures",)], ids=lambda w: w[0]
+)
+def test_history_json(cache: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    cache.mkdir()
+    with History(cache / "history.sqlite") as history:
+        for outcome in (Outcome.PASSED, Outcome.FAILED):
+            test = TestResult(id="test_a.py::x", outcome=outcome, seconds=0.5)
+            history.add_run(run_of(test), directory=tmp_path, inputs="i")
+        figure = {"min": 1.0, "median": 2.0, "max": 3.0, "unit": "s", "runs": 5}
+        history.add_figures({"boot": figure}, release="r", accel="tcg", profile="default")
+    out = tmp_path / "out.json"
+    assert harness(cache, "history", *words, "--json", out).returncode == 0
+    found = json.loads(out.read_text())
+    assert wrong_with("history", found) == []
+    assert found[words[0]]
 
 
 def test_history_of_nothing_says_so(cache: Path) -> None:

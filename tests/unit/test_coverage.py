@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from schemas import complaints as wrong_with
 from shipped import SUITE
 
 from harness.base.errors import InfrastructureError, SpecError
@@ -125,6 +126,7 @@ def test_percent_is_of_all_lines() -> None:
 def test_json_has_gaps_with_their_reasons() -> None:
     gap = Gap(file="a.c", function="f", first=3, last=5, text="return;", reason="late")
     file = FileCoverage(file="a.c", lines=9, reached=6, gaps=(gap,))
+    assert wrong_with("coverage", to_json([file], Path("/x.html"))) == []
     assert to_json([file], Path("/x.html"))["files"][0]["gaps"] == [
         {"function": "f", "first": 3, "last": 5, "text": "return;", "reason": "late"}
     ]

@@ -20,13 +20,14 @@ from command_examples import (
     in_help,
     run,
 )
+from runs import run_of
 from shipped import SERIES, SUITE
 
 from harness.base.store import Store
 from harness.base.suite import load_suite
 from harness.cli import main
 from harness.results.history import History
-from harness.results.results import Outcome, RunResults, TestResult
+from harness.results.results import Outcome, TestResult, read_results
 from harness.run.cell import find_test
 
 TABLES = (WITHOUT_MACHINE, WITH_MACHINE, AT_A_TERMINAL, NOT_RUN)
@@ -110,12 +111,14 @@ def test_example_selects_tests_with_words_that_pytest_takes(words: str) -> None:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A directory with everything that the examples name, in small."""
-    write_results(tmp_path / "results" / "20261124-104716")
+    directory = tmp_path / "results" / "20261124-104716"
+    write_results(directory)
     (tmp_path / "results" / "latest").symlink_to("20261124-104716")
     with Store(tmp_path / "cache").produce("build", "k") as entry:
         (entry / "kernel").write_bytes(b"x")
     with History(tmp_path / "history.sqlite") as history:
-        history.add_run(results(), directory=tmp_path, inputs="i")
+        found = read_results(directory / "results.json")
+        history.add_run(found, directory=tmp_path, inputs="i")
     write_tree(tmp_path / "linux")
     texts = [path.read_bytes() for path in sorted(SERIES.glob("00*.patch"))]
     (tmp_path / "v4.mbx").write_bytes(b"".join(texts))
@@ -149,38 +152,10 @@ def write_tree(path: Path) -> None:
             git(path, "tag", "v7.0")
 
 
-def results() -> RunResults:
-    return RunResults(
-        kernel={
-            **dict.fromkeys(("version", "label", "base", "commit", "release", "config"), "x"),
-            "patchset": [],
-            "build_seconds": 1.0,
-            "cached": True,
-            "warnings": 0,
-            "new_warnings": None,
-            "toolchain": "gcc 12",
-        },
-        series={"name": None, "title": None, "position": 0, "total": 0, "patches": []},
-        profile="default",
-        accel="tcg",
-        machine={
-            "arch": "x86_64",
-            "qemu": "7.2",
-            "accel_reason": "asked for",
-            "memory_mib": 64,
-            "cpus": 2,
-            "cmdline": [],
-            "image": "i",
-        },
-        tests=(TestResult(id="test_memfd.py::test_x", outcome=Outcome.PASSED, seconds=0.1),),
-        builds={"0": "b" * 64},
-        seconds=1.0,
-    )
-
-
 def write_results(directory: Path) -> None:
     directory.mkdir(parents=True)
-    results().write(directory / "results.json")
+    test = TestResult(id="test_memfd.py::test_x", outcome=Outcome.PASSED, seconds=0.1)
+    run_of(test, builds={"0": "b" * 64}).write(directory / "results.json")
 
 
 @pytest.mark.parametrize("example", sorted(WITHOUT_MACHINE))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from runs import run_of, series_of
 
 from harness.base.errors import SpecError
 from harness.results.history import History, history_file
@@ -17,13 +18,8 @@ PASSED, FAILED, ERROR = Outcome.PASSED, Outcome.FAILED, Outcome.ERROR
 
 
 def results(commit: str = "c", judge: str = "desired", **outcomes: Outcome) -> RunResults:
-    return RunResults(
-        kernel={"release": f"7.0.13-{commit}", "commit": commit},
-        series={"name": "s", "position": 11},
-        profile="default",
-        accel="tcg",
-        machine={},
-        tests=tuple(
+    return run_of(
+        *(
             TestResult(
                 id=f"test_a.py::{name}",
                 outcome=outcome,
@@ -32,7 +28,8 @@ def results(commit: str = "c", judge: str = "desired", **outcomes: Outcome) -> R
             )
             for name, outcome in outcomes.items()
         ),
-        seconds=3.0,
+        kernel={"release": f"7.0.13-{commit}", "commit": commit},
+        series=series_of(1, "one"),
         judge=judge,
     )
 
@@ -93,16 +90,7 @@ def test_bad_since_is_the_first_of_the_bad_ones_in_a_row(history: History) -> No
 
 
 def test_failure_as_stated_is_not_bad(history: History) -> None:
-    stated = RunResults(
-        kernel={"release": "r", "commit": "c"},
-        series={},
-        profile="default",
-        accel="tcg",
-        machine={},
-        tests=(TestResult(id="t", outcome=FAILED, seconds=0.1, unexpected=False),),
-        seconds=1.0,
-        judge="expected",
-    )
+    stated = run_of(TestResult(id="t", outcome=FAILED, seconds=0.1), judge="expected")
     history.add_run(stated, directory=Path("r"), inputs="i")
     assert history.bad_since() == []
 
@@ -145,15 +133,7 @@ def test_writers_side_by_side_lose_nothing(tmp_path: Path) -> None:
 
 def test_run_that_cannot_be_written_whole_is_not_there(history: History) -> None:
     twice = TestResult(id="t", outcome=PASSED, seconds=0.1)
-    broken = RunResults(
-        kernel={"release": "r", "commit": "c"},
-        series={},
-        profile="default",
-        accel="tcg",
-        machine={},
-        tests=(twice, twice),
-        seconds=1.0,
-    )
+    broken = run_of(twice, twice)
     with pytest.raises(sqlite3.IntegrityError):
         history.add_run(broken, directory=Path("r"), inputs="i")
     assert history.runs() == []

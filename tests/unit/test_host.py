@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from schemas import complaints as wrong_with
 
 from harness.base.arch import X86_64
 from harness.base.errors import SpecError
@@ -115,6 +116,7 @@ def test_disk_space_does_not_matter_once_the_cache_is_filled(
 
 def test_report_for_machines(tmp_path: Path) -> None:
     found = check(tmp_path, "absent zoo\n").to_json()
+    assert wrong_with("doctor", found) == []
     assert found["ok"] is False
     assert {"name": "absent", "ok": False, "package": "zoo"}.items() <= found["items"][0].items()
 
@@ -125,7 +127,7 @@ def test_shipped_list_can_be_read() -> None:
 
 def test_host_is_described() -> None:
     found = describe_host()
-    assert str(found["kernel"]).startswith("Linux ")
-    assert found["cpu"]
-    assert found["cpus"] >= 1
-    assert found["memory_mib"] > 256
+    assert found.kernel.startswith("Linux ")
+    assert found.cpu
+    assert found.cpus >= 1
+    assert found.memory_mib > 256

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import runs
 from cells import cell_at, outcome_of, result_of
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -29,6 +30,7 @@ from harness.kernel.source import SourceTree
 from harness.liveupdate.results import KEY, UpdateResult
 from harness.report.matrix import to_json
 from harness.report.page import breakable, render, write_report
+from harness.results.expectation import Expected
 from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 
 HOSTILE = "</pre></script><script>document.title='owned'</script><img src=x onerror=alert(1)>&\"'"
@@ -39,39 +41,10 @@ FLIPPING = "test_a.py::test_flips"
 def results(position: int, **changes: Any) -> RunResults:
     outcome = Outcome.PASSED if position >= 2 else Outcome.FAILED
     return dataclasses.replace(
-        RunResults(
-            kernel={
-                "version": "7.0.13",
-                "label": "a tree",
-                "base": "abc",
-                "commit": "def",
-                "release": f"7.0.13-p{position:02}",
-                "build_seconds": 12.0,
-                "cached": False,
-                "warnings": 0,
-                "new_warnings": [],
-                "toolchain": "gcc",
-                "config": "config",
-            },
-            series={
-                "name": "s",
-                "title": "A series",
-                "position": position,
-                "total": 2,
-                "patches": [{"position": n, "subject": SUBJECTS[n], "commit": "c"} for n in (1, 2)],
-            },
-            profile="default",
-            accel="tcg",
+        runs.run_of(
+            kernel={"release": f"7.0.13-p{position:02}", "new_warnings": ()},
+            series=runs.series_of(position, *SUBJECTS[1:]),
             judge="expected",
-            machine={
-                "arch": "x86_64",
-                "qemu": "7.2",
-                "accel_reason": "asked for",
-                "memory_mib": 64,
-                "cpus": 2,
-                "cmdline": ["kho=on"],
-                "image": "i",
-            },
             tests=(
                 TestResult(id="test_a.py::test_plain", outcome=Outcome.PASSED, seconds=0.1),
                 TestResult(id="test_a.py::test_simple", outcome=Outcome.PASSED, seconds=0.1),
@@ -80,7 +53,7 @@ def results(position: int, **changes: Any) -> RunResults:
                     outcome=outcome,
                     seconds=0.1,
                     message="" if position >= 2 else HOSTILE,
-                    expected=outcome.value,
+                    expected=Expected(outcome.value),
                     console="console/flips.log",
                 ),
                 TestResult(
@@ -227,7 +200,9 @@ def broken(tmp_path: Path) -> Path:
         assert made.results is not None
         made.results.write(made.directory / "results.json")
         cells.append(made)
-    source = SourceTree(repo=tmp_path, base="b", tree="t", version="7.0", label="l", lock="x")
+    source = SourceTree(
+        repo=tmp_path, base="b", tree="t", version="7.0", label="l", public=False, lock="x"
+    )
     positions = tuple(
         Position(number=n, subject=f"mm: step {n}" if n else "base", commit="c", tree="t")
         for n in range(12)
@@ -443,7 +418,7 @@ def test_page_stays_small_however_long_the_consoles_are(matrix: Path) -> None:
 def test_race_that_was_not_lost_is_no_flip(matrix: Path) -> None:
     for position, outcome in ((0, Outcome.FAILED), (1, Outcome.PASSED)):
         found = results(position)
-        race = dataclasses.replace(found.tests[0], expected="either", outcome=outcome)
+        race = dataclasses.replace(found.tests[0], expected=Expected.EITHER, outcome=outcome)
         tests = (race, *found.tests[1:])
         path = matrix / f"p{position:02}-default" / "results.json"
         dataclasses.replace(found, tests=tests).write(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cells import cell_at, outcome_of, result_of
 from rich.console import Console
+from schemas import complaints as wrong_with
 
 from harness.base.errors import ExitCode, SeriesError
 from harness.base.settings import target_from_settings
@@ -218,7 +219,9 @@ def test_profiles_are_kept_apart_and_cells_may_come_in_any_order() -> None:
 
 @pytest.fixture
 def applied(tmp_path: Path) -> AppliedSeries:
-    source = SourceTree(repo=tmp_path, base="b", tree="t", version="7.0", label="l", lock="x")
+    source = SourceTree(
+        repo=tmp_path, base="b", tree="t", version="7.0", label="l", public=False, lock="x"
+    )
     positions = tuple(
         Position(number=number, subject=subject, commit="c", tree="t")
         for number, subject in SUBJECTS.items()
@@ -247,6 +250,14 @@ def test_json_is_as_documented(applied: AppliedSeries) -> None:
         (1, "default"),
         (1, "debug"),
     ]
+    assert wrong_with("matrix", found) == []
+    assert (
+        wrong_with(
+            "matrix",
+            to_json(applied, ["default"], [cell(1, boot=None, status=s) for s in CellStatus]),
+        )
+        == []
+    )
     first = found["positions"][0]
     assert first["tests"] == {"a": "failed"}
     assert first["build"]["status"] == first["boot"]["status"] == "ok"

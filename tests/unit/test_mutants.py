@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cells import outcome_of, result_of
+from schemas import complaints as wrong_with
 from shipped import SUITE
 
 from harness.base.errors import ExitCode, SpecError
@@ -241,6 +242,7 @@ def test_exit_code_says_the_worst(fates: list[Fate], code: ExitCode) -> None:
 
 
 def test_json_and_table_name_the_killer() -> None:
+    assert wrong_with("mutants", to_json([trial(fate) for fate in Fate])) == []
     assert to_json([trial(Fate.KILLED)])["mutants"][0]["killer"] == "test_a.py"
     assert "| 3 | `no-lock` | no lock | debug | `test_a.py` |" in to_markdown(
         [trial(Fate.KILLED)], "Linux"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cells import cell_at, outcome_of, result_of
+from schemas import complaints as wrong_with
 
 from harness.base.errors import ExitCode, InfrastructureError, SpecError
 from harness.base.store import Store
@@ -210,6 +211,7 @@ def test_patches_in_the_tree_already_are_said() -> None:
 def test_nightly_has_a_page_of_its_own(tmp_path: Path) -> None:
     parts = [part(cell(4, test_x="failed!")), part(trouble="no <b>route</b>")]
     found = to_json(parts, seconds=61.0, date="2026-11-24")
+    assert wrong_with("nightly", found) == []
     (tmp_path / "nightly.json").write_text(json.dumps(found))
     page = render(tmp_path)
     assert "Nightly of 2026-11-24" in page

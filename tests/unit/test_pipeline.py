@@ -72,7 +72,9 @@ def pipeline_at(
     made = Pipeline(
         target(position=str(position), **settings), Store(tmp_path / "cache"), lambda _text: None
     )
-    source = SourceTree(repo=repo, base=base, tree="", version="7.0", label="", lock="")
+    source = SourceTree(
+        repo=repo, base=base, tree="", version="7.0", label="", public=False, lock=""
+    )
     positions = tuple(
         Position(number=number, subject=subject, commit=base, tree="")
         for number, subject in enumerate(["base", *subjects])

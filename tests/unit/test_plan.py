@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from schemas import complaints as wrong_with
 
 from harness.base.errors import SpecError
 from harness.report.plan import to_github, to_gitlab
@@ -79,6 +80,8 @@ def test_github_matrix_is_one_line_of_strings() -> None:
     text = to_github(jobs, Stage.TEST)
     assert "\n" not in text
     found = json.loads(text)
+    assert wrong_with("plan", found) == []
+    assert wrong_with("plan", json.loads(to_github(jobs, Stage.BUILD))) == []
     assert [item["results"] for item in found["include"]] == [
         "results/test-default-p00",
         "results/test-default-p01",

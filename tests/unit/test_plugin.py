@@ -137,6 +137,29 @@ def raising(pytester: pytest.Pytester, error: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider")
 
 
+SAY = """\
+def pytest_runtest_logreport(report):
+    if report.when == "call":
+        print("exception:", report.harness["exception"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        ("KeyError('x')", "KeyError"),
+        ("AssertionError('x')", "AssertionError"),
+        ("KernelCrash('panic')", "harness.base.errors.KernelCrash"),
+        ("__import__('pytest').skip.Exception('x')", "None"),
+    ],
+)
+def test_report_names_the_exception(pytester: pytest.Pytester, error: str, name: str) -> None:
+    pytester.makeconftest(SAY)
+    pytester.makepyfile(RAISE.format(error=error))
+    done = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider")
+    done.stdout.fnmatch_lines([f"*exception: {name}*"])
+
+
 @pytest.mark.parametrize(
     ("error", "word", "count"),
     [

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
+from schemas import complaints as wrong_with
 
 from harness.base.settings import target_from_settings
 from harness.base.store import Store
@@ -17,7 +17,8 @@ from harness.kernel.apply import AppliedSeries, Position, SupportPatch
 from harness.kernel.build import KernelBuild
 from harness.kernel.source import SourceTree, git
 from harness.kernel.toolchain import Toolchain
-from harness.results.results import RunResults, read_results
+from harness.results.form import from_plain, to_plain
+from harness.results.results import Provenance, SupportFacts
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_series, facts_of
 
@@ -37,7 +38,9 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
         words = ("-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-q", "-m")
         git(repo, *words, subject)
         commits.append(git(repo, "rev-parse", "HEAD").stdout.strip())
-    source = SourceTree(repo=repo, base=commits[0], tree="", version="7.0", label="", lock="")
+    source = SourceTree(
+        repo=repo, base=commits[0], tree="", version="7.0", label="", public=False, lock=""
+    )
     build = KernelBuild(
         directory=tmp_path / "build",
         arch="x86_64",
@@ -72,31 +75,31 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
 
 def test_facts_are_what_results_are_made_of(pipeline: Pipeline, tmp_path: Path) -> None:
     facts = facts_of(pipeline)
-    path = tmp_path / "results.json"
-    RunResults(**facts, tests=(), seconds=1.0).write(path)
-    kernel = read_results(path).kernel
-    assert (kernel["release"], kernel["build_seconds"]) == ("7.0-p01", 0.0)
+    kernel = facts.kernel
+    assert (kernel.release, kernel.build_seconds) == ("7.0-p01", 0.0)
     # Position 0 was never built.
-    assert kernel["new_warnings"] is None
-    assert facts["builds"] == {"1": "b" * 64}
+    assert kernel.new_warnings is None
+    assert facts.builds == {"1": "b" * 64}
+    assert from_plain(Provenance, to_plain(facts)) == facts
+    assert wrong_with("build", to_plain(facts)) == []
+    assert wrong_with("build", to_plain([facts])) == []
     named = set(re.findall(r'"(\w+)"', DOCUMENT.read_text()))
-    parts = (facts["kernel"], facts["series"], facts["machine"])
-    assert {key for part in parts for key in part} - named == set()
+    parts = (kernel, facts.series, facts.machine)
+    assert {key for part in parts for key in to_plain(part)} - named == set()
 
 
 def test_patchset_has_each_patch_up_to_the_position(pipeline: Pipeline) -> None:
-    (patch,) = facts_of(pipeline)["kernel"]["patchset"]
+    (patch,) = facts_of(pipeline).kernel.patchset
     assert re.fullmatch("[0-9a-f]{64}", patch)
 
 
 def test_series_is_described_whole_whatever_is_applied(pipeline: Pipeline) -> None:
     found = describe_series(pipeline)
-    assert (found["position"], found["total"]) == (1, 2)
-    assert [patch["position"] for patch in found["patches"]] == [1, 2]
-    assert found["support"] == [
-        {"subject": "s", "reason": "r", "applied": False, "why_left_out": "w"}
-    ]
-    assert {(item["number"], item["has"]) for item in found["suite"]} == {
+    assert (found.position, found.total) == (1, 2)
+    assert [patch.position for patch in found.patches] == [1, 2]
+    assert found.support == (
+        SupportFacts(subject="s", reason="r", applied=False, why_left_out="w"),
+    )
+    assert {(item.number, item.has) for item in found.suite} == {
         (number, False) for number in range(1, 12)
     }
-    assert json.loads(json.dumps(found)) == found

@@ -81,7 +81,9 @@ def store(tmp_path: Path) -> Store:
 
 def opened(tree: Path) -> SourceTree:
     base, top = git(tree, "rev-parse", "HEAD", "HEAD^{tree}").split()
-    return SourceTree(repo=tree, base=base, tree=top, version="7.0", label="tiny", lock="tiny")
+    return SourceTree(
+        repo=tree, base=base, tree=top, version="7.0", label="tiny", public=False, lock="tiny"
+    )
 
 
 def found(tree: Path, store: Store, *mails: str) -> dict[str, Recognised]:

@@ -9,9 +9,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import runs
 from rich.console import Console
+from schemas import complaints
 
 from harness.base.errors import SpecError
 from harness.liveupdate.results import KEY, UpdateResult, update_of
@@ -20,8 +23,14 @@ from harness.results.results import (
     SCHEMA,
     Boot,
     BootResult,
+    ExtraFacts,
     Outcome,
+    PatchFacts,
+    RecognisedFacts,
     RunResults,
+    SeriesFacts,
+    SuitePatchFacts,
+    SupportFacts,
     TestResult,
     read_results,
 )
@@ -54,56 +63,71 @@ UPDATE = UpdateResult(
 @pytest.fixture
 def results() -> RunResults:
     """Make one of everything, as a run of the shipped series gives it."""
-    return RunResults(
+    return runs.run_of(
         kernel={
-            "version": "7.0.13",
-            "label": "linux-source-7.0",
             "base": "a3056634b55b",
             "commit": "d19808a8ca35",
+            "patchset": ("1" * 64,),
             "release": "7.0.13-p1-debug",
             "build_seconds": 16.2,
-            "cached": False,
             "warnings": 3,
-            "new_warnings": ["kernel/a.c: unused variable"],
+            "new_warnings": ("kernel/a.c: unused variable",),
             "toolchain": "gcc 12.2.0",
-            "config": "cache/config",
         },
-        series={
-            "name": "module-unload",
-            "title": "Fix module unloading",
-            "origin": "series/module-unload",
-            "position": 1,
-            "total": 2,
-            "support": [
-                {
-                    "subject": "Export the interface",
-                    "reason": "modules need it",
-                    "applied": True,
-                    "why_left_out": "",
-                },
-                {
-                    "subject": "Unpoison the area",
-                    "reason": "false reports",
-                    "applied": False,
-                    "why_left_out": "the base has it",
-                },
-            ],
-            "patches": [
-                {"position": 1, "subject": "Print strings safely", "commit": "49d5bb642de1"},
-                {"position": 2, "subject": "Protect the list", "commit": "5d0c1ffee000"},
-            ],
-        },
+        series=SeriesFacts(
+            name="module-unload",
+            title="Fix module unloading",
+            origin="series/module-unload",
+            position=1,
+            total=2,
+            extra=(ExtraFacts(subject="One more thing", file="more.patch"),),
+            support=(
+                SupportFacts(
+                    subject="Export the interface",
+                    reason="modules need it",
+                    applied=True,
+                    why_left_out="",
+                ),
+                SupportFacts(
+                    subject="Unpoison the area",
+                    reason="false reports",
+                    applied=False,
+                    why_left_out="the base has it",
+                ),
+            ),
+            patches=(
+                PatchFacts(
+                    position=1,
+                    subject="Print strings safely",
+                    commit="49d5bb642de1",
+                    already=False,
+                    recognised=None,
+                ),
+                PatchFacts(
+                    position=2,
+                    subject="Protect the list",
+                    commit="5d0c1ffee000",
+                    already=False,
+                    recognised=None,
+                ),
+            ),
+            suite=(
+                SuitePatchFacts(
+                    number=1,
+                    subject="Print strings safely",
+                    has=True,
+                    recognised=RecognisedFacts(
+                        by="subject",
+                        name="1",
+                        subject="Print strings safely",
+                        same_change=True,
+                        ambiguous=(),
+                    ),
+                ),
+            ),
+        ),
         profile="debug",
-        accel="tcg",
-        machine={
-            "arch": "x86_64",
-            "qemu": "7.2.22",
-            "accel_reason": "KVM does not work here: there is no /dev/kvm",
-            "memory_mib": 2048,
-            "cpus": 2,
-            "cmdline": ["kho=on"],
-            "image": "08db350f0333",
-        },
+        machine={"accel_reason": "KVM does not work here: there is no /dev/kvm"},
         tests=(
             TestResult(
                 id="test_boot.py::test_boot[kexec]",
@@ -118,6 +142,7 @@ def results() -> RunResults:
                 seconds=1.23456,
                 message="the kernel [died]\nsecond line",
                 splats=("WARNING: kernel/a.c at f",),
+                exception="AssertionError",
             ),
         ),
         boots=(
@@ -183,6 +208,10 @@ def test_counts_name_every_outcome(results: RunResults) -> None:
     }
 
 
+def test_json_is_of_its_schema(results: RunResults) -> None:
+    assert complaints("results", results.to_json()) == []
+
+
 def test_other_schema_is_refused(results: RunResults, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps(results.to_json() | {"schema": SCHEMA + 1}))
@@ -216,6 +245,10 @@ def test_key_that_was_added_within_the_schema_is_no_obstacle(
 
 def test_key_that_was_added_to_a_live_update_is_no_obstacle() -> None:
     assert update_of(UPDATE.to_item() | {"added_later": 1}) == UPDATE
+
+
+def test_live_update_is_of_its_schema() -> None:
+    assert complaints("live_updates", [UPDATE.to_item()]) == []
 
 
 def test_live_update_rounds_seconds() -> None:
@@ -297,14 +330,14 @@ def test_summary_tells_applied_patches_from_others(
 
 
 def test_summary_of_a_cached_build_without_warnings(results: RunResults) -> None:
-    kernel = {**results.kernel, "cached": True, "warnings": 0, "new_warnings": None}
+    kernel = dataclasses.replace(results.kernel, cached=True, warnings=0, new_warnings=None)
     text = printed(dataclasses.replace(results, kernel=kernel))
     assert "from the cache, 0 warnings" in text
     assert "of them new" not in text
 
 
 def test_summary_without_a_series(results: RunResults) -> None:
-    text = printed(dataclasses.replace(results, series={"name": None}))
+    text = printed(dataclasses.replace(results, series=runs.NO_SERIES))
     assert "patches" not in text
 
 
@@ -393,24 +426,34 @@ def test_live_update_that_compared_nothing_lost_nothing(compared: int, shown: st
     assert update.comparison == shown
 
 
-def known(position: int, by: str | None, **more: object) -> dict[str, object]:
-    how = {"by": by, "as": "c" * 40, "subject": "", "same_change": True, "ambiguous": []} | more
-    return {"position": position, "recognised": None if by is None else how}
+def known(position: int, by: str | None, **more: Any) -> PatchFacts:
+    how = RecognisedFacts(by=by or "", name="c" * 40, subject="", same_change=True, ambiguous=())
+    return PatchFacts(
+        position=position,
+        subject="",
+        commit="",
+        already=by is not None,
+        recognised=None if by is None else dataclasses.replace(how, **more),
+    )
+
+
+def lines_of(*patches: PatchFacts) -> list[str]:
+    return tree_lines(dataclasses.replace(runs.NO_SERIES, total=len(patches), patches=patches))
 
 
 def test_patches_that_the_tree_has_are_said_with_what_decided() -> None:
-    patches = [known(1, "subject"), known(2, None), known(3, "patch-id")]
-    assert tree_lines({"total": 3, "patches": patches}) == [
+    patches = (known(1, "subject"), known(2, None), known(3, "patch-id"))
+    assert lines_of(*patches) == [
         "the tree has patches 1, 3 of 3 already, passed over as 'git am --skip'",
         "recognised by subject: 1",
         "recognised by patch-id: 3",
     ]
-    assert tree_lines({"total": 1, "patches": [known(1, None)]}) == []
+    assert lines_of(known(1, None)) == []
 
 
 def test_series_that_the_tree_has_is_a_regression_check() -> None:
-    doubtful = known(2, "Message-ID", same_change=False, ambiguous=["d" * 40])
-    assert tree_lines({"total": 2, "patches": [known(1, "subject"), doubtful]}) == [
+    doubtful = known(2, "Message-ID", same_change=False, ambiguous=("d" * 40,))
+    assert lines_of(known(1, "subject"), doubtful) == [
         "the tree has all 2 patches already: this is a regression check",
         "recognised by subject: 1",
         "recognised by Message-ID: 2",

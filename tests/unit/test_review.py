@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cells import cell_at, outcome_of, result_of
+from schemas import complaints as wrong_with
 from shipped import SERIES
 
 from harness.base.errors import InputError, SeriesError
@@ -225,6 +226,7 @@ def test_details_say_where_why_and_how_to_see_it_again() -> None:
 
 def test_json_has_the_fields_that_b4_reads() -> None:
     (found, *_) = to_json(checks_of([cell(CellStatus.TESTED, "passed")], {}), Path("/results"))
+    assert wrong_with("checks", [found]) == []
     assert set(found) == {"tool", "status", "summary", "url", "details"}
     assert all(type(value) is str for value in found.values())
     assert found["url"] == "file:///results"

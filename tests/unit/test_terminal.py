@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from runs import run_of
 
 from harness.base.progress import Building, Count, Progress, Running, Stage
 from harness.base.store import Store
 from harness.base.terminal import ProgressDisplay
 from harness.results.history import History
 from harness.results.pace import Pace
-from harness.results.results import Outcome, RunResults, TestResult
+from harness.results.results import Outcome, TestResult
 
 P05 = Running(release="7.0.13-p05")
 LAST: dict[Stage, float] = {P05: 61.0}
@@ -175,15 +176,8 @@ def test_build_takes_what_the_newest_of_its_position_took(store: Store) -> None:
 def test_tests_take_what_the_newest_run_of_the_kernel_took(store: Store) -> None:
     with History() as history:
         for at, seconds in ((1.0, 50.0), (2.0, 61.0)):
-            results = RunResults(
-                kernel={"release": "7.0.13-p05", "commit": "c"},
-                series={},
-                profile="default",
-                accel="tcg",
-                machine={},
-                tests=(TestResult(id="t", outcome=Outcome.PASSED, seconds=0.1),),
-                seconds=seconds,
-            )
+            test = TestResult(id="t", outcome=Outcome.PASSED, seconds=0.1)
+            results = run_of(test, kernel={"release": "7.0.13-p05"}, seconds=seconds)
             history.add_run(results, directory=Path("r"), inputs="i", at=at)
     assert Pace(store).seconds(P05) == 61.0
     assert Pace(store).seconds(Running(release="7.0.13-p06")) is None
