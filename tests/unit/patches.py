@@ -44,6 +44,19 @@ def encoded(text: str) -> str:
     return quopri.encodestring(text.encode()).decode()
 
 
+def write_kernel(path: Path) -> None:
+    """Write what passes for a kernel with live update from outside, until somebody compiles it."""
+    (path / "kernel/liveupdate").mkdir(parents=True)
+    (path / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 1\nEXTRAVERSION =\n")
+    (path / "Kconfig").write_text("\n")
+    (path / "include/uapi/linux").mkdir(parents=True)
+    (path / "include/uapi/linux/liveupdate.h").touch()
+    # What shows that a tree needs no support commit.
+    (path / "kernel/liveupdate/kexec_handover.c").write_text(
+        "EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);\nkasan_unpoison_vmalloc(x);\n"
+    )
+
+
 def tiny_tree(path: Path) -> Path:
     """Make a tiny tree in git, one commit."""
     (path / "kernel").mkdir(parents=True)

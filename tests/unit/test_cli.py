@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patches import write_kernel
 from runs import run_of
 from schemas import complaints as wrong_with
 
@@ -66,15 +67,7 @@ def error_line(done: subprocess.CompletedProcess[str]) -> str:
 def kernel(tmp_path: Path) -> Path:
     """A git tree that looks like a kernel from outside, and has one more commit."""
     path = tmp_path / "linux"
-    path.mkdir()
-    (path / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 1\nEXTRAVERSION =\n")
-    (path / "Kconfig").write_text("\n")
-    (path / "kernel").mkdir()
-    # What shows that a tree needs no support commit.
-    (path / "kernel/liveupdate").mkdir()
-    (path / "kernel/liveupdate/kexec_handover.c").write_text(
-        "EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);\nkasan_unpoison_vmalloc(x);\n"
-    )
+    write_kernel(path)
     git(tmp_path, "init", "-q", "-b", "main", str(path))
     git(path, "add", ".")
     git(path, "commit", "-qm", "base")

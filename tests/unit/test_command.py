@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -210,7 +211,10 @@ def test_interrupt_ends_what_other_threads_wait_for(
     monkeypatch.setattr(command, "_interrupted", threading.Event())
     log = tmp_path / "log"
     # As make does: told alone, it would wait for what it started.
-    parent = "trap 'exit 3' INT; sh -c 'echo ready; sleep 100'; echo too late"
+    # What it started is no shell: one that is told while it forks waits for its child.
+    child = "import time; print('ready', flush=True); time.sleep(100)"
+    child = f"import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); {child}"
+    parent = f"trap 'exit 3' INT; {sys.executable} -c \"{child}\"; echo too late"
     ended: list[object] = []
 
     def work() -> None:

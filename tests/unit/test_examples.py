@@ -20,6 +20,7 @@ from command_examples import (
     in_help,
     run,
 )
+from patches import write_kernel
 from runs import run_of
 from shipped import SERIES, SUITE
 
@@ -135,14 +136,7 @@ def git(repo: Path, *words: str) -> None:
 
 def write_tree(path: Path) -> None:
     """Write a git tree that looks like a kernel from outside, with a tag and two commits more."""
-    (path / "kernel/liveupdate").mkdir(parents=True)
-    (path / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 1\nEXTRAVERSION =\n")
-    (path / "Kconfig").write_text("\n")
-    (path / "include/uapi/linux").mkdir(parents=True)
-    (path / "include/uapi/linux/liveupdate.h").touch()
-    (path / "kernel/liveupdate/kexec_handover.c").write_text(
-        "EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);\nkasan_unpoison_vmalloc(x);\n"
-    )
+    write_kernel(path)
     git(path, "init", "-q", "-b", "master")
     for number in range(3):
         (path / "kernel/new.c").write_text(f"int new = {number};\n")

@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from patches import write_kernel
 
 from harness.base.errors import SeriesError
 from harness.base.settings import target_from_settings
@@ -27,12 +28,7 @@ def target(**settings: str) -> Target:
 def kernel(tmp_path: Path) -> Path:
     """A git tree that passes for a kernel until somebody compiles it."""
     path = tmp_path / "linux"
-    (path / "kernel" / "liveupdate").mkdir(parents=True)
-    (path / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 1\n")
-    (path / "Kconfig").write_text("\n")
-    (path / "kernel/liveupdate/kexec_handover.c").write_text(
-        "EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);\nkasan_unpoison_vmalloc(x);\n"
-    )
+    write_kernel(path)
     git(tmp_path, "init", "-q", path)
     git(path, "add", ".")
     git(path, "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "base")
