@@ -14,6 +14,7 @@ from harness.base.text import duration, first_line, plural
 from harness.kernel.apply import AppliedSeries
 from harness.report.problems import about, first_seen, where
 from harness.results.complaint import Problem, problems_of
+from harness.results.form import to_plain
 from harness.results.results import Boot, Outcome, TestResult
 from harness.run.cell import CellResult, CellStatus, reproduce
 from harness.search.matrix import (
@@ -162,7 +163,7 @@ def to_json(
             }
             for item in transitions(results, subjects)
         ],
-        "unexpected": [item.to_json() for result in ordered for item in complaints(result)],
+        "unexpected": [to_plain(item) for result in ordered for item in complaints(result)],
     }
 
 

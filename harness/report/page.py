@@ -43,10 +43,10 @@ from harness.report.sections import Shown, section_of
 from harness.report.text import tree_lines
 from harness.results.complaint import (
     Complaint,
-    complaint_from_json,
     complaints_about,
     problems_of,
 )
+from harness.results.form import from_plain
 from harness.results.results import read_results
 
 REPORT = "report.html"
@@ -75,7 +75,7 @@ def render(directory: Path) -> str:
     """
     try:
         page = _page_of(directory)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SpecError(f"{directory}: damaged results: {error!r}") from error
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report", "."),
@@ -197,7 +197,7 @@ def _run_page(directory: Path) -> dict[str, Any]:
 
 def _matrix_page(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     columns = matrix_columns(dict(data), directory)
-    wrong = tuple(map(complaint_from_json, data["unexpected"]))
+    wrong = tuple(from_plain(Complaint, item) for item in data["unexpected"])
     first = next((c.results for c in columns if c.results is not None), None)
     title = first.series.title if first is not None else data["series"]
     rows = rows_of(columns)

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.base.text import first_line
 from harness.results.results import Standing, TestResult
@@ -35,28 +34,6 @@ class Complaint:
     verdict: bool
     log: Path | None
     reproduce: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the documented JSON form."""
-        return asdict(self) | {"log": str(self.log) if self.log is not None else None}
-
-
-def complaint_from_json(data: Mapping[str, Any]) -> Complaint:
-    """Return what :meth:`Complaint.to_json` gave.
-
-    :raises KeyError: when something is missing.
-    """
-    return Complaint(
-        position=data["position"],
-        profile=data["profile"],
-        test=data["test"],
-        expected=data["expected"],
-        outcome=data["outcome"],
-        message=data["message"],
-        verdict=bool(data["verdict"]),
-        log=Path(data["log"]) if data["log"] is not None else None,
-        reproduce=data["reproduce"],
-    )
 
 
 def complaints_about(

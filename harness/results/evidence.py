@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import SpecError
-from harness.results.complaint import Complaint, complaint_from_json, complaints_about
+from harness.results.complaint import Complaint, complaints_about
+from harness.results.form import from_plain
 from harness.results.results import RunResults, TestResult, read_results
 
 TESTED = "tested"
@@ -153,7 +154,7 @@ def _of_cell(item: Mapping[str, Any], data: Mapping[str, Any], directory: Path) 
         boot=item["boot"]["status"] or "",
         directory=here,
         results=read_results(results) if results.exists() else None,
-        wrong=tuple(map(complaint_from_json, own)),
+        wrong=tuple(from_plain(Complaint, item) for item in own),
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 from cells import cell_at, outcome_of, result_of
 
 from harness.report.problems import about, first_seen, where
-from harness.results.complaint import Complaint, cause_of, complaint_from_json, problems_of
+from harness.results.complaint import Complaint, cause_of, problems_of
+from harness.results.form import from_plain, to_plain
 from harness.results.results import Standing
 from harness.search.matrix import complaints
 
@@ -125,4 +126,4 @@ def test_where_it_is(places: list[tuple[int, str]], said: str, seen: str) -> Non
 def test_json_form_can_be_read() -> None:
     (item,) = found_at(3, a=("failed!", "why"))
     assert item.log is not None
-    assert complaint_from_json(item.to_json()) == item
+    assert from_plain(Complaint, to_plain(item)) == item
