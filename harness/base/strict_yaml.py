@@ -6,6 +6,7 @@ An unknown key, a missing one or a value of the wrong type is an error that name
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,33 @@ class Section:
         if not all(isinstance(item, str) for item in found):
             raise self.error(key, f"{key} in {self._name} must hold strings only")
         return tuple(found)
+
+    def pattern(self, key: str, default: Any = ...) -> str:
+        """Return a regular expression.
+
+        :raises SpecError: when it is none.
+        """
+        found: str = self.value(key, str, default)
+        self._check_patterns(key, found)
+        return found
+
+    def patterns(self, key: str, default: Any = ...) -> tuple[str, ...]:
+        """Return a list of regular expressions as a tuple.
+
+        :raises SpecError: when one of them is none.
+        """
+        found = self.texts(key, default)
+        self._check_patterns(key, *found)
+        return found
+
+    def _check_patterns(self, key: str, *patterns: str) -> None:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise self.error(
+                    key, f"{key}: {pattern!r} is no regular expression: {error}"
+                ) from error
 
     def mapping(self, key: str, default: Any = ...) -> dict[str, str]:
         """Return a mapping of strings to strings."""

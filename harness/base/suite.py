@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -370,31 +370,19 @@ def _preconditions(top: Section) -> Preconditions:
     if "preconditions" not in top:
         return Preconditions()
     with top.section("preconditions") as section:
-        found = Preconditions(
+        return Preconditions(
             files=section.texts("files", ()),
-            refused=section.texts("refused", ()),
-            reason=section.value("reason", str, ""),
+            refused=section.patterns("refused", ()),
+            reason=section.pattern("reason", ""),
             hint=section.value("hint", str, ""),
         )
-        _check_patterns(section, "refused", found.refused)
-        _check_patterns(section, "reason", (found.reason,))
-        return found
 
 
 def _coverage(top: Section, root: Path) -> CoverageSpec | None:
     if "coverage" not in top:
         return None
     with top.section("coverage") as section:
-        files = section.value("files", str)
-        _check_patterns(section, "files", (files,))
-        return CoverageSpec(files=files, reasons=_path(section, root, "reasons", directory=False))
-
-
-def _check_patterns(section: Section, key: str, patterns: Sequence[str]) -> None:
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise section.error(
-                key, f"{key}: {pattern!r} is no regular expression: {error}"
-            ) from error
+        return CoverageSpec(
+            files=section.pattern("files"),
+            reasons=_path(section, root, "reasons", directory=False),
+        )
