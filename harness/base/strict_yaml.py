@@ -51,8 +51,12 @@ class Section:
 
     def error(self, key: str, message: str, *, hint: str | None = None) -> SpecError:
         """Return an error that names this file and the line of *key*."""
+        return SpecError(f"{self.place(key)}: {message}", hint=hint)
+
+    def place(self, key: str) -> str:
+        """Return file and line of *key*; of the mapping, when it has none such."""
         line = self._nodes[key][0] if key in self._nodes else self.line
-        return SpecError(f"{self._file}:{line}: {message}", hint=hint)
+        return f"{self._file}:{line}"
 
     def value(self, key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
         """Return a plain value of type *kind*; *default* when the key is absent.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness.base.errors import SpecError
 from harness.base.features import FeatureSpec, find_feature, read_features, read_needs
-from harness.base.importing import read_plugins
+from harness.base.importing import ObjectSpec, read_objects, read_plugins
 from harness.base.spec import (
     CONFIGS_DIR,
     PROJECT_ROOT,
@@ -84,6 +84,8 @@ KEYS = {
     "coverage.reasons": "file that says why lines cannot be reached",
     "plugins": "pytest plugins that the tests need, as importable names; looked for in the "
     "suite's directory too",
+    "sections": "how what the tests enter into the results is shown: key -> module:NAME, the name "
+    "of a Section in a module that is looked for as plugins are",
 }
 """What each key of the file is; ``a.b`` stands for the key b of each thing in a."""
 
@@ -159,6 +161,7 @@ class Suite:
     :param tests: a directory of pytest files.
     :param mutants: a directory of wrong patches that the tests must notice, or ``None``.
     :param plugins: pytest plugins that the tests need, as importable names.
+    :param sections: key of the results' extras -> the ``Section`` that shows it.
     """
 
     name: str
@@ -182,6 +185,7 @@ class Suite:
     mutants: Path | None
     coverage: CoverageSpec | None
     plugins: tuple[str, ...]
+    sections: Mapping[str, ObjectSpec]
 
     @property
     def file(self) -> Path:
@@ -259,6 +263,7 @@ def load_suite(root: Path) -> Suite:
             mutants=_path(top, root, "mutants"),
             coverage=_coverage(top, root),
             plugins=read_plugins(top, root),
+            sections=read_objects(top, "sections", root),
         )
 
 

@@ -16,7 +16,7 @@ from harness.base.errors import ExitCode, HarnessError, InfrastructureError
 from harness.base.positions import parse_positions
 from harness.base.progress import Progress
 from harness.base.store import Store
-from harness.base.suite import Suite
+from harness.base.suite import Suite, find_suite, load_suite
 from harness.base.terminal import Ui
 from harness.cli.options import (
     OUTPUT,
@@ -43,6 +43,7 @@ from harness.report.mutants import print_trials, trial_line
 from harness.report.mutants import to_json as mutants_json
 from harness.report.mutants import to_markdown as mutants_markdown
 from harness.report.page import write_report
+from harness.report.sections import load_sections
 from harness.report.text import print_results, tree_lines
 from harness.results.history import History
 from harness.results.pace import Pace
@@ -137,6 +138,7 @@ def add_commands(commands: Commands) -> None:
     text = "make the HTML report of a results directory again"
     report = commands.add("report", _report, text, _REPORT_EXAMPLES)
     report.add_argument("directory", type=Path, nargs="?", default=Path("results/latest"))
+    add_settings(report, "suite")
 
 
 def _run(args: argparse.Namespace, ui: Ui) -> int:
@@ -144,6 +146,7 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress(Pace(Store()).seconds) as progress:
         pipeline = pipeline_of(args, progress)
         pipeline.check_machine()
+        sections = load_sections(pipeline.suite)
         pipeline.image(pipeline.build())
     judge = args.judge or ("desired" if pipeline.is_suites else "expected")
     if judge != args.judge and not pipeline.is_suites:
@@ -161,7 +164,7 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
         return status
     results = read_results(path)
     _remember(ui, results, directory, cell.suite)
-    print_results(results, ui.out, directory=write_report(directory))
+    print_results(results, ui.out, sections, directory=write_report(directory, sections))
     write_json(args, results.to_json())
     return status
 
@@ -174,6 +177,7 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
             pipeline.suite.profile(profile)
         applied = pipeline.applied
         _ = pipeline.accel  # or nothing can be run
+        sections = load_sections(pipeline.suite)
         said = tree_lines(describe_series(pipeline))
     for line in said:
         ui.out.print(line, markup=False, soft_wrap=True)
@@ -212,7 +216,7 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
             found = matrix_json(applied, profiles, results)
             (directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
     print_tables(results, subjects, ui.out)
-    report = write_report(directory)
+    report = write_report(directory, sections)
     ui.out.print(f"{summary(results, len(cells))}\nreport: {report}", soft_wrap=True)
     write_json(args, found)
     return int(matrix_exit_code(results))
@@ -233,6 +237,7 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress(Pace(Store()).seconds) as progress:
         pipeline = pipeline_of(args, progress)
         wanted = coverage_of(pipeline.suite)
+        sections = load_sections(pipeline.suite)
         reasons = read_reasons(wanted.reasons)
         at = pipeline.position()
         cell = Cell(
@@ -252,7 +257,8 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
     html = directory / "coverage" / "index.html"
     found = coverage_json(files, html)
     (directory / "coverage.json").write_text(json.dumps(found, indent=2) + "\n")
-    ui.out.print(f"lines: {html}\nreport: {write_report(directory)}", markup=False, soft_wrap=True)
+    report = write_report(directory, sections)
+    ui.out.print(f"lines: {html}\nreport: {report}", markup=False, soft_wrap=True)
     write_json(args, found)
     for test in result.unexpected:
         ui.out.print(Text(f"{test.outcome.value}: {test.id}", style="bold red"), soft_wrap=True)
@@ -272,6 +278,7 @@ def _mutants(args: argparse.Namespace, ui: Ui) -> int:
         ]
         applied = pipeline.applied
         _ = pipeline.accel
+        sections = load_sections(pipeline.suite)
     target = dataclasses.replace(pipeline.target, position=applied.last)
     directory = results_of(args)
 
@@ -285,7 +292,7 @@ def _mutants(args: argparse.Namespace, ui: Ui) -> int:
         ui.out.print(trial_line(trials[-1]), soft_wrap=True)
         (directory / "mutants.json").write_text(json.dumps(mutants_json(trials), indent=2) + "\n")
     print_trials(trials, ui.out)
-    ui.out.print(f"report: {write_report(directory)}", markup=False, soft_wrap=True)
+    ui.out.print(f"report: {write_report(directory, sections)}", markup=False, soft_wrap=True)
     write_json(args, mutants_json(trials))
     if args.table is not None:
         source = applied.source
@@ -304,5 +311,7 @@ def _run_named(
 
 
 def _report(args: argparse.Namespace, ui: Ui) -> int:
-    ui.out.print(f"report: {write_report(args.directory.resolve())}", markup=False, soft_wrap=True)
+    sections = load_sections(load_suite(find_suite(args.suite)))
+    report = write_report(args.directory.resolve(), sections)
+    ui.out.print(f"report: {report}", markup=False, soft_wrap=True)
     return int(ExitCode.PASSED)

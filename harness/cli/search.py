@@ -26,6 +26,7 @@ from harness.cli.options import (
 from harness.report.bisect import print_bisection, step_line
 from harness.report.bisect import to_json as bisect_json
 from harness.report.page import write_report
+from harness.report.sections import load_sections
 from harness.results.pace import Pace
 from harness.run.cell import Cell, CellResult, CellStatus, find_test
 from harness.run.executor import run_cell
@@ -98,6 +99,7 @@ def _bisect(args: argparse.Namespace, ui: Ui) -> int:
         pipeline = pipeline_of(args, progress)
         tests = [find_test(text, pipeline.suite) for text in args.tests]
         _ = pipeline.accel, pipeline.profile
+        sections = load_sections(pipeline.suite)
         points = _points(args, pipeline)
     directory = results_of(args)
 
@@ -115,9 +117,8 @@ def _bisect(args: argparse.Namespace, ui: Ui) -> int:
     print_bisection(found, ui.out)
     result = bisect_json(found)
     (directory / "bisect.json").write_text(json.dumps(result, indent=2) + "\n")
-    ui.out.print(
-        f"log: {directory / 'bisect.json'}\nreport: {write_report(directory)}", soft_wrap=True
-    )
+    report = write_report(directory, sections)
+    ui.out.print(f"log: {directory / 'bisect.json'}\nreport: {report}", soft_wrap=True)
     write_json(args, result)
     return int(ExitCode.PASSED if len(found.first) == 1 else ExitCode.TESTS_FAILED)
 

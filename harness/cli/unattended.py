@@ -43,6 +43,7 @@ from harness.report.nightly import summary as nightly_summary
 from harness.report.nightly import to_json as nightly_json
 from harness.report.page import write_report
 from harness.report.plan import to_github, to_gitlab
+from harness.report.sections import load_sections
 from harness.results.evidence import read_evidence
 from harness.results.form import to_plain
 from harness.results.history import History
@@ -206,6 +207,7 @@ def _kcidb(args: argparse.Namespace, ui: Ui) -> int:
 
 def _nightly(args: argparse.Namespace, ui: Ui) -> int:
     spec = dataclasses.replace(read_nightly(args.config), qemu=qemu_from_setting(args.qemu))
+    sections = load_sections(spec.suite)
     directory = results_of(args)
     started = time.monotonic()
 
@@ -215,7 +217,7 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
         ui.line(Text(f"{part.name}: ") + cell_line(result, subject))
         found = matrix_json(part.applied, spec.profiles, part.results)
         (part.directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
-        write_report(part.directory)
+        write_report(part.directory, sections)
 
     store = Store()
     with ui.progress(Pace(store).seconds) as progress, only_one(store):
@@ -233,7 +235,7 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
     (directory / "summary.txt").write_text(text)
     found = nightly_json(parts, seconds=seconds, date=date)
     (directory / "nightly.json").write_text(json.dumps(found, indent=2) + "\n")
-    write_report(directory)
+    write_report(directory, sections)
     ui.out.print(f"\n{text}", markup=False, soft_wrap=True, end="")
     return int(nightly_code(parts))
 

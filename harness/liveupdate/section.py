@@ -163,4 +163,4 @@ SECTION = Section(
     page=page,
     style=Path(__file__).with_name("section.css").read_text(),
 )
-"""Named by the entry point ``live_updates`` of the group ``harness.sections``."""
+"""Named by the suite, for what is under the key ``live_updates``."""

@@ -39,7 +39,7 @@ from harness.report.extras import (
 )
 from harness.report.grid import groups_of, patches_of, rows_of
 from harness.report.problems import about, first_seen, where
-from harness.report.sections import Shown, section_of
+from harness.report.sections import Sections, Shown, section_of
 from harness.report.text import tree_lines
 from harness.results.complaint import (
     Complaint,
@@ -55,12 +55,13 @@ _EXTRAS = {"bisect": "steps", "mutants": "mutants", "coverage": "files", "bench"
 """What other commands leave, and the key that tells it from other files of that name."""
 
 
-def write_report(directory: Path) -> Path:
+def write_report(directory: Path, sections: Sections) -> Path:
     """Make the report of a results directory, in it; return the file.
 
+    :param sections: of the suite that was run.
     :raises SpecError: when the directory holds no results, or damaged ones.
     """
-    text = render(directory)
+    text = render(directory, sections)
     target = directory / REPORT
     making = directory / f".{REPORT}.new"
     making.write_text(text, encoding="utf-8", errors="replace")
@@ -68,13 +69,14 @@ def write_report(directory: Path) -> Path:
     return target
 
 
-def render(directory: Path) -> str:
+def render(directory: Path, sections: Sections) -> str:
     """Return the report of a results directory.
 
+    :param sections: of the suite that was run.
     :raises SpecError: when the directory holds no results, or damaged ones.
     """
     try:
-        page = _page_of(directory)
+        page = _page_of(directory, sections)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SpecError(f"{directory}: damaged results: {error!r}") from error
     environment = jinja2.Environment(
@@ -136,12 +138,12 @@ _EMPTY: dict[str, Any] = {
 }
 
 
-def _page_of(directory: Path) -> dict[str, Any]:
+def _page_of(directory: Path, sections: Sections) -> dict[str, Any]:
     extras = _extras(directory)
     if (directory / "matrix.json").exists():
-        page = _matrix_page(_load(directory / "matrix.json"), directory)
+        page = _matrix_page(_load(directory / "matrix.json"), directory, sections)
     elif (directory / "results.json").exists():
-        page = _run_page(directory)
+        page = _run_page(directory, sections)
     elif (directory / "nightly.json").exists():
         page = _nightly_page(_load(directory / "nightly.json"))
     elif extras:
@@ -173,7 +175,7 @@ def _extras(directory: Path) -> dict[str, Any]:
     return found
 
 
-def _run_page(directory: Path) -> dict[str, Any]:
+def _run_page(directory: Path, sections: Sections) -> dict[str, Any]:
     results = read_results(directory / "results.json")
     column = run_column(results, directory)
     wrong = tuple(
@@ -185,7 +187,7 @@ def _run_page(directory: Path) -> dict[str, Any]:
             directory=directory,
         )
     )
-    return _tested_page([column], wrong) | {
+    return _tested_page([column], wrong, sections) | {
         "title": results.series.title or "A kernel as it is",
         "subtitle": f"{results.kernel.release}, profile {results.profile}",
         "applied": results.series.patches,
@@ -195,7 +197,7 @@ def _run_page(directory: Path) -> dict[str, Any]:
     }
 
 
-def _matrix_page(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+def _matrix_page(data: Mapping[str, Any], directory: Path, sections: Sections) -> dict[str, Any]:
     columns = matrix_columns(dict(data), directory)
     wrong = tuple(from_plain(Complaint, item) for item in data["unexpected"])
     first = next((c.results for c in columns if c.results is not None), None)
@@ -204,7 +206,7 @@ def _matrix_page(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     positions = sorted({column.position for column in columns})
     profiles = ", ".join(dict.fromkeys(column.profile for column in columns))
     release = f"Linux {first.kernel.version}, " if first is not None else ""
-    return _tested_page(columns, wrong) | {
+    return _tested_page(columns, wrong, sections) | {
         "title": title or "A kernel as it is",
         "subtitle": f"{release}{plural(len(positions), 'position')}, profiles: {profiles}",
         "patches": patches_of(columns, rows, data["transitions"]),
@@ -239,8 +241,10 @@ def _link(item: Complaint, columns: Sequence[Column]) -> str | None:
     return detail_id(own[0].id, item.test) if own else None
 
 
-def _tested_page(columns: Sequence[Column], wrong: Sequence[Complaint]) -> dict[str, Any]:
-    sections = _sections(columns)
+def _tested_page(
+    columns: Sequence[Column], wrong: Sequence[Complaint], sections: Sections
+) -> dict[str, Any]:
+    drawn = _drawn(columns, sections)
     bad = sum(item.verdict for item in wrong)
     return {
         "verdict": _verdict(bad, len(wrong) - bad),
@@ -257,13 +261,13 @@ def _tested_page(columns: Sequence[Column], wrong: Sequence[Complaint]) -> dict[
             for column in columns
             for test in (column.results.findings if column.results is not None else ())
         ],
-        "tiles": list(_tiles(columns)),
+        "tiles": list(_tiles(columns, sections)),
         "columns": columns,
         "starts": [n for n, c in enumerate(columns) if n and columns[n - 1].profile != c.profile],
         "groups": groups_of(rows_of(columns), columns),
         "chapters": chapters_of(columns),
-        "sections": [part for part, _ in sections],
-        "section_style": "".join(style for _, style in sections),
+        "sections": [part for part, _ in drawn],
+        "section_style": "".join(style for _, style in drawn),
         "facts": facts_of(c.results for c in columns if c.results is not None),
     }
 
@@ -279,11 +283,11 @@ def _extras_by_key(columns: Sequence[Column]) -> dict[str, list[Shown]]:
     return found
 
 
-def _sections(columns: Sequence[Column]) -> list[tuple[dict[str, Any], str]]:
+def _drawn(columns: Sequence[Column], sections: Sections) -> list[tuple[dict[str, Any], str]]:
     """Return the suite's own sections of the page, each with the style it needs."""
     found = []
     for key, kernels in _extras_by_key(columns).items():
-        section = section_of(key)
+        section = section_of(key, sections)
         part = {"id": f"extra-{key}", "title": section.title, "body": section.page(kernels)}
         found.append((part, section.style))
     return found
@@ -297,7 +301,7 @@ def _verdict(bad: int, errors: int, good: str = "all as it should be") -> dict[s
     return {"kind": "ok", "symbol": "\u2713", "word": good}
 
 
-def _tiles(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
+def _tiles(columns: Sequence[Column], sections: Sections) -> Iterator[tuple[str, str]]:
     """Yield figures and what they count, the most telling first."""
     marks = Counter(
         mark_of(test, column.judge).kind for column in columns for test in column.tests.values()
@@ -317,7 +321,7 @@ def _tiles(columns: Sequence[Column]) -> Iterator[tuple[str, str]]:
     if len(columns) > 1:
         yield f"{sum(c.cached for c in columns)} of {len(columns)}", "kernels from the cache"
     for key, kernels in _extras_by_key(columns).items():
-        yield str(sum(len(each.items) for each in kernels)), section_of(key).title
+        yield str(sum(len(each.items) for each in kernels)), section_of(key, sections).title
     yield duration(sum(column.seconds for column in columns)), "of building and testing"
 
 

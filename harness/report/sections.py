@@ -3,21 +3,22 @@
 
 A suite's tests may enter items of their own into the results (:meth:`Session.add
 <harness.plugin.session.Session.add>`): plain data under a key.  A :class:`Section` says how they
-are shown; it is found by an entry point of the group ``harness.sections`` that has the key's name.
-Items that nobody knows how to show are shown as a plain table.
+are shown; ``sections`` in ``suite.yaml`` names it.  Items that nobody knows how to show are shown
+as a plain table.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 from markupsafe import Markup
 from rich.table import Table
 from rich.text import Text
+
+from harness.base.errors import SpecError
+from harness.base.suite import Suite
 
 Item = Mapping[str, Any]
 """What a test entered, as JSON can hold it."""
@@ -51,15 +52,28 @@ class Section:
     style: str = ""
 
 
-def section_of(key: str) -> Section:
+Sections = Mapping[str, Section]
+"""Key of the results' extras -> how its items are shown."""
+
+
+def load_sections(suite: Suite) -> Sections:
+    """Return the sections that a suite brings.
+
+    :raises SpecError: naming file and line, when one does not load or is something else.
+    """
+    found = {}
+    for key, spec in suite.sections.items():
+        made = spec.load()
+        if not isinstance(made, Section):
+            said = f"{spec.module}:{spec.name} is no Section but {type(made).__name__}"
+            raise SpecError(f"{spec.place}: {said}", hint="see docs/suite.md")
+        found[key] = made
+    return found
+
+
+def section_of(key: str, sections: Sections) -> Section:
     """Return how items under *key* are shown."""
-    found = _known().get(key)
-    return found if found is not None else _plain(key)
-
-
-@functools.cache
-def _known() -> dict[str, Section]:
-    return {point.name: point.load() for point in entry_points(group="harness.sections")}
+    return sections[key] if key in sections else _plain(key)
 
 
 def _plain(key: str) -> Section:

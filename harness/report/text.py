@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.base.text import duration, first_line
-from harness.report.sections import section_of
+from harness.report.sections import Sections, section_of
 from harness.results.results import Outcome, RunResults, SeriesFacts, TestResult
 
 _STYLE = {
@@ -24,9 +24,12 @@ _STYLE = {
 }
 
 
-def print_results(results: RunResults, console: Console, *, directory: Path | None = None) -> None:
+def print_results(
+    results: RunResults, console: Console, sections: Sections, *, directory: Path | None = None
+) -> None:
     """Print the summary: what was applied, booted, tested, and the evidence.
 
+    :param sections: the suite's own.
     :param directory: where logs and reports are, named in the last line; ``None`` leaves it out.
     """
     console.print(_facts(results))
@@ -35,7 +38,7 @@ def print_results(results: RunResults, console: Console, *, directory: Path | No
     console.print(_tests(results))
     for key, items in results.extras.items():
         if items:
-            console.print(section_of(key).table(items))
+            console.print(section_of(key, sections).table(items))
     for title in sorted({t for test in results.tests for t in test.known_issues}):
         console.print(f"known issue seen: {title}", style="yellow", markup=False)
     if results.findings:

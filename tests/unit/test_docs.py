@@ -82,7 +82,10 @@ def test_reference_names_every_variable_of_the_environment(reference: ModuleType
 
 
 READ = {
-    "": "profiles: {}\nfeatures: {}\npreconditions: {}\ncoverage: {files: a}\nzzz: 1\n",
+    "": (
+        "profiles: {}\nfeatures: {}\npreconditions: {}\ncoverage: {files: a}\n"
+        "sections: {}\nzzz: 1\n"
+    ),
     "profiles": "profiles:\n  p: {description: a, fragments: [], memory_mib: 64, zzz: 1}\n",
     "modules": "modules:\n- {name: a, source: ., zzz: 1}\n",
     "selftests": "selftests:\n- {directory: a, programs: [], zzz: 1}\n",

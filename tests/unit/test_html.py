@@ -25,17 +25,26 @@ from selenium.webdriver.support.wait import WebDriverWait
 import harness.liveupdate.section
 import harness.report.page
 from harness.base.errors import SpecError
+from harness.base.spec import PROJECT_ROOT
+from harness.base.suite import load_suite
+from harness.cli.main import run_command
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.source import SourceTree
 from harness.liveupdate.results import KEY, UpdateResult
 from harness.report.matrix import to_json
-from harness.report.page import breakable, render, write_report
+from harness.report.page import breakable, write_report
+from harness.report.sections import load_sections
 from harness.results.expectation import Expected
 from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 
 HOSTILE = "</pre></script><script>document.title='owned'</script><img src=x onerror=alert(1)>&\"'"
 SUBJECTS = ["base", "first: change one thing", f"second: {HOSTILE}"]
 FLIPPING = "test_a.py::test_flips"
+SECTIONS = load_sections(load_suite(PROJECT_ROOT))
+
+
+def render(directory: Path) -> str:
+    return harness.report.page.render(directory, SECTIONS)
 
 
 def results(position: int, **changes: Any) -> RunResults:
@@ -360,6 +369,59 @@ def test_what_nobody_knows_how_to_show_is_shown_plainly(matrix: Path) -> None:
     assert "position 0" not in text
 
 
+SHOWN = """\
+from markupsafe import Markup
+from rich.table import Table
+
+from harness.report.sections import Section
+
+def page(shown):
+    return Markup("").join(Markup("<i>{}: {}</i>").format(k.label, i["lot"])
+                           for k in shown for i in k.items)
+
+DRAWS = Section(title="lots", table=lambda items: Table(), page=page, style="i.lot { top: 0 }")
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """A suite that shows lots in a way of its own."""
+    made = tmp_path / "suite"
+    (made / "tests").mkdir(parents=True)
+    (made / "lots_shown.py").write_text(SHOWN)
+    (made / "suite.yaml").write_text(
+        "name: lots\ntests: tests\nsections:\n  drawn_lots: lots_shown:DRAWS\n"
+    )
+    return made
+
+
+def test_suite_brings_sections_of_its_own(matrix: Path, suite: Path) -> None:
+    assert run_command(["report", str(matrix), "--suite", str(suite)]) == 0
+    page = (matrix / "report.html").read_text()
+    assert section(page, "extra-drawn_lots").strip().startswith("Lots position 1, default: </pre>")
+    assert "i.lot { top: 0 }" in page
+    assert "<img" not in page
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("lots_shown:GONE", "lots_shown:GONE: AttributeError"),
+        ("lots_shown:page", "lots_shown:page is no Section but function"),
+        ("lots_broken:DRAWS", "lots_broken:DRAWS: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_section_that_is_none_is_told_with_file_and_line(
+    suite: Path, named: str, said: str
+) -> None:
+    (suite / "lots_broken.py").write_text("1 / 0\n")
+    file = suite / "suite.yaml"
+    file.write_text(file.read_text().replace("lots_shown:DRAWS", named))
+    with pytest.raises(SpecError) as caught:
+        load_sections(load_suite(suite))
+    assert caught.value.message.startswith(f"{file}:4: {said}")
+
+
 def test_kernels_without_items_have_no_section(matrix: Path) -> None:
     for position in range(3):
         path = matrix / f"p{position:02}-default" / "results.json"
@@ -374,7 +436,7 @@ def test_directory_without_results_is_refused(tmp_path: Path, content: str | Non
     if content is not None:
         (tmp_path / "results.json").write_text(content)
     with pytest.raises(SpecError):
-        write_report(tmp_path)
+        write_report(tmp_path, SECTIONS)
     assert not (tmp_path / "report.html").exists()
 
 
@@ -556,7 +618,7 @@ def page(chromium: webdriver.Chrome, matrix: Path) -> webdriver.Chrome:
     chromium.set_window_size(1280, 900)
     chromium.get_log("browser")
     chromium.get_log("performance")
-    chromium.get(write_report(matrix).as_uri())
+    chromium.get(write_report(matrix, SECTIONS).as_uri())
     return chromium
 
 

@@ -213,7 +213,7 @@ def test_nightly_has_a_page_of_its_own(tmp_path: Path) -> None:
     found = to_json(parts, seconds=61.0, date="2026-11-24")
     assert wrong_with("nightly", found) == []
     (tmp_path / "nightly.json").write_text(json.dumps(found))
-    page = render(tmp_path)
+    page = render(tmp_path, {})
     assert "Nightly of 2026-11-24" in page
     assert "1 not as it should be" in page
     assert "no &lt;b&gt;route&lt;/b&gt;" in page

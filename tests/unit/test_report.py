@@ -17,7 +17,10 @@ from rich.console import Console
 from schemas import complaints
 
 from harness.base.errors import SpecError
+from harness.base.spec import PROJECT_ROOT
+from harness.base.suite import load_suite
 from harness.liveupdate.results import KEY, UpdateResult, update_of
+from harness.report.sections import load_sections
 from harness.report.text import print_results, tree_lines
 from harness.results.results import (
     SCHEMA,
@@ -289,7 +292,8 @@ def test_document_is_of_this_schema() -> None:
 
 def printed(results: RunResults, directory: Path | None = None) -> str:
     stream = io.StringIO()
-    print_results(results, Console(file=stream, width=160), directory=directory)
+    sections = load_sections(load_suite(PROJECT_ROOT))
+    print_results(results, Console(file=stream, width=160), sections, directory=directory)
     return stream.getvalue()
 
 

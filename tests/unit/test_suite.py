@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import SpecError
+from harness.base.importing import ObjectSpec
 from harness.base.spec import CONFIGS_DIR, PROJECT_ROOT, load_profiles
 from harness.base.suite import (
     CoverageSpec,
@@ -70,6 +71,8 @@ profiles:
     memory_mib: 2048
 matrix: [default, big, default]
 plugins: [own.fixtures]
+sections:
+  draws: own.shown:DRAWS
 """
 
 DIRECTORIES = ("v1", "support", "kmod/other", "tests", "mutants")
@@ -131,6 +134,10 @@ def test_every_key_is_read(root: Path) -> None:
     assert suite.coverage == CoverageSpec(files=r".*/own\.c", reasons=root / "reasons.yaml")
     assert suite.matrix == ("default", "big")
     assert suite.plugins == ("own.fixtures",)
+    place = f"{root / 'suite.yaml'}:{line_of('  draws:')}"
+    assert suite.sections == {
+        "draws": ObjectSpec(module="own.shown", name="DRAWS", root=root, place=place)
+    }
 
 
 def test_example_has_every_key_that_there_is(root: Path) -> None:
@@ -146,6 +153,7 @@ def test_name_and_tests_are_enough(tmp_path: Path) -> None:
         assert getattr(suite, key) is None, key
     assert (suite.headers, suite.modules, suite.selftests, suite.plugins) == ((), (), (), ())
     assert suite.preconditions == Preconditions()
+    assert suite.sections == {}
     assert (suite.profiles, suite.matrix) == (load_profiles(), ("default",))
     assert suite.image.path.is_relative_to(PROJECT_ROOT)
 
@@ -230,6 +238,17 @@ def line_of(text: str) -> int:
         ),
         ("plugins: [own.fixtures]", "plugins: [gone.x]", "plugins: there is no module 'gone.x'"),
         ("matrix: [default, big, default]", "matrix: []", "matrix: names no profile"),
+        (
+            "  draws: own.shown:DRAWS",
+            "  draws: own.shown",
+            "'own.shown' is not written module:",
+        ),
+        (
+            "  draws: own.shown:DRAWS",
+            "  draws: own.gone:X",
+            "there is no module 'own.gone'",
+        ),
+        ("  draws: own.shown:DRAWS", "  draws: [own]", "draws in suite.sections must be str, not"),
     ],
 )
 def test_what_is_wrong_is_told_with_file_and_line(
