@@ -184,6 +184,9 @@ WITH_MACHINE = {
     "harness matrix --positions 0,5,9..11 --profile default --keep-going": Run(
         "--positions 0,11", _IDLE
     ),
+    "harness compat --kernels 7.0.13:0 7.0.13:11 7.2.13 7.3.4": Run(
+        "--kernels 7.0.13:0 7.0.13:11", says="4 pairs: 4 carried; none unexpected"
+    ),
     "harness check-series v4.mbx": Run("--positions 11", _IDLE),
     "harness nightly": Run("--config ~/nightly.yaml"),
     "harness nightly --config /tmp/two.yaml": Run("--config ~/nightly.yaml"),
@@ -228,6 +231,11 @@ NOT_RUN = {
     "harness matrix --keep-going --profile debug --profile default": _KERNELS,
     "harness matrix --series /tmp/broken --positions 6..11 --profile default -- test_module.py"
     " -k 'flbs or idle'": _KERNELS,
+    "harness compat": _KERNELS,
+    "harness compat --kernels 7.0.13:11 7.0.13:11+file-fields-swapped": _KERNELS,
+    "harness compat --from 7.2.13 --to ~/linux --json out.json": _KERNELS,
+    "harness compat --kernels 7.2.13 7.3.4 --markdown docs/compat.md": _KERNELS,
+    "harness run --kernel 7.2.13 --series none --to 7.3.4 -- -m two_kernels": _KERNELS,
     "harness coverage": _KERNELS,
     'harness coverage --min 95 -- -k "not module"': _KERNELS,
     "harness check-patch --suite examples/get-options"

@@ -248,6 +248,13 @@ SETTINGS = (
         ),
     ),
     Setting(
+        name="to",
+        group=Group.OUTCOME,
+        metavar="KERNEL",
+        help="kernel that tests of two kernels go to: NAME[:POSITION][+MUTANT]",
+        otherwise="they are left out",
+    ),
+    Setting(
         name="results",
         group=Group.OUTCOME,
         metavar="DIR",

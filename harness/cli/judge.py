@@ -105,7 +105,7 @@ def add_commands(commands: Commands) -> None:
     """Add ``run``, ``matrix``, ``coverage``, ``mutants`` and ``report``."""
     text = "the main job: build, boot, test, report"
     run = commands.add("run", _run, text, _RUN_EXAMPLES, TREE, TARGET, VM, PLACE, OUTPUT, PYTEST)
-    add_settings(run, "judge", "strict")
+    add_settings(run, "judge", "strict", "to")
     parents = (TREE, VM, PLACE, OUTPUT)
     text = "every test at every position, judged as stated"
     matrix = commands.add("matrix", _matrix, text, _MATRIX_EXAMPLES, *parents, PYTEST)
@@ -157,6 +157,7 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
         judge=judge,
         strict=args.strict == "yes",
         cmdline=args.cmdline or "",
+        to=args.to or "",
     )
     status = command.run_attached(pytest_argv(cell, directory), env=pytest_environment())
     path = directory / "results.json"

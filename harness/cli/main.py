@@ -14,7 +14,7 @@ from harness import __version__
 from harness.base.errors import ExitCode, HarnessError
 from harness.base.settings import SETTING
 from harness.base.terminal import Ui
-from harness.cli import judge, mail, prepare, search, shell, suite, unattended, upkeep
+from harness.cli import compat, judge, mail, prepare, search, shell, suite, unattended, upkeep
 from harness.cli.options import Commands, take_settings
 from harness.cli.search import VERDICT_CODES
 
@@ -113,6 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     parser.set_defaults(run=None, verbose=0, debug=False)
     commands = Commands(parser)
-    for module in (prepare, suite, judge, search, mail, unattended, upkeep, shell):
+    for module in (prepare, suite, judge, compat, search, mail, unattended, upkeep, shell):
         module.add_commands(commands)
     return parser

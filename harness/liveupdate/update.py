@@ -90,6 +90,10 @@ class Preserved:
     fingerprint: Mapping[str, Any]
 
 
+class NothingReceived(KexecError):  # noqa: N818 - reads better where it is raised
+    """The next kernel runs, and has taken nothing over."""
+
+
 class LiveUpdate:
     """One live update of one machine.
 
@@ -194,6 +198,7 @@ class LiveUpdate:
 
         :raises KexecRefused: when the first kernel refuses, and runs on.
         :raises KernelCrash: when the first or the second kernel panics; the message says which.
+        :raises NothingReceived: when the next kernel runs, and has taken nothing over.
         :raises KexecError: when something else happened than a live update.
         """
         jump = go(self.vm, self._next)
@@ -207,8 +212,13 @@ class LiveUpdate:
         if wrong is None and number is None:
             wrong = "the next kernel's live update orchestrator received nothing"
         if wrong is not None:
-            raise KexecError(f"no live update: {wrong}", log=self.vm.console.log_file)
+            raise NothingReceived(f"no live update: {wrong}", log=self.vm.console.log_file)
         self.number = number
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """The names of the sessions."""
+        return tuple(self._sessions)
 
     # -- in the second kernel ----------------------------------------------------------------
 

@@ -48,6 +48,16 @@ def kernel_at(pipeline: Pipeline) -> Callable[[int], KernelBuild]:
 
 
 @pytest.fixture(scope="session")
+def next_kernel(request: pytest.FixtureRequest, kernel: KernelBuild) -> KernelBuild:
+    """The kernel that ``--to`` names, built: what a test of two kernels goes to.
+
+    Without one it is the kernel under test.
+    """
+    other = or_exit(lambda: session_of(request.config).next_pipeline)
+    return kernel if other is None else or_exit(other.build)
+
+
+@pytest.fixture(scope="session")
 def image(pipeline: Pipeline, kernel: KernelBuild) -> Image:
     """The guest's root file system."""
     return or_exit(lambda: pipeline.image(kernel))

@@ -23,6 +23,7 @@ MARKERS = (
     "without_feature(name): the test asks about kernels that have it not",
     "catalogue: pins what a patch changes, or must not; scripts/run goes without",
     "machinery: asks about the harness; deselected where stated expectations are judged",
+    "two_kernels: goes from the kernel under test to that of --to; deselected without one",
     "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",
 )
 """What each marker is for, as pytest lists it."""
@@ -59,11 +60,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     profile = setting(config, "profile")
     stated = session_of(config).by_expectation
+    two = setting(config, "to") is not None
     kept: list[pytest.Item] = []
     others: list[pytest.Item] = []
     for item in items:
         fits = all(profile in mark.args for mark in item.iter_markers("profiles"))
         asked = not (stated and item.get_closest_marker("machinery"))
+        asked &= two or item.get_closest_marker("two_kernels") is None
         (kept if fits and asked else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)

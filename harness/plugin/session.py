@@ -116,6 +116,18 @@ class Session:
         return self._pipeline
 
     @functools.cached_property
+    def next_pipeline(self) -> Pipeline | None:
+        """The stages of the kernel that ``--harness-to`` names; ``None`` without one."""
+        from harness.base.kernel_name import target_named
+        from harness.run.pipeline import Pipeline
+
+        to = setting(self.config, "to")
+        if to is None:
+            return None
+        target = target_named(to, self.pipeline.target)
+        return Pipeline(target, self.pipeline.store, self.say)
+
+    @functools.cached_property
     def by_expectation(self) -> bool:
         """Whether tests are judged by what their markers state for the position.
 

@@ -29,6 +29,7 @@ from harness.report.columns import (
     matrix_columns,
     run_column,
 )
+from harness.report.compat import page_of
 from harness.report.evidence import chapters_of
 from harness.report.extras import (
     bench_of,
@@ -41,6 +42,7 @@ from harness.report.grid import groups_of, patches_of, rows_of
 from harness.report.problems import about, first_seen, where
 from harness.report.sections import Sections, Shown, section_of
 from harness.report.text import tree_lines
+from harness.results.compat import CompatResults
 from harness.results.complaint import (
     Complaint,
     complaints_about,
@@ -51,7 +53,13 @@ from harness.results.results import read_results
 
 REPORT = "report.html"
 
-_EXTRAS = {"bisect": "steps", "mutants": "mutants", "coverage": "files", "bench": None}
+_EXTRAS = {
+    "bisect": "steps",
+    "mutants": "mutants",
+    "coverage": "files",
+    "compat": "pairs",
+    "bench": None,
+}
 """What other commands leave, and the key that tells it from other files of that name."""
 
 
@@ -162,6 +170,7 @@ def _extras(directory: Path) -> dict[str, Any]:
         "bisect": lambda data: bisect_of(data, directory),
         "mutants": mutants_of,
         "coverage": coverage_of,
+        "compat": lambda data: page_of(from_plain(CompatResults, data)),
         "bench": bench_of,
     }
     found = {}
@@ -363,4 +372,10 @@ def _other_page(extras: Mapping[str, Any]) -> dict[str, Any]:
             "subtitle": subtitle if not unknown else f"{subtitle}; {good}",
             "verdict": verdict,
         }
+    if "compat" in extras:
+        found = extras["compat"]
+        verdict = _verdict(found["wrong"], found["unknown"])
+        subtitle = found["said"]
+        title = "Which kernel hands over to which"
+        return {"title": title, "subtitle": subtitle, "verdict": verdict}
     return {"title": "Coverage" if "coverage" in extras else "Figures"}

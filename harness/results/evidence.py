@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import SpecError
+from harness.results.compat import FILE as COMPAT
+from harness.results.compat import read_compat
 from harness.results.complaint import Complaint, complaints_about
 from harness.results.form import from_plain
 from harness.results.results import RunResults, TestResult, read_results
@@ -63,7 +65,7 @@ class Evidence:
     """One results directory.
 
     :param name: its path below the directory that was asked for; empty for that itself.
-    :param text: what the nightly said of it, ``None`` when it is none.
+    :param text: what the nightly said of it, or what pairs of kernels came to; else ``None``.
     """
 
     name: str
@@ -90,7 +92,10 @@ def _search(directory: Path, top: Path) -> Iterator[Evidence]:
     matrix, run, text = (directory / n for n in ("matrix.json", "results.json", "summary.txt"))
     if text.exists():
         yield Evidence(name=name, kernels=(), text=text.read_text(errors="replace"))
-    if matrix.exists():
+    if (directory / COMPAT).exists():
+        # Its runs are not of one kernel each, and a refusal there is no failure.
+        yield Evidence(name=name, kernels=(), text=read_compat(directory / COMPAT).summary + "\n")
+    elif matrix.exists():
         yield Evidence(name=name, kernels=_of_matrix(matrix))
     elif run.exists():
         yield Evidence(name=name, kernels=(_of_run(run),))

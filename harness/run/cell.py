@@ -32,6 +32,8 @@ class Cell:
     :param judge: ``desired`` or ``expected``, see :class:`harness.results.results.RunResults`.
     :param cmdline: further kernel parameters.
     :param strict: whether what tests find beyond the promise of the series is a failure.
+    :param to: the kernel that tests of two kernels go to, see :mod:`harness.base.kernel_name`;
+        empty for none.
     """
 
     target: Target
@@ -40,6 +42,7 @@ class Cell:
     judge: str = "expected"
     cmdline: str = ""
     strict: bool = False
+    to: str = ""
 
     @property
     def suite(self) -> Suite:
@@ -154,6 +157,8 @@ def _settings_of(cell: Cell) -> dict[str, str]:
         settings["cmdline"] = cell.cmdline
     if cell.strict:
         settings["strict"] = "yes"
+    if cell.to:
+        settings["to"] = cell.to
     return settings | {"judge": cell.judge}
 
 

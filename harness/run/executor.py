@@ -25,6 +25,7 @@ from harness.base.errors import (
     SeriesError,
 )
 from harness.base.importing import module_file
+from harness.base.kernel_name import target_named
 from harness.base.progress import Count, OnProgress, Progress, Running
 from harness.base.store import Store, digest
 from harness.guest.accel import qemu_build
@@ -80,6 +81,8 @@ class _Run:
         self.directory = directory
         self.progress = progress
         self.pipeline = Pipeline(cell.target, store, progress)
+        to = target_named(cell.to, cell.target) if cell.to else None
+        self.next = Pipeline(to, store, progress) if to is not None else None
         self.started = time.monotonic()
 
     def run(self, *, fresh: bool) -> CellResult:
@@ -109,6 +112,8 @@ class _Run:
     def _build(self) -> CellBuild:
         build = self.pipeline.build()
         self.pipeline.image(build)
+        if self.next is not None:
+            self.pipeline.image(self.next.build())
         return CellBuild(
             commit=build.commit,
             release=build.release,
@@ -251,6 +256,7 @@ class _Run:
             *(profile.cmdline, profile.memory_mib, profile.cpus, profile.timeout_scale),
             *(pipeline.accel.name, qemu_build(pipeline.qemu)),
             *(cell.judge, cell.strict, cell.cmdline, cell.tests, cell.pytest_args),
+            *((self.next.build_key(), self.next.position().commit) if self.next else ()),
             *(suite.file, suite.tests, *([suite.known_issues] if suite.known_issues else [])),
             *(*own_paths(cell.pytest_args), *judging),
         )

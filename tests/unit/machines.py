@@ -96,6 +96,9 @@ class FakeMachine:
         self.end()
         os.close(self.typed)
 
+    def agent(self, *words: object) -> dict[str, Any]:
+        return self.must(*words)
+
     def must(self, *words: object) -> dict[str, Any]:
         return self.must_all([words])[0]
 

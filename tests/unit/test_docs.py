@@ -14,7 +14,8 @@ from types import ModuleType
 import pytest
 
 from harness.base.errors import ExitCode, SpecError
-from harness.base.suite import KEYS, load_suite
+from harness.base.suite import load_suite
+from harness.base.suite_keys import KEYS
 from harness.plugin.hooks import MARKERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +62,7 @@ def test_reference_names_what_there_is(reference: ModuleType) -> None:
     for code in ExitCode:
         assert re.search(rf"^\| {int(code)} \| \w", text, re.M), code
     assert len(re.findall(r"^- \*\*`", text, re.M)) >= 16
-    assert len(MARKERS) == 10
+    assert len(MARKERS) == 11
 
 
 def test_reference_names_every_variable_of_the_environment(reference: ModuleType) -> None:

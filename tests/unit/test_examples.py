@@ -99,6 +99,8 @@ def test_example_selects_tests_with_words_that_pytest_takes(words: str) -> None:
     further = [f"tests/guest/{w}" if w.endswith(".py") else w for w in shlex.split(words)]
     if not any(word.endswith(".py") for word in further):
         further.append("tests/guest")
+    if "two_kernels" in further:
+        further.append("--harness-to=7.3.4")  # as the example has it in words of its own
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", *further],
         cwd=ROOT,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from patches import write_kernel
 
-from harness.base.errors import SeriesError
+from harness.base.errors import SeriesError, SpecError
 from harness.base.settings import target_from_settings
 from harness.base.spec import Target
 from harness.base.store import Store
@@ -91,3 +91,10 @@ def test_nothing_of_an_earlier_run_in_the_directory_is_believed(
 
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
+
+
+def test_kernel_to_go_to_that_is_none_is_bad_input(tmp_path: Path, kernel: Path) -> None:
+    made = dataclasses.replace(target(kernel=str(kernel), series="none"), accel="tcg")
+    cell = Cell(target=made, tests=(TEST,), to=f"{kernel}+unheard-of")
+    with pytest.raises(SpecError, match="no mutant 'unheard-of'"):
+        run_cell(cell, store=Store(tmp_path / "cache"), directory=tmp_path / "r", progress=print)

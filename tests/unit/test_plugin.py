@@ -424,3 +424,21 @@ def test_tests_of_the_machinery_are_not_asked_about_patches(
     )
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--harness-judge={judge}")
     done.assert_outcomes(passed=passed, deselected=2 - passed)
+
+
+@pytest.mark.parametrize(("words", "passed"), [((), 1), (("--harness-to=7.2.13",), 2)])
+def test_tests_of_two_kernels_are_asked_where_a_second_one_is_named(
+    pytester: pytest.Pytester, words: tuple[str, ...], passed: int
+) -> None:
+    pytester.makepyfile(
+        """\
+        import pytest
+
+        def test_one(): pass
+
+        @pytest.mark.two_kernels
+        def test_two(): pass
+        """
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *words)
+    done.assert_outcomes(passed=passed, deselected=2 - passed)

@@ -60,6 +60,7 @@ preconditions:
 known_issues: issues.yaml
 tests: tests
 mutants: mutants
+compat: compat.yaml
 coverage:
   files: '.*/own\\.c'
   reasons: reasons.yaml
@@ -77,7 +78,15 @@ sections:
 
 DIRECTORIES = ("v1", "support", "kmod/other", "tests", "mutants")
 MODULES = ("own/fixtures.py", "own/shown.py")
-FILES = ("own.config", "extra.config", "issues.yaml", "reasons.yaml", "own.c", "verbs.c")
+FILES = (
+    "own.config",
+    "extra.config",
+    "issues.yaml",
+    "compat.yaml",
+    "reasons.yaml",
+    "own.c",
+    "verbs.c",
+)
 
 
 @pytest.fixture
@@ -131,6 +140,7 @@ def test_every_key_is_read(root: Path) -> None:
     )
     assert suite.known_issues == root / "issues.yaml"
     assert (suite.tests, suite.mutants) == (root / "tests", root / "mutants")
+    assert suite.compat == root / "compat.yaml"
     assert suite.coverage == CoverageSpec(files=r".*/own\.c", reasons=root / "reasons.yaml")
     assert suite.matrix == ("default", "big")
     assert suite.plugins == ("own.fixtures",)
@@ -149,7 +159,7 @@ def test_example_has_every_key_that_there_is(root: Path) -> None:
 def test_name_and_tests_are_enough(tmp_path: Path) -> None:
     suite = load_suite(minimal(tmp_path))
     assert (suite.name, suite.tests, suite.description) == ("small", tmp_path / "tests", "")
-    for key in ("kernel", "series", "support", "known_issues", "mutants", "coverage"):
+    for key in ("kernel", "series", "support", "known_issues", "mutants", "compat", "coverage"):
         assert getattr(suite, key) is None, key
     assert (suite.headers, suite.modules, suite.selftests, suite.plugins) == ((), (), (), ())
     assert suite.preconditions == Preconditions()

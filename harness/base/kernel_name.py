@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A kernel in one word, where a command takes several: ``KERNEL[:POSITION][+MUTANT]``.
+
+Without a position it is the tree as it is; a position is one of the suite's series, and a mutant
+is a patch of the suite's that goes on top.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from harness.base.errors import SpecError
+from harness.base.settings import settings_of, target_from_settings
+from harness.base.spec import Target
+from harness.base.suite import Suite, load_suite
+
+_NAME = re.compile(r"(?P<kernel>.+?)(:(?P<position>\d+))?(\+(?P<mutant>[a-z0-9-]+))?")
+
+
+def target_named(text: str, like: Target) -> Target:
+    """Return *like* with the kernel that *text* names.
+
+    :raises SpecError: when the suite has no series to take a position of, or no such mutant.
+    """
+    match = _NAME.fullmatch(text)
+    if match is None:
+        raise SpecError(f"{text!r} names no kernel", hint="such as 7.0.13, 7.0.13:11 or ~/linux:3")
+    suite = load_suite(like.suite)
+    settings = {name: value for name, value in settings_of(like).items() if name not in _OWN}
+    settings |= {"kernel": match["kernel"], "series": "none", "position": match["position"] or "0"}
+    if match["position"] is not None:
+        if suite.series is None:
+            raise SpecError(f"{text}: the suite {suite.name} has no series", hint="leave :N out")
+        settings["series"] = suite.series
+    if match["mutant"] is not None:
+        settings["extra"] = str(_mutant(suite, match["mutant"]))
+    return target_from_settings(settings.get)
+
+
+_OWN = ("base", "extra")
+"""Settings of a kernel that a name says nothing of."""
+
+
+def _mutant(suite: Suite, name: str) -> Path:
+    """Return the file of a mutant, which may have a number before its name."""
+    for path in sorted(suite.mutants.glob("*.patch")) if suite.mutants is not None else ():
+        if re.sub(r"^\d+-", "", path.stem) == name:
+            return path
+    raise SpecError(f"there is no mutant {name!r}", hint=f"they are in {suite.mutants}")

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command that says which kernel hands over to which."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rich.text import Text
+
+from harness.base.errors import ExitCode, InputError
+from harness.base.kernel_name import target_named
+from harness.base.store import Store
+from harness.base.terminal import Ui
+from harness.cli.options import (
+    OUTPUT,
+    PLACE,
+    VM,
+    Commands,
+    add_settings,
+    parallel_cells,
+    pipeline_of,
+    results_of,
+    write_json,
+)
+from harness.report.compat import pair_line, print_table, to_markdown
+from harness.report.page import write_report
+from harness.results.compat import FILE, CompatResults, PairResult, read_stated
+from harness.results.form import write_file
+from harness.results.pace import Pace
+from harness.run.cell import Cell, CellResult
+from harness.run.executor import run_cell
+from harness.run.pipeline import Pipeline
+from harness.search.compat import Pair, pair_cell, pair_name, pair_result, pairs_of
+from harness.search.matrix import run_cells
+
+_EXAMPLES = """\
+examples:
+  harness compat                            the pairs that the suite states something of
+  harness compat --kernels 7.0.13:0 7.0.13:11 7.2.13 7.3.4
+  harness compat --kernels 7.0.13:11 7.0.13:11+file-fields-swapped
+  harness compat --from 7.2.13 --to ~/linux --json out.json
+  harness compat --kernels 7.2.13 7.3.4 --markdown docs/compat.md
+
+a kernel is NAME[:POSITION][+MUTANT]: a name of 'harness kernels' or a path as --kernel takes it, a
+position of the suite's series, a wrong patch of the suite on top
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    """Add ``compat``."""
+    text = "which kernel hands over to which"
+    compat = commands.add("compat", _compat, text, _EXAMPLES, VM, PLACE, OUTPUT)
+    add_settings(compat, "suite", "cc", "jobs", "profile")
+    add_kernels(compat)
+    for word, what in (("from", "that hand over"), ("to", "that take over")):
+        compat.add_argument(
+            f"--{word}",
+            dest=f"{word}_kernels",
+            nargs="+",
+            metavar="KERNEL",
+            help=f"those {what} (default: all)",
+        )
+    compat.add_argument("--markdown", metavar="FILE", type=Path, help="write the table there too")
+    compat.add_argument("--build", action="store_true", help="build the kernels, and no more")
+    compat.add_argument("--parallel", metavar="N", type=int, help="pairs under way at once")
+    compat.add_argument("--fresh", action="store_true", help="take no results from the cache")
+
+
+def add_kernels(parser: argparse.ArgumentParser) -> None:
+    """Let *parser* take several kernels, each in one word."""
+    parser.add_argument(
+        "--kernels",
+        nargs="+",
+        metavar="KERNEL",
+        help="each hands over to each (default: those that the suite states something of)",
+    )
+
+
+def _compat(args: argparse.Namespace, ui: Ui) -> int:
+    with ui.progress(Pace(Store()).seconds) as progress:
+        pipeline = pipeline_of(args, progress)
+        stated = read_stated(pipeline.suite.compat)
+        kernels = args.kernels or list(stated)
+        sources, targets = args.from_kernels or kernels, args.to_kernels or kernels
+        if not sources or not targets:
+            raise InputError("no kernel is named", hint="--kernels, or --from and --to, name some")
+        pairs = pairs_of(sources, targets)
+        like = pipeline.target
+        cells = {pair_cell(pair, like, cmdline=args.cmdline or ""): pair for pair in pairs}
+        if not args.build:
+            _ = pipeline.accel  # or nothing can be run
+        releases = {}
+        for name in dict.fromkeys((*sources, *targets)):
+            build = Pipeline(target_named(name, like), pipeline.store, progress).build()
+            pipeline.image(build)
+            releases[name] = build.release
+            ui.line(Text(f"{name}: {build.release}"))
+    if args.build:
+        return int(ExitCode.PASSED)
+    directory = results_of(args)
+    found: dict[Pair, PairResult] = {}
+    results = CompatResults(profile=like.profile, releases=releases, pairs=())
+    for result in _run(list(cells), lambda cell: pair_name(cells[cell]), directory, args, ui):
+        pair = cells[result.cell]
+        found[pair] = pair_result(pair, result, stated)
+        ui.line(pair_line(found[pair]))
+        done = tuple(found[pair] for pair in pairs if pair in found)
+        results = dataclasses.replace(results, pairs=done)
+        write_file(directory / FILE, results.to_json())
+    print_table(results, ui.out)
+    ui.out.print(f"report: {write_report(directory)}", markup=False, soft_wrap=True)
+    write_json(args, results.to_json())
+    if args.markdown is not None:
+        args.markdown.write_text(to_markdown(results, _intro(results)))
+    return int(results.exit_code)
+
+
+def _run(
+    cells: Sequence[Cell],
+    name_of: Callable[[Cell], str],
+    directory: Path,
+    args: argparse.Namespace,
+    ui: Ui,
+) -> Iterator[CellResult]:
+    """Run the cells, and yield what they come to as they end."""
+    store = Store()
+    with ui.progress(Pace(store).seconds, total=len(cells)) as progress:
+
+        def run(cell: Cell) -> CellResult:
+            with progress.lane(name_of(cell)) as say:
+                place = directory / name_of(cell)
+                # A store tells one cell's progress.
+                own = Store(store.root)
+                return run_cell(cell, store=own, directory=place, progress=say, fresh=args.fresh)
+
+        for result in run_cells(cells, run, keep_going=True, parallel=parallel_cells(args)):
+            progress.done()
+            yield result
+
+
+def _intro(results: CompatResults) -> str:
+    kernels = ", ".join(f"{name} is {release}" for name, release in results.releases.items())
+    return f"{time.strftime('%Y-%m-%d')}, profile {results.profile}; {kernels}."
