@@ -112,7 +112,7 @@ def _compat(args: argparse.Namespace, ui: Ui) -> int:
         results = dataclasses.replace(results, pairs=done)
         write_file(directory / FILE, results.to_json())
     print_table(results, ui.out)
-    ui.out.print(f"report: {write_report(directory)}", markup=False, soft_wrap=True)
+    ui.out.print(f"report: {write_report(directory, {})}", markup=False, soft_wrap=True)
     write_json(args, results.to_json())
     if args.markdown is not None:
         args.markdown.write_text(to_markdown(results, _intro(results)))

@@ -305,7 +305,7 @@ def test_markdown_has_the_table_and_what_kernels_said() -> None:
 def test_page_has_the_table_and_nothing_becomes_markup(tmp_path: Path) -> None:
     hostile = dataclasses.replace(LOST, message=HOSTILE)
     write_file(tmp_path / "compat.json", results(pair(hostile), pair(CARRIED)).to_json())
-    text = render(tmp_path)
+    text = render(tmp_path, {})
     assert "Which kernel hands over to which" in text
     assert "1 not as it should be" in text
     assert HOSTILE not in text
