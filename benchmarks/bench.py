@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 import sys
@@ -23,6 +22,7 @@ from harness.base.suite import load_suite
 from harness.guest.machine import Machine
 from harness.guest.template import Templates
 from harness.liveupdate.update import LiveUpdate, Memfd
+from harness.results.records import CellStatus, MatrixRecord, read_record
 from harness.run.pipeline import Pipeline
 
 AT_ONCE = 8
@@ -271,8 +271,8 @@ def run_matrix(target: Target, logs: Path, *words: str) -> None:
     json_file = logs / "matrix.json"
     words = ("matrix", *given, "--results", str(logs / "results"), "--json", str(json_file))
     _harness(words, logs, good=(0, 1))
-    positions = json.loads(json_file.read_text())["positions"]
-    untested = [str(at["position"]) for at in positions if at["status"] != "tested"]
+    cells = read_record(json_file, MatrixRecord).positions
+    untested = [str(cell.position) for cell in cells if cell.status is not CellStatus.TESTED]
     if untested:
         raise InfrastructureError(f"the matrix tested nothing at {', '.join(untested)}")
 

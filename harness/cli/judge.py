@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import json
 from pathlib import Path
 
 from rich.text import Text
@@ -36,17 +35,19 @@ from harness.cli.options import (
 )
 from harness.kernel.worktree import work_tree
 from harness.report.coverage import print_coverage
-from harness.report.coverage import to_json as coverage_json
+from harness.report.coverage import record_of as coverage_record
 from harness.report.matrix import HEADER, cell_line, print_tables, summary
-from harness.report.matrix import to_json as matrix_json
+from harness.report.matrix import record_of as matrix_record
 from harness.report.mutants import print_trials, trial_line
-from harness.report.mutants import to_json as mutants_json
+from harness.report.mutants import record_of as mutants_record
 from harness.report.mutants import to_markdown as mutants_markdown
 from harness.report.page import write_report
 from harness.report.sections import load_sections
 from harness.report.text import print_results, tree_lines
+from harness.results.form import write_file
 from harness.results.history import History
 from harness.results.pace import Pace
+from harness.results.records import record_json
 from harness.results.results import RunResults, read_results
 from harness.run.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment
 from harness.run.executor import run_cell
@@ -214,8 +215,8 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
             if result.results is not None and not result.cached:
                 _remember(ui, result.results, result.directory, pipeline.suite)
             ui.line(cell_line(result, subjects[position_of(result)]))
-            found = matrix_json(applied, profiles, results)
-            (directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
+            found = record_json(matrix_record(applied, profiles, results))
+            write_file(directory / "matrix.json", found)
     print_tables(results, subjects, ui.out)
     report = write_report(directory, sections)
     ui.out.print(f"{summary(results, len(cells))}\nreport: {report}", soft_wrap=True)
@@ -256,8 +257,8 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
             files = read_coverage(merged, tree, reasons)
     print_coverage(files, ui.out)
     html = directory / "coverage" / "index.html"
-    found = coverage_json(files, html)
-    (directory / "coverage.json").write_text(json.dumps(found, indent=2) + "\n")
+    found = record_json(coverage_record(files, html))
+    write_file(directory / "coverage.json", found)
     report = write_report(directory, sections)
     ui.out.print(f"lines: {html}\nreport: {report}", markup=False, soft_wrap=True)
     write_json(args, found)
@@ -291,10 +292,10 @@ def _mutants(args: argparse.Namespace, ui: Ui) -> int:
     for mutant in mutants:
         trials.append(try_mutant(mutant, target, run))
         ui.out.print(trial_line(trials[-1]), soft_wrap=True)
-        (directory / "mutants.json").write_text(json.dumps(mutants_json(trials), indent=2) + "\n")
+        write_file(directory / "mutants.json", record_json(mutants_record(trials)))
     print_trials(trials, ui.out)
     ui.out.print(f"report: {write_report(directory, sections)}", markup=False, soft_wrap=True)
-    write_json(args, mutants_json(trials))
+    write_json(args, record_json(mutants_record(trials)))
     if args.table is not None:
         source = applied.source
         args.table.write_text(

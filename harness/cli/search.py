@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 
 from harness.base.errors import ExitCode, InfrastructureError, InputError
@@ -24,13 +23,15 @@ from harness.cli.options import (
     write_json,
 )
 from harness.report.bisect import print_bisection, step_line
-from harness.report.bisect import to_json as bisect_json
+from harness.report.bisect import record_of as bisect_record
 from harness.report.page import write_report
 from harness.report.sections import load_sections
+from harness.results.form import write_file
 from harness.results.pace import Pace
-from harness.run.cell import Cell, CellResult, CellStatus, find_test
+from harness.results.records import CellStatus, Verdict, record_json
+from harness.run.cell import Cell, CellResult, find_test
 from harness.run.executor import run_cell
-from harness.run.judgement import BAD_ON, Judgement, Verdict, cell_for, run_tries
+from harness.run.judgement import BAD_ON, Judgement, cell_for, run_tries
 from harness.run.pipeline import Pipeline
 from harness.search.bisect import (
     Point,
@@ -115,8 +116,8 @@ def _bisect(args: argparse.Namespace, ui: Ui) -> int:
         on_step=on_step,
     )
     print_bisection(found, ui.out)
-    result = bisect_json(found)
-    (directory / "bisect.json").write_text(json.dumps(result, indent=2) + "\n")
+    result = record_json(bisect_record(found))
+    write_file(directory / "bisect.json", result)
     report = write_report(directory, sections)
     ui.out.print(f"log: {directory / 'bisect.json'}\nreport: {report}", soft_wrap=True)
     write_json(args, result)

@@ -38,16 +38,17 @@ from harness.cli.options import (
 from harness.report.kcidb import KINDS, ORIGIN, to_kcidb, validate
 from harness.report.markdown import to_markdown
 from harness.report.matrix import cell_line
-from harness.report.matrix import to_json as matrix_json
+from harness.report.matrix import record_of as matrix_record
+from harness.report.nightly import record_of as nightly_record
 from harness.report.nightly import summary as nightly_summary
-from harness.report.nightly import to_json as nightly_json
 from harness.report.page import write_report
 from harness.report.plan import to_github, to_gitlab
 from harness.report.sections import load_sections
 from harness.results.evidence import read_evidence
-from harness.results.form import to_plain
+from harness.results.form import to_plain, write_file
 from harness.results.history import History
 from harness.results.pace import Pace
+from harness.results.records import record_json
 from harness.run.cell import CellResult
 from harness.search.matrix import position_of, subjects_of
 from harness.search.nightly import Part, nightly_code, only_one, read_nightly, run_nightly
@@ -215,8 +216,8 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
         assert part.applied is not None  # noqa: S101 - it has a cell
         subject = subjects_of(part.applied)[position_of(result)]
         ui.line(Text(f"{part.name}: ") + cell_line(result, subject))
-        found = matrix_json(part.applied, spec.profiles, part.results)
-        (part.directory / "matrix.json").write_text(json.dumps(found, indent=2) + "\n")
+        found = matrix_record(part.applied, spec.profiles, part.results)
+        write_file(part.directory / "matrix.json", record_json(found))
         write_report(part.directory, sections)
 
     store = Store()
@@ -233,8 +234,8 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
     seconds, date = time.monotonic() - started, time.strftime("%Y-%m-%d")
     text = nightly_summary(parts, seconds=seconds, directory=directory, date=date)
     (directory / "summary.txt").write_text(text)
-    found = nightly_json(parts, seconds=seconds, date=date)
-    (directory / "nightly.json").write_text(json.dumps(found, indent=2) + "\n")
+    found = nightly_record(parts, seconds=seconds, date=date)
+    write_file(directory / "nightly.json", record_json(found))
     write_report(directory, sections)
     ui.out.print(f"\n{text}", markup=False, soft_wrap=True, end="")
     return int(nightly_code(parts))

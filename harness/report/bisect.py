@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A bisection drawn: a line for each step, what was found with its evidence, and its JSON form."""
+"""A bisection drawn: a line for each step, what was found with its evidence, the record."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from harness.base.text import duration
+from harness.results.records import BisectRecord, PointRecord, StepRecord
 from harness.run.cell import reproduce
 from harness.search.bisect import Bisection, Point, Step
 
@@ -63,37 +62,42 @@ def _evidence(step: Step) -> list[tuple[str, str]]:
     return [*found, ("run", reproduce(judgement.result.cell))]
 
 
-def to_json(found: Bisection) -> dict[str, Any]:
-    """Return the documented JSON form."""
-    return {
-        "schema": 1,
-        "tests": list(found.tests),
-        "first": _point_json(found.first[0]) if len(found.first) == 1 else None,
-        "candidates": [_point_json(point) for point in found.first],
-        "before": _step_json(found.before),
-        "after": _step_json(found.after),
-        "steps": [_step_json(step) for step in found.steps],
-    }
+def record_of(found: Bisection) -> BisectRecord:
+    """Return what is written of a bisection."""
+    candidates = tuple(_point_record(point) for point in found.first)
+    return BisectRecord(
+        tests=found.tests,
+        first=candidates[0] if len(candidates) == 1 else None,
+        candidates=candidates,
+        before=_step_record(found.before),
+        after=_step_record(found.after),
+        steps=tuple(_step_record(step) for step in found.steps),
+    )
 
 
-def _point_json(point: Point) -> dict[str, Any]:
-    position = point.target.position if point.target.series is not None else None
-    return {"position": position, "subject": point.subject, "commit": point.commit}
+def _point_record(point: Point) -> PointRecord:
+    return PointRecord(position=_position(point), subject=point.subject, commit=point.commit)
 
 
-def _step_json(step: Step) -> dict[str, Any]:
-    judgement, test = step.judgement, step.judgement.test
+def _position(point: Point) -> int | None:
+    return point.target.position if point.target.series is not None else None
+
+
+def _step_record(step: Step) -> StepRecord:
+    judgement, test, point = step.judgement, step.judgement.test, step.point
     result = judgement.result
     console = test.console if test is not None else None
-    return {
-        **_point_json(step.point),
-        "verdict": judgement.verdict.value,
-        "reason": judgement.reason,
-        "message": test.message if test is not None else result.message,
-        "splats": list(test.splats) if test is not None else [],
-        "console": str(result.directory / console) if console is not None else None,
-        "log": str(result.log) if result.log is not None else None,
-        "seconds": round(result.seconds, 1),
-        "cached": result.cached,
-        "reproduce": reproduce(result.cell),
-    }
+    return StepRecord(
+        position=_position(point),
+        subject=point.subject,
+        commit=point.commit,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        message=test.message if test is not None else result.message,
+        splats=test.splats if test is not None else (),
+        console=str(result.directory / console) if console is not None else None,
+        log=str(result.log) if result.log is not None else None,
+        seconds=round(result.seconds, 1),
+        cached=result.cached,
+        reproduce=reproduce(result.cell),
+    )

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness.results.results import Outcome, RunResults, Standing, TestResult, read_results
+from harness.results.records import BootRecord, BuildRecord, BuildStatus, CellStatus, MatrixRecord
+from harness.results.results import Boot, Outcome, RunResults, Standing, TestResult, read_results
 
 _CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
 _TURNING = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
@@ -38,7 +38,7 @@ class Mark:
 class Column:
     """A position under a profile.
 
-    :param status: *tested*, or why there are no results.
+    :param status: how far its kernel came.
     :param results: ``None`` when the tests did not run.
     :param directory: where its logs are.
     :param cached: whether its results came from the cache.
@@ -48,15 +48,15 @@ class Column:
     position: int
     profile: str
     subject: str
-    status: str
+    status: CellStatus
     message: str
     results: RunResults | None
     directory: Path
     cached: bool
     reproduce: str
-    seconds: float = 0.0
-    build: dict[str, Any] = field(default_factory=dict)
-    boot: dict[str, Any] = field(default_factory=dict)
+    seconds: float
+    build: BuildRecord
+    boot: BootRecord
 
     @property
     def tests(self) -> dict[str, TestResult]:
@@ -77,7 +77,7 @@ class Column:
 def run_column(results: RunResults, directory: Path) -> Column:
     """Return the one column of a run."""
     position, kernel = results.series.position, results.kernel
-    booted = next((boot for boot in results.boots if boot.outcome == "ok"), None)
+    booted = next((boot for boot in results.boots if boot.outcome is Boot.OK), None)
     words = ["harness", "run", "--position", str(position), "--profile", results.profile]
     words += ["--expected"] if results.judge == "expected" else []
     return Column(
@@ -85,51 +85,53 @@ def run_column(results: RunResults, directory: Path) -> Column:
         position=position,
         profile=results.profile,
         subject=results.series.subject,
-        status="tested",
+        status=CellStatus.TESTED,
         message="",
         results=results,
         directory=directory,
         cached=False,
         reproduce=shlex.join(words),
         seconds=results.seconds,
-        build={
-            "seconds": kernel.build_seconds,
-            "cached": kernel.cached,
-            "new_warnings": kernel.new_warnings,
-        },
-        boot={"seconds": booted.seconds} if booted is not None else {},
+        build=BuildRecord(
+            status=BuildStatus.OK,
+            commit=kernel.commit,
+            seconds=kernel.build_seconds,
+            cached=kernel.cached,
+            new_warnings=kernel.new_warnings,
+        ),
+        boot=BootRecord(status=booted.outcome, seconds=booted.seconds) if booted else BootRecord(),
     )
 
 
-def matrix_columns(data: dict[str, Any], directory: Path) -> tuple[Column, ...]:
-    """Return the columns of ``matrix.json``: profile by profile, positions in order.
+def matrix_columns(matrix: MatrixRecord, directory: Path) -> tuple[Column, ...]:
+    """Return the columns of a matrix: profile by profile, positions in order.
 
+    :param directory: where ``matrix.json`` is.
     :raises SpecError: when a cell's results are damaged.
     """
     columns = []
-    for item in data["positions"]:
-        # The directory may have been moved since.
-        here = directory / Path(item["directory"]).name
+    for cell in matrix.positions:
+        here = cell.directory_in(directory)
         found = here / "results.json"
-        tested = item["status"] in ("tested", "does not boot") and found.exists()
+        ran = cell.status in (CellStatus.TESTED, CellStatus.NOT_BOOTED) and found.exists()
         columns.append(
             Column(
-                id=f"p{item['position']:02}-{item['profile']}",
-                position=item["position"],
-                profile=item["profile"],
-                subject=item["subject"],
-                status=item["status"],
-                message=item["message"],
-                results=read_results(found) if tested else None,
+                id=f"p{cell.position:02}-{cell.profile}",
+                position=cell.position,
+                profile=cell.profile,
+                subject=cell.subject,
+                status=cell.status,
+                message=cell.message,
+                results=read_results(found) if ran else None,
                 directory=here,
-                cached=item["cached"],
-                reproduce=item["reproduce"],
-                seconds=item.get("seconds") or 0.0,
-                build=item["build"],
-                boot=item["boot"],
+                cached=cell.cached,
+                reproduce=cell.reproduce,
+                seconds=cell.seconds,
+                build=cell.build,
+                boot=cell.boot,
             )
         )
-    return tuple(sorted(columns, key=lambda c: (data["profiles"].index(c.profile), c.position)))
+    return tuple(sorted(columns, key=lambda c: (matrix.profiles.index(c.profile), c.position)))
 
 
 def mark_of(test: TestResult, judge: str) -> Mark:

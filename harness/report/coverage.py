@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Coverage drawn: the table of files, what was not reached, and the JSON form."""
+"""Coverage drawn: the table of files, what was not reached, and the record."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.results.records import CoverageRecord, FileRecord, GapRecord
 from harness.search.coverage import FileCoverage, percent
-
-SCHEMA = 1
 
 
 def print_coverage(files: Sequence[FileCoverage], console: Console) -> None:
@@ -44,28 +42,30 @@ def print_coverage(files: Sequence[FileCoverage], console: Console) -> None:
         console.print(gaps)
 
 
-def to_json(files: Sequence[FileCoverage], html: Path) -> dict[str, Any]:
-    """Return the documented JSON form (``docs/results.md``)."""
-    return {
-        "schema": SCHEMA,
-        "percent": round(percent(files), 2),
-        "html": str(html),
-        "files": [
-            {
-                "file": file.file,
-                "lines": file.lines,
-                "reached": file.reached,
-                "gaps": [
-                    {
-                        "function": gap.function,
-                        "first": gap.first,
-                        "last": gap.last,
-                        "text": gap.text,
-                        "reason": gap.reason,
-                    }
+def record_of(files: Sequence[FileCoverage], html: Path) -> CoverageRecord:
+    """Return what is written of coverage.
+
+    :param html: gcovr's page.
+    """
+    return CoverageRecord(
+        percent=round(percent(files), 2),
+        html=str(html),
+        files=tuple(
+            FileRecord(
+                file=file.file,
+                lines=file.lines,
+                reached=file.reached,
+                gaps=tuple(
+                    GapRecord(
+                        function=gap.function,
+                        first=gap.first,
+                        last=gap.last,
+                        text=gap.text,
+                        reason=gap.reason,
+                    )
                     for gap in file.gaps
-                ],
-            }
+                ),
+            )
             for file in files
-        ],
-    }
+        ),
+    )

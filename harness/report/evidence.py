@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.base.text import plural
 from harness.report.columns import Column, Mark, detail_id, mark_of, visible
+from harness.results.records import CellStatus
 from harness.results.results import TestResult
 
 _BUDGET_BYTES = 3 << 18
@@ -59,7 +60,7 @@ def chapters_of(columns: Sequence[Column]) -> tuple[Chapter, ...]:
     lines = _lines_that_fit(logs.values())
     found = []
     for column in columns:
-        items = [_kernel(column)] if column.status != "tested" else []
+        items = [_kernel(column)] if column.status is not CellStatus.TESTED else []
         for own, test, mark in told:
             if own is column:
                 items.append(_evidence(column, test, mark, logs[id(test)], lines))

@@ -9,6 +9,17 @@ from typing import Any
 
 from harness.base.text import plural
 from harness.report.columns import visible
+from harness.results.form import to_plain
+from harness.results.records import (
+    BisectRecord,
+    CoverageRecord,
+    Fate,
+    FigureRecord,
+    MutantsRecord,
+    PointRecord,
+    StepRecord,
+    Verdict,
+)
 from harness.results.results import RunResults
 
 _WIDTH = 1000
@@ -60,18 +71,19 @@ def _facts(results: RunResults) -> list[tuple[str, str]]:
 # -- what other commands found out -------------------------------------------------------------
 
 
-def coverage_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``coverage.json`` with a line for all files and the gaps that nobody explains."""
+def coverage_of(coverage: CoverageRecord) -> dict[str, Any]:
+    """Return the files with a line for all of them, and the gaps that nobody explains."""
     files = [
-        dict(file) | {"percent": _percent(file["reached"], file["lines"])} for file in data["files"]
+        to_plain(file) | {"percent": _percent(file.reached, file.lines)} for file in coverage.files
     ]
-    lines, reached = (sum(file[name] for file in files) for name in ("lines", "reached"))
-    gaps = [gap for file in files for gap in file["gaps"]]
+    lines = sum(file.lines for file in coverage.files)
+    reached = sum(file.reached for file in coverage.files)
+    gaps = [gap for file in coverage.files for gap in file.gaps]
     return {
         "files": files,
         "all": {"lines": lines, "reached": reached, "percent": _percent(reached, lines)},
         "gaps": len(gaps),
-        "unexplained": sum(not gap["reason"] for gap in gaps),
+        "unexplained": sum(not gap.reason for gap in gaps),
     }
 
 
@@ -80,73 +92,81 @@ def _percent(reached: int, lines: int) -> float:
 
 
 _FATES = {
-    "killed": ("ok", "\u2713", "killed"),
-    "survived": ("bad", "\u2717!", "survived"),
-    "as_stated": ("stated", "\u2717", "survives, as stated"),
-    "killed_after_all": ("bad", "\u2713!", "killed, but stated to survive"),
-    "wrong": ("bad", "!", "no use: does not apply or build"),
-    "no_verdict": ("error", "?", "no verdict"),
+    Fate.KILLED: ("ok", "\u2713", "killed"),
+    Fate.SURVIVED: ("bad", "\u2717!", "survived"),
+    Fate.AS_STATED: ("stated", "\u2717", "survives, as stated"),
+    Fate.KILLED_AFTER_ALL: ("bad", "\u2713!", "killed, but stated to survive"),
+    Fate.WRONG: ("bad", "!", "no use: does not apply or build"),
+    Fate.NO_VERDICT: ("error", "?", "no verdict"),
 }
 
 
-def mutants_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``mutants.json`` by the patch that each breaks, with words for the fates."""
+def mutants_of(record: MutantsRecord) -> dict[str, Any]:
+    """Return mutants by the patch that each breaks, with words for the fates."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for item in data["mutants"]:
-        kind, symbol, word = _FATES.get(item["fate"], ("error", "?", item["fate"]))
-        said = item | {"kind": kind, "symbol": symbol, "word": word}
-        groups.setdefault(str(item["breaks"]), []).append(said)
+    for item in record.mutants:
+        kind, symbol, word = _FATES[item.fate]
+        said = to_plain(item) | {"kind": kind, "symbol": symbol, "word": word}
+        groups.setdefault(item.breaks, []).append(said)
     counts = {
-        word: sum(item["fate"] == fate for item in data["mutants"])
+        word: sum(item.fate is fate for item in record.mutants)
         for fate, (_, _, word) in _FATES.items()
     }
     ordered = sorted(groups.items(), key=lambda g: int(g[0]) if g[0].isdecimal() else -1)
     return {
         "groups": ordered,
         "killed": counts["killed"],
-        "total": len(data["mutants"]),
+        "total": len(record.mutants),
         "bad": sum(item["kind"] == "bad" for _, own in ordered for item in own),
         "said": ", ".join(f"{n} {word}" for word, n in counts.items() if n),
     }
 
 
 _VERDICTS = {
-    "passes": ("ok", "\u2713"),
-    "fails": ("stated", "\u2717"),
-    "no verdict": ("error", "?"),
+    Verdict.PASSES: ("ok", "\u2713"),
+    Verdict.FAILS: ("stated", "\u2717"),
+    Verdict.NONE: ("error", "?"),
 }
 
 
-def bisect_of(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """Return ``bisect.json`` as a line of what was asked, in its order in the series."""
+def bisect_of(found: BisectRecord, directory: Path) -> dict[str, Any]:
+    """Return a bisection with a line of what was asked, in its order in the series.
+
+    :param directory: where it is, with its logs.
+    """
     steps = []
-    for number, step in enumerate(data["steps"], 1):
-        kind, symbol = _VERDICTS.get(step["verdict"], ("error", "?"))
+    for number, step in enumerate(found.steps, 1):
+        kind, symbol = _VERDICTS[step.verdict]
         steps.append(_named(step) | {"number": number, "kind": kind, "symbol": symbol})
-    first = [_named(point)["name"] for point in data["candidates"]]
-    positions = [step["position"] for step in steps]
+    candidates = [_named(point) for point in found.candidates]
+    first = [point["name"] for point in candidates]
+    positions = [step.position for step in found.steps]
     line = sorted(steps, key=lambda s: s["position"]) if None not in positions else steps
     return {
-        "tests": data["tests"],
+        "tests": found.tests,
         "steps": steps,
         "line": [step | {"first": step["name"] in first} for step in line],
-        "candidates": [_named(point) for point in data["candidates"]],
+        "candidates": candidates,
         "sides": [
-            (label, _named(data[key]) | {"console": _console(data[key], directory)})
-            for label, key in (("the last before", "before"), ("the first after", "after"))
+            (label, _named(step) | {"console": _console(step, directory)})
+            for label, step in (
+                ("the last before", found.before),
+                ("the first after", found.after),
+            )
         ],
     }
 
 
-def _named(point: Mapping[str, Any]) -> dict[str, Any]:
-    position, commit = point["position"], point["commit"] or ""
+def _named(point: PointRecord) -> dict[str, Any]:
+    position, commit = point.position, point.commit or ""
     name = f"position {position}" if position is not None else f"commit {commit[:12]}"
-    return {**point, "name": name, "short": str(position if position is not None else commit[:7])}
+    short = str(position if position is not None else commit[:7])
+    return {**to_plain(point), "name": name, "short": short}
 
 
-def _console(step: Mapping[str, Any], directory: Path) -> str:
+def _console(step: StepRecord, directory: Path) -> str:
     """Return the end of a step's console, or of its log, wherever its directory was moved."""
-    path = Path(step.get("console") or step.get("log") or "")
+    path = Path(step.console or step.log or "")
     if ".." in path.parts:
         return ""
     for count in range(len(path.parts) - 1, 0, -1):
@@ -157,13 +177,19 @@ def _console(step: Mapping[str, Any], directory: Path) -> str:
     return ""
 
 
-def bench_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return figures with their ranges, each on a scale that ends at its own maximum."""
+def bench_of(figures: Mapping[str, FigureRecord]) -> list[dict[str, Any]]:
+    """Return figures with their ranges, each on a scale that ends at its own maximum.
+
+    Those without a value say why.
+    """
     found = []
-    for name, figure in data.items():
-        if not isinstance(figure, dict) or not {"min", "median", "max"} <= figure.keys():
+    for name, figure in figures.items():
+        shown: dict[str, Any] = {"name": name, "unit": figure.unit, "runs": figure.runs}
+        if figure.least is None or figure.median is None or figure.most is None:
+            found.append(shown | {"error": figure.error or "no value"})
             continue
-        top = figure["max"] or 1
-        places = {key: round(_WIDTH * figure[key] / top) for key in ("min", "median", "max")}
-        found.append({"name": name, **figure, "at": places})
+        values = {"min": figure.least, "median": figure.median, "max": figure.most}
+        top = figure.most or 1
+        places = {key: round(_WIDTH * value / top) for key, value in values.items()}
+        found.append(shown | values | {"error": "", "at": places})
     return found

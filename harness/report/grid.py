@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.base.text import plural
 from harness.report.columns import Column, Mark, detail_id, mark_of
-from harness.results.results import Outcome
+from harness.results.records import CellStatus, Transition
+from harness.results.results import Outcome, TestResult
 
 _NONE = Mark("none", "", "was not run")
 _ODD = ("bad", "error")
@@ -89,7 +90,7 @@ def rows_of(columns: Sequence[Column]) -> tuple[Row, ...]:
     return tuple(_row(test, columns, tests) for _, own in sorted(found.items()) for test in own)
 
 
-def _row(test: str, columns: Sequence[Column], tests: Sequence[Mapping[str, Any]]) -> Row:
+def _row(test: str, columns: Sequence[Column], tests: Sequence[Mapping[str, TestResult]]) -> Row:
     marks: list[Mark] = []
     last: tuple[str, Outcome] | None = None
     consoles, seconds = None, 0.0
@@ -218,15 +219,15 @@ class Change:
 
 
 def patches_of(
-    columns: Sequence[Column], rows: Sequence[Row], transitions: Iterable[Mapping[str, Any]]
+    columns: Sequence[Column], rows: Sequence[Row], transitions: Iterable[Transition]
 ) -> list[dict[str, Any]]:
     """Return each position's patch with what changes there, tests that behave alike together."""
     by_test = {row.test: row for row in rows}
     profiles = list(dict.fromkeys(column.profile for column in columns))
-    steps: dict[int, dict[tuple[str, str, str], list[str]]] = {}
+    steps: dict[int, dict[tuple[str, Outcome, Outcome], list[str]]] = {}
     for step in transitions:
-        key = (step["test"], step["before"], step["after"])
-        steps.setdefault(step["to"], {}).setdefault(key, []).append(step["profile"])
+        key = (step.test, step.before, step.after)
+        steps.setdefault(step.to_position, {}).setdefault(key, []).append(step.profile)
     found = []
     for position in sorted({column.position for column in columns}):
         own = [column for column in columns if column.position == position]
@@ -236,15 +237,14 @@ def patches_of(
             strips = _strips(row, columns, profiles) if row is not None else ()
             only = "" if len(where) == len(profiles) else ", ".join(where)
             # A crash and a failure before a patch are one change to who looks from afar.
-            bad = (Outcome.FAILED.value, Outcome.CRASHED.value)
-            words = tuple("fails" if word in bad else _WORDS[word] for word in (before, after))
+            words = tuple(_WORDS[outcome] for outcome in (before, after))
             alike.setdefault((*words, strips), []).append((test, only))
         found.append(
             {
                 "position": position,
                 "subject": own[0].subject,
                 "kinds": sorted({_column_kind(column) for column in own}),
-                "warnings": sum(len(c.build.get("new_warnings") or ()) for c in own),
+                "warnings": sum(len(column.build.new_warnings or ()) for column in own),
                 "count": sum(len(tests) for tests in alike.values()),
                 "changes": [
                     Change(key[0], key[1], tuple(tests), key[2]) for key, tests in alike.items()
@@ -254,7 +254,13 @@ def patches_of(
     return found
 
 
-_WORDS = {"passed": "passes", "skipped": "does not apply", "error": "no verdict"}
+_WORDS = {
+    Outcome.PASSED: "passes",
+    Outcome.FAILED: "fails",
+    Outcome.CRASHED: "fails",
+    Outcome.SKIPPED: "does not apply",
+    Outcome.ERROR: "no verdict",
+}
 
 
 def _strips(
@@ -276,4 +282,4 @@ def _strips(
 
 
 def _column_kind(column: Column) -> str:
-    return "ok" if column.status == "tested" else "bad"
+    return "ok" if column.status is CellStatus.TESTED else "bad"

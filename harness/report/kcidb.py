@@ -19,6 +19,7 @@ from harness import NAME
 from harness.base.errors import InputError, SpecError
 from harness.base.store import digest
 from harness.results.evidence import Evidence, Kernel
+from harness.results.records import BuildStatus, CellStatus
 from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 
 VERSION = {"major": 5, "minor": 3}
@@ -40,7 +41,7 @@ _OUTCOMES = {
     Outcome.ERROR: "MISS",
 }
 
-_BUILDS = {"ok": "PASS", "failed": "FAIL", "none": "MISS"}
+_BUILDS = {BuildStatus.OK: "PASS", BuildStatus.FAILED: "FAIL", BuildStatus.NONE: "MISS"}
 
 _BOOTS = {Boot.OK: "PASS", Boot.CRASHED: "FAIL", Boot.UNUSABLE: "MISS", Boot.ERROR: "MISS"}
 
@@ -103,12 +104,12 @@ class _Report:
     def add(self, kernel: Kernel) -> None:
         """Add a kernel: its checkout, its build, its boot and its tests."""
         checkout = self._checkout(kernel)
-        if kernel.status == "does not apply":
+        if kernel.status is CellStatus.NOT_APPLIED:
             return
         build = self._build(kernel, checkout)
         results = kernel.results
         if results is None:
-            if kernel.build == "ok":
+            if kernel.build is BuildStatus.OK:
                 self._boot_of_none(kernel, build)
             return
         # No other run took the same time in every test.
@@ -139,7 +140,7 @@ class _Report:
             what = [kernel.base, facts.commit]
         label = facts.label if facts is not None else kernel.base[:12]
         series = kernel.series or "no series"
-        broken = kernel.status == "does not apply"
+        broken = kernel.status is CellStatus.NOT_APPLIED
         return self._add(
             "checkouts",
             what,
@@ -160,7 +161,7 @@ class _Report:
     def _build(self, kernel: Kernel, checkout: str) -> str:
         results = kernel.results
         if results is None:
-            failed = kernel.build == "failed"
+            failed = kernel.build is BuildStatus.FAILED
             log = kernel.directory / "build.log"
             return self._add(
                 "builds",
@@ -204,15 +205,15 @@ class _Report:
         )
 
     def _boot_of_none(self, kernel: Kernel, build: str) -> None:
-        crashed = kernel.boot == Boot.CRASHED
+        crashed = kernel.boot is Boot.CRASHED
         self._add(
             "tests",
-            [build, kernel.status, kernel.message, "boot"],
+            [build, kernel.status.value, kernel.message, "boot"],
             build_id=build,
             path="boot",
             status="FAIL" if crashed else "MISS",
             log_excerpt=_excerpt(kernel.message),
-            misc={"outcome": kernel.boot or kernel.status},
+            misc={"outcome": (kernel.boot or kernel.status).value},
         )
 
     def _test(

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from harness.base.text import first_line, plural
 from harness.report.problems import about, first_seen, where
 from harness.results.complaint import problems_of
-from harness.results.evidence import TESTED, Evidence, Kernel
+from harness.results.evidence import Evidence, Kernel
+from harness.results.records import CellStatus
 from harness.results.results import Outcome
 
 MAX_WRONG = 50
@@ -45,7 +46,7 @@ def _table(kernels: Sequence[Kernel]) -> Iterator[str]:
         passed = sum(t.outcome is Outcome.PASSED and not t.unexpected for t in kernel.tests)
         others = passed + len(kernel.wrong) + len(kernel.findings)
         stated = max(0, len(kernel.tests) - others)
-        ran = "yes" if kernel.status == TESTED else f"{kernel.status}: {kernel.message}"
+        ran = "yes" if kernel.status is CellStatus.TESTED else f"{kernel.status}: {kernel.message}"
         cells = (kernel.position, kernel.profile, ran, passed, stated, len(kernel.wrong))
         yield "| " + " | ".join(_plain(str(c)) for c in (*cells, kernel.subject)) + " |"
 

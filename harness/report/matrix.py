@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A matrix drawn: a line for each cell, tables at its end, and its JSON form."""
+"""A matrix drawn: a line for each cell, tables at its end, and what is written of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,18 +13,23 @@ from harness.base.text import duration, first_line, plural
 from harness.kernel.apply import AppliedSeries
 from harness.report.problems import about, first_seen, where
 from harness.results.complaint import Problem, problems_of
-from harness.results.form import to_plain
-from harness.results.results import Boot, Outcome, TestResult
-from harness.run.cell import CellResult, CellStatus, reproduce
-from harness.search.matrix import (
+from harness.results.records import (
+    BootRecord,
+    BuildRecord,
+    BuildStatus,
+    CellRecord,
+    CellStatus,
+    MatrixRecord,
     Transition,
+)
+from harness.results.results import Boot, Outcome, TestResult
+from harness.run.cell import CellResult, reproduce
+from harness.search.matrix import (
     complaints,
     position_of,
     subjects_of,
     transitions,
 )
-
-SCHEMA = 1
 
 HEADER = (
     "position  profile        build  warnings  boot    passed  as stated  unexpected  seconds"
@@ -139,67 +143,55 @@ def summary(results: Sequence[CellResult], planned: int) -> str:
 # -- for machines ---------------------------------------------------------------------------
 
 
-def to_json(
+def record_of(
     applied: AppliedSeries, profiles: Sequence[str], results: Sequence[CellResult]
-) -> dict[str, Any]:
-    """Return the documented JSON form of a matrix, finished or not."""
+) -> MatrixRecord:
+    """Return what is written of a matrix, finished or not."""
     subjects = subjects_of(applied)
     ordered = sorted(results, key=lambda r: (position_of(r), profiles.index(_profile(r))))
-    return {
-        "schema": SCHEMA,
-        "base": applied.source.base,
-        "series": applied.series.name if applied.series is not None else None,
-        "profiles": list(profiles),
-        "positions": [_cell_json(result, subjects[position_of(result)]) for result in ordered],
-        "transitions": [
-            {
-                "test": item.test,
-                "profile": item.profile,
-                "from": item.from_position,
-                "to": item.to_position,
-                "subject": item.subject,
-                "before": item.before,
-                "after": item.after,
-            }
-            for item in transitions(results, subjects)
-        ],
-        "unexpected": [to_plain(item) for result in ordered for item in complaints(result)],
-    }
+    return MatrixRecord(
+        base=applied.source.base,
+        series=applied.series.name if applied.series is not None else None,
+        profiles=tuple(profiles),
+        positions=tuple(_cell_record(result, subjects[position_of(result)]) for result in ordered),
+        transitions=transitions(results, subjects),
+        unexpected=tuple(item for result in ordered for item in complaints(result)),
+    )
 
 
 def _profile(result: CellResult) -> str:
     return result.cell.target.profile
 
 
-def _cell_json(result: CellResult, subject: str) -> dict[str, Any]:
-    build, boot = result.build, result.boot
-    new = build.new_warnings if build is not None else None
-    return {
-        "position": position_of(result),
-        "profile": _profile(result),
-        "subject": subject,
-        "status": result.status.value,
-        "message": result.message,
-        "build": {
-            "status": _build_status(result),
-            "commit": build.commit if build is not None else None,
-            "seconds": round(build.seconds, 1) if build is not None else None,
-            "cached": build.cached if build is not None else None,
-            "new_warnings": None if new is None else list(new),
-        },
-        "boot": {
-            "status": boot.outcome.value if boot is not None else None,
-            "seconds": boot.seconds if boot is not None else None,
-        },
-        "tests": {test.id: test.outcome.value for test in result.tests},
-        "seconds": round(result.seconds, 1),
-        "cached": result.cached,
-        "directory": str(result.directory),
-        "reproduce": reproduce(result.cell),
-    }
+def _cell_record(result: CellResult, subject: str) -> CellRecord:
+    boot = BootRecord()
+    if result.boot is not None:
+        boot = BootRecord(status=result.boot.outcome, seconds=result.boot.seconds)
+    return CellRecord(
+        position=position_of(result),
+        profile=_profile(result),
+        subject=subject,
+        status=result.status,
+        message=result.message,
+        build=_build_record(result),
+        boot=boot,
+        tests={test.id: test.outcome for test in result.tests},
+        seconds=round(result.seconds, 1),
+        cached=result.cached,
+        directory=str(result.directory),
+        reproduce=reproduce(result.cell),
+    )
 
 
-def _build_status(result: CellResult) -> str:
-    if result.build is not None:
-        return "ok"
-    return "failed" if result.status is CellStatus.NOT_BUILT else "none"
+def _build_record(result: CellResult) -> BuildRecord:
+    build = result.build
+    if build is None:
+        failed = result.status is CellStatus.NOT_BUILT
+        return BuildRecord(status=BuildStatus.FAILED if failed else BuildStatus.NONE)
+    return BuildRecord(
+        status=BuildStatus.OK,
+        commit=build.commit,
+        seconds=round(build.seconds, 1),
+        cached=build.cached,
+        new_warnings=build.new_warnings,
+    )

@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mutants drawn: a line for each, what lives at the end, the documentation's table, JSON."""
+"""Mutants drawn: a line for each, what lives at the end, the documentation's table, the record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from harness.base.text import duration, first_line
-from harness.search.mutants import Fate, Trial
+from harness.results.records import Fate, MutantRecord, MutantsRecord
+from harness.search.mutants import Trial
 
-SCHEMA = 1
-
+_WORDS = {
+    Fate.KILLED: "killed",
+    Fate.SURVIVED: "SURVIVED",
+    Fate.AS_STATED: "survives, as stated",
+    Fate.KILLED_AFTER_ALL: "KILLED, but stated to survive",
+    Fate.WRONG: "WRONG",
+    Fate.NO_VERDICT: "no verdict",
+}
 _STYLE = {Fate.KILLED: "green", Fate.AS_STATED: "yellow", Fate.NO_VERDICT: "bold magenta"}
 
 
@@ -22,7 +28,7 @@ def trial_line(trial: Trial) -> Text:
     """Return the line that says what became of a mutant."""
     style = _STYLE.get(trial.fate, "bold red")
     line = Text(f"{trial.mutant.breaks:>5}  {trial.mutant.name:<36} ")
-    line.append(trial.fate.value, style=style)
+    line.append(_WORDS[trial.fate], style=style)
     line.append(f" by {trial.killer}" if trial.killer else f": {first_line(trial.message)}")
     line.append(f"  {duration(trial.seconds)}", style="dim")
     return line
@@ -36,7 +42,7 @@ def print_trials(trials: Sequence[Trial], console: Console) -> None:
         for name in ("mutant", "what is wrong", "", "log"):
             table.add_column(name, overflow="fold")
         for trial in wrong:
-            said = f"{trial.fate.value}: {first_line(trial.message)}"
+            said = f"{_WORDS[trial.fate]}: {first_line(trial.message)}"
             table.add_row(*map(Text, (trial.mutant.name, trial.mutant.what, said, str(trial.log))))
         console.print(table)
     killed = sum(trial.fate is Fate.KILLED for trial in trials)
@@ -47,25 +53,24 @@ def print_trials(trials: Sequence[Trial], console: Console) -> None:
     console.print(Text(said, style="bold red" if wrong else "bold green"))
 
 
-def to_json(trials: Iterable[Trial]) -> dict[str, Any]:
-    """Return the documented JSON form (``docs/results.md``)."""
-    return {
-        "schema": SCHEMA,
-        "mutants": [
-            {
-                "name": trial.mutant.name,
-                "what": trial.mutant.what,
-                "breaks": trial.mutant.breaks,
-                "profile": trial.mutant.profile,
-                "fate": trial.fate.name.lower(),
-                "killer": trial.killer,
-                "message": trial.message,
-                "log": str(trial.log),
-                "seconds": round(trial.seconds, 1),
-            }
+def record_of(trials: Iterable[Trial]) -> MutantsRecord:
+    """Return what is written of mutants."""
+    return MutantsRecord(
+        mutants=tuple(
+            MutantRecord(
+                name=trial.mutant.name,
+                what=trial.mutant.what,
+                breaks=trial.mutant.breaks,
+                profile=trial.mutant.profile,
+                fate=trial.fate,
+                killer=trial.killer,
+                message=trial.message,
+                log=str(trial.log),
+                seconds=round(trial.seconds, 1),
+            )
             for trial in trials
-        ],
-    }
+        )
+    )
 
 
 def to_markdown(trials: Sequence[Trial], title: str) -> str:
@@ -84,7 +89,7 @@ def to_markdown(trials: Sequence[Trial], title: str) -> str:
     ]
     for trial in trials:
         mutant = trial.mutant
-        by = f"`{trial.killer}`" if trial.killer else f"{trial.fate.value}: {trial.message}"
+        by = f"`{trial.killer}`" if trial.killer else f"{_WORDS[trial.fate]}: {trial.message}"
         cells = (mutant.breaks, f"`{mutant.name}`", mutant.what, mutant.profile, by)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

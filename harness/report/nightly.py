@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is to be said of a nightly: as a mail to its readers, and as JSON."""
+"""What is to be said of a nightly: as a mail to its readers, and for machines."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.base.text import duration, first_line, plural
 from harness.report.problems import about, first_seen, where
 from harness.results.complaint import problems_of
+from harness.results.records import CellStatus, NightlyRecord, PartRecord
 from harness.results.results import Outcome
-from harness.run.cell import CellStatus
 from harness.search.matrix import subjects_of
 from harness.search.nightly import Part
 
@@ -20,31 +19,28 @@ WIDTH = 78
 """Columns of the summary: it is sent by mail."""
 
 
-def to_json(parts: Sequence[Part], *, seconds: float, date: str) -> dict[str, Any]:
-    """Return the documented JSON form."""
-    return {
-        "schema": 1,
-        "date": date,
-        "seconds": round(seconds, 1),
-        "parts": list(map(_json, parts)),
-    }
+def record_of(parts: Sequence[Part], *, seconds: float, date: str) -> NightlyRecord:
+    """Return what is written of a nightly."""
+    return NightlyRecord(
+        date=date, seconds=round(seconds, 1), parts=tuple(map(_part_record, parts))
+    )
 
 
-def _json(part: Part) -> dict[str, Any]:
+def _part_record(part: Part) -> PartRecord:
     found = part.complaints
     verdicts = sum(item.verdict for item in found) + (bool(part.trouble) and part.bad_input)
-    return {
-        "name": part.name,
-        "directory": part.directory.name,
-        "code": int(part.code),
-        "planned": part.planned,
-        "tested": sum(result.status is CellStatus.TESTED for result in part.results),
-        "passed": sum(t.outcome is Outcome.PASSED for r in part.results for t in r.tests),
-        "kernel": int(verdicts),
-        "runner": len(found) + bool(part.trouble) - int(verdicts),
-        "lines": [line.strip() for line in _part_lines(part)][1:],
-        "report": (part.directory / "matrix.json").exists(),
-    }
+    return PartRecord(
+        name=part.name,
+        directory=part.directory.name,
+        code=int(part.code),
+        planned=part.planned,
+        tested=sum(result.status is CellStatus.TESTED for result in part.results),
+        passed=sum(t.outcome is Outcome.PASSED for r in part.results for t in r.tests),
+        kernel=int(verdicts),
+        runner=len(found) + bool(part.trouble) - int(verdicts),
+        lines=tuple(line.strip() for line in _part_lines(part))[1:],
+        report=(part.directory / "matrix.json").exists(),
+    )
 
 
 def summary(parts: Sequence[Part], *, seconds: float, directory: Path, date: str) -> str:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +41,31 @@ from harness.report.grid import groups_of, patches_of, rows_of
 from harness.report.problems import about, first_seen, where
 from harness.report.sections import Sections, Shown, section_of
 from harness.report.text import tree_lines
-from harness.results.compat import CompatResults
+from harness.results.compat import read_compat
 from harness.results.complaint import (
     Complaint,
     complaints_about,
     problems_of,
 )
-from harness.results.form import from_plain
+from harness.results.form import to_plain
+from harness.results.records import (
+    BisectRecord,
+    CellStatus,
+    CoverageRecord,
+    MatrixRecord,
+    MutantsRecord,
+    NightlyRecord,
+    PartRecord,
+    read_figures,
+    read_record,
+    says_schema,
+)
 from harness.results.results import read_results
 
 REPORT = "report.html"
 
-_EXTRAS = {
-    "bisect": "steps",
-    "mutants": "mutants",
-    "coverage": "files",
-    "compat": "pairs",
-    "bench": None,
-}
-"""What other commands leave, and the key that tells it from other files of that name."""
+_EXTRAS = ("bisect", "mutants", "coverage", "compat", "bench")
+"""What other commands leave, by the names of its files."""
 
 
 def write_report(directory: Path, sections: Sections) -> Path:
@@ -120,13 +125,6 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: not a results file: {error}") from error
-
-
 # -- pages ---------------------------------------------------------------------------------
 
 _EMPTY: dict[str, Any] = {
@@ -149,11 +147,11 @@ _EMPTY: dict[str, Any] = {
 def _page_of(directory: Path, sections: Sections) -> dict[str, Any]:
     extras = _extras(directory)
     if (directory / "matrix.json").exists():
-        page = _matrix_page(_load(directory / "matrix.json"), directory, sections)
+        page = _matrix_page(directory, sections)
     elif (directory / "results.json").exists():
         page = _run_page(directory, sections)
     elif (directory / "nightly.json").exists():
-        page = _nightly_page(_load(directory / "nightly.json"))
+        page = _nightly_page(read_record(directory / "nightly.json", NightlyRecord))
     elif extras:
         page = _other_page(extras)
     else:
@@ -166,20 +164,19 @@ def _page_of(directory: Path, sections: Sections) -> dict[str, Any]:
 
 def _extras(directory: Path) -> dict[str, Any]:
     """Return what other commands left here, or in a directory right below."""
-    readers = {
-        "bisect": lambda data: bisect_of(data, directory),
-        "mutants": mutants_of,
-        "coverage": coverage_of,
-        "compat": lambda data: page_of(from_plain(CompatResults, data)),
-        "bench": bench_of,
+    readers: dict[str, Callable[[Path], Any]] = {
+        "bisect": lambda path: bisect_of(read_record(path, BisectRecord), directory),
+        "mutants": lambda path: mutants_of(read_record(path, MutantsRecord)),
+        "coverage": lambda path: coverage_of(read_record(path, CoverageRecord)),
+        "compat": lambda path: page_of(read_compat(path)),
+        "bench": lambda path: bench_of(read_figures(path)),
     }
     found = {}
-    for name, key in _EXTRAS.items():
+    for name in _EXTRAS:
         for path in (directory / f"{name}.json", *sorted(directory.glob(f"*/{name}.json"))):
             # gcovr leaves a coverage.json of its own.
-            own = path.exists() and isinstance(data := _load(path), dict)
-            if own and (key is None or {"schema", key} <= data.keys()):
-                found[name] = readers[name](data)
+            if path.exists() and (name == "bench" or says_schema(path)):
+                found[name] = readers[name](path)
                 break
     return found
 
@@ -206,11 +203,12 @@ def _run_page(directory: Path, sections: Sections) -> dict[str, Any]:
     }
 
 
-def _matrix_page(data: Mapping[str, Any], directory: Path, sections: Sections) -> dict[str, Any]:
-    columns = matrix_columns(dict(data), directory)
-    wrong = tuple(from_plain(Complaint, item) for item in data["unexpected"])
+def _matrix_page(directory: Path, sections: Sections) -> dict[str, Any]:
+    matrix = read_record(directory / "matrix.json", MatrixRecord)
+    columns = matrix_columns(matrix, directory)
+    wrong = matrix.unexpected
     first = next((c.results for c in columns if c.results is not None), None)
-    title = first.series.title if first is not None else data["series"]
+    title = first.series.title if first is not None else matrix.series
     rows = rows_of(columns)
     positions = sorted({column.position for column in columns})
     profiles = ", ".join(dict.fromkeys(column.profile for column in columns))
@@ -218,7 +216,7 @@ def _matrix_page(data: Mapping[str, Any], directory: Path, sections: Sections) -
     return _tested_page(columns, wrong, sections) | {
         "title": title or "A kernel as it is",
         "subtitle": f"{release}{plural(len(positions), 'position')}, profiles: {profiles}",
-        "patches": patches_of(columns, rows, data["transitions"]),
+        "patches": patches_of(columns, rows, matrix.transitions),
         "positions": positions,
         "unexpected": _problems(wrong, columns),
     }
@@ -245,7 +243,7 @@ def _problems(wrong: Sequence[Complaint], columns: Sequence[Column]) -> list[dic
 def _link(item: Complaint, columns: Sequence[Column]) -> str | None:
     """Return the id of the evidence about something unexpected, if there is any."""
     own = [c for c in columns if (c.position, c.profile) == (item.position, item.profile)]
-    if item.test is None and own and own[0].status == "tested":
+    if item.test is None and own and own[0].status is CellStatus.TESTED:
         return None  # a warning: the kernel was tested all the same
     return detail_id(own[0].id, item.test) if own else None
 
@@ -325,7 +323,7 @@ def _tiles(columns: Sequence[Column], sections: Sections) -> Iterator[tuple[str,
     ):
         if marks[kind]:
             yield str(marks[kind]), words
-    warnings = sum(len(column.build.get("new_warnings") or ()) for column in columns)
+    warnings = sum(len(column.build.new_warnings or ()) for column in columns)
     yield str(warnings), "new build warning" + ("s" if warnings != 1 else "")
     if len(columns) > 1:
         yield f"{sum(c.cached for c in columns)} of {len(columns)}", "kernels from the cache"
@@ -334,20 +332,20 @@ def _tiles(columns: Sequence[Column], sections: Sections) -> Iterator[tuple[str,
     yield duration(sum(column.seconds for column in columns)), "of building and testing"
 
 
-def _nightly_page(data: Mapping[str, Any]) -> dict[str, Any]:
-    parts = data["parts"]
-    bad = sum(part["kernel"] for part in parts)
-    errors = sum(part["runner"] for part in parts)
+def _nightly_page(nightly: NightlyRecord) -> dict[str, Any]:
+    parts = nightly.parts
+    bad = sum(part.kernel for part in parts)
+    errors = sum(part.runner for part in parts)
     return {
-        "title": f"Nightly of {data['date']}",
-        "subtitle": f"{plural(len(parts), 'part')}, {duration(data['seconds'])}",
+        "title": f"Nightly of {nightly.date}",
+        "subtitle": f"{plural(len(parts), 'part')}, {duration(nightly.seconds)}",
         "verdict": _verdict(bad, errors),
-        "parts": [part | _part_verdict(part) for part in parts],
+        "parts": [to_plain(part) | _part_verdict(part) for part in parts],
     }
 
 
-def _part_verdict(part: Mapping[str, Any]) -> dict[str, str]:
-    kind = "bad" if part["kernel"] else "error" if part["runner"] else "ok"
+def _part_verdict(part: PartRecord) -> dict[str, str]:
+    kind = "bad" if part.kernel else "error" if part.runner else "ok"
     words = {"bad": "to look at", "error": "trouble of the runner", "ok": "as it should be"}
     return {"kind": kind, "said": words[kind]}
 

@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.base.errors import SpecError
 from harness.results.compat import FILE as COMPAT
 from harness.results.compat import read_compat
 from harness.results.complaint import Complaint, complaints_about
-from harness.results.form import from_plain
-from harness.results.results import RunResults, TestResult, read_results
-
-TESTED = "tested"
-"""The status of a cell whose tests ran (:class:`harness.run.cell.CellStatus`)."""
+from harness.results.records import BuildStatus, CellRecord, CellStatus, MatrixRecord, read_record
+from harness.results.results import Boot, RunResults, TestResult, read_results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +22,8 @@ class Kernel:
     :param base: the commit before any patch.
     :param series: the series' name, ``None`` without one.
     :param subject: of the last patch applied.
-    :param status: how far it came, as ``matrix.json`` says it.
     :param message: why it came no farther; empty when the tests ran.
-    :param build: ``ok``, ``failed`` or ``none``.
-    :param boot: what became of its first boot (:class:`harness.results.results.Boot`); empty when
-        it is not known, as for a run.
+    :param boot: what became of its first boot; ``None`` when it is not known, as for a run.
     :param results: ``None`` when the tests did not run.
     :param wrong: what nobody expected.
     """
@@ -41,10 +33,10 @@ class Kernel:
     base: str
     series: str | None
     subject: str
-    status: str
+    status: CellStatus
     message: str
-    build: str
-    boot: str
+    build: BuildStatus
+    boot: Boot | None
     directory: Path
     results: RunResults | None
     wrong: tuple[Complaint, ...]
@@ -114,10 +106,10 @@ def _of_run(path: Path) -> Kernel:
         base=results.kernel.base,
         series=series.name,
         subject=series.subject,
-        status=TESTED,
+        status=CellStatus.TESTED,
         message="",
-        build="ok",
-        boot="",
+        build=BuildStatus.OK,
+        boot=None,
         directory=path.parent,
         results=results,
         wrong=tuple(
@@ -133,35 +125,25 @@ def _of_run(path: Path) -> Kernel:
 
 
 def _of_matrix(path: Path) -> tuple[Kernel, ...]:
-    try:
-        data = json.loads(path.read_text())
-        return tuple(_of_cell(item, data, path.parent) for item in data["positions"])
-    except OSError as error:
-        raise SpecError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SpecError(f"{path}: not what the harness wrote: {error}") from error
+    matrix = read_record(path, MatrixRecord)
+    return tuple(_of_cell(cell, matrix, path.parent) for cell in matrix.positions)
 
 
-def _of_cell(item: Mapping[str, Any], data: Mapping[str, Any], directory: Path) -> Kernel:
-    # The directory may have been carried here from another machine.
-    here = directory / Path(item["directory"]).name
+def _of_cell(cell: CellRecord, matrix: MatrixRecord, directory: Path) -> Kernel:
+    here = cell.directory_in(directory)
     results = here / "results.json"
-    own = [w for w in data["unexpected"] if _place(w) == _place(item)]
+    place = (cell.position, cell.profile)
     return Kernel(
-        position=item["position"],
-        profile=item["profile"],
-        base=data["base"],
-        series=data["series"],
-        subject=item["subject"],
-        status=item["status"],
-        message=item["message"],
-        build=item["build"]["status"],
-        boot=item["boot"]["status"] or "",
+        position=cell.position,
+        profile=cell.profile,
+        base=matrix.base,
+        series=matrix.series,
+        subject=cell.subject,
+        status=cell.status,
+        message=cell.message,
+        build=cell.build.status,
+        boot=cell.boot.status,
         directory=here,
         results=read_results(results) if results.exists() else None,
-        wrong=tuple(from_plain(Complaint, item) for item in own),
+        wrong=tuple(w for w in matrix.unexpected if (w.position, w.profile) == place),
     )
-
-
-def _place(item: Mapping[str, Any]) -> tuple[int, str]:
-    return item["position"], item["profile"]

@@ -66,16 +66,17 @@ def write_text(path: Path, text: str) -> None:
     making.replace(path)
 
 
-def read_file(path: Path, kind: type[_T], schema: int) -> _T:
+def read_file(path: Path, kind: type[_T], schema: int | None) -> _T:
     """Read a *kind* from a file that says which schema it is of.
 
+    :param schema: ``None`` when files of this kind do not say one.
     :raises SpecError: when it is missing, of another schema, or not what the harness writes.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or "schema" not in data:
+        if schema is not None and (not isinstance(data, dict) or "schema" not in data):
             raise ValueError("it does not say its schema")
-        if data["schema"] != schema:
+        if schema is not None and data["schema"] != schema:
             raise SpecError(
                 f"{path}: schema {data['schema']}, this harness reads {schema}",
                 hint="another version of the harness wrote it: use that one, or run it again",
@@ -107,7 +108,7 @@ def _read(kind: Any, value: object, where: str) -> object:
         return _read_fields(kind, value, where)
     if origin is tuple and isinstance(value, list):
         return tuple(_read(inner[0], item, f"{where}[{n}]") for n, item in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
+    if origin in (Mapping, dict) and isinstance(value, dict):
         return {key: _read(inner[1], item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         if value in [member.value for member in kind]:
@@ -119,7 +120,8 @@ def _read(kind: Any, value: object, where: str) -> object:
         return float(value)
     if type(value) is kind:
         return value
-    wanted = {tuple: "a list", Mapping: "an object", Path: "a path"}.get(origin or kind)
+    words = {tuple: "a list", dict: "an object", Mapping: "an object", Path: "a path"}
+    wanted = words.get(origin or kind)
     raise ValueError(f"{_at(where)} {value!r} is not {wanted or _WORDS[kind]}")
 
 

@@ -11,7 +11,6 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from harness.base.errors import InputError
@@ -19,6 +18,7 @@ from harness.base.settings import SETTING, SETTINGS, settings_of, target_from_se
 from harness.base.spec import DEFAULT_CC, PROJECT_ROOT, Target
 from harness.base.store import digest
 from harness.base.suite import Suite, load_suite
+from harness.results.records import CellStatus
 from harness.results.results import BootResult, RunResults, Standing, TestResult
 
 
@@ -53,20 +53,6 @@ class Cell:
     def name(self) -> str:
         """What a matrix calls it, and the directory of its results: ``p07-default``."""
         return f"p{self.target.position:02}-{self.target.profile}"
-
-
-class CellStatus(StrEnum):
-    """How far a cell came.
-
-    ``ERROR`` is trouble of the host or the machine with the cell as a whole; single tests of a
-    ``TESTED`` one may still have no verdict.
-    """
-
-    NOT_APPLIED = "does not apply"
-    NOT_BUILT = "does not build"
-    NOT_BOOTED = "does not boot"
-    ERROR = "no verdict"
-    TESTED = "tested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

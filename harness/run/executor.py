@@ -30,12 +30,12 @@ from harness.base.progress import Count, OnProgress, Progress, Running
 from harness.base.store import Store, digest
 from harness.guest.accel import qemu_build
 from harness.results.directory import AGAIN, clear_results
+from harness.results.records import CellStatus
 from harness.results.results import Boot, BootResult, Outcome, RunResults, read_results
 from harness.run.cell import (
     Cell,
     CellBuild,
     CellResult,
-    CellStatus,
     function_of,
     own_paths,
     pytest_argv,

@@ -9,23 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from harness.base.spec import Target
 from harness.base.text import first_line
+from harness.results.records import CellStatus, Verdict
 from harness.results.results import Outcome, TestResult
-from harness.run.cell import Cell, CellResult, CellStatus, function_of
+from harness.run.cell import Cell, CellResult, function_of
 
 BAD_ON = ("build", "boot")
 """What may be asked to count as a failure."""
-
-
-class Verdict(StrEnum):
-    """What a test says about one kernel."""
-
-    PASSES = "passes"
-    FAILS = "fails"
-    NONE = "no verdict"
 
 
 def cell_for(target: Target, tests: Sequence[str], cmdline: str = "") -> Cell:

@@ -16,9 +16,9 @@ from harness.base.errors import HarnessError, InfrastructureError, InputError, S
 from harness.base.spec import KernelSpec, Target
 from harness.kernel.apply import AppliedSeries
 from harness.kernel.source import git
+from harness.results.records import CellStatus, Verdict
 from harness.results.results import Outcome
-from harness.run.cell import CellStatus
-from harness.run.judgement import Judgement, Verdict
+from harness.run.judgement import Judgement
 
 # -- the search ----------------------------------------------------------------------------
 

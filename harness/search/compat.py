@@ -11,7 +11,8 @@ from harness.base.kernel_name import target_named
 from harness.base.spec import Target
 from harness.base.text import first_line
 from harness.results.compat import Fate, PairResult, PairTest, Stated, fate_of, worst
-from harness.run.cell import Cell, CellResult, CellStatus, reproduce
+from harness.results.records import CellStatus
+from harness.run.cell import Cell, CellResult, reproduce
 
 TWO_KERNELS = ("-m", "two_kernels")
 """What tells pytest which tests go from one kernel to another."""

@@ -10,7 +10,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import command
@@ -20,8 +19,9 @@ from harness.base.store import interrupted
 from harness.kernel.apply import AppliedSeries
 from harness.results.complaint import Complaint, complaints_about
 from harness.results.expectation import Expected
+from harness.results.records import CellStatus, Transition
 from harness.results.results import Boot, Outcome
-from harness.run.cell import Cell, CellResult, CellStatus, reproduce
+from harness.run.cell import Cell, CellResult, reproduce
 
 
 def make_cells(
@@ -85,22 +85,6 @@ def run_cells(
 
 
 # -- what is made of it --------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """A test that does something else from one position to the next that was tested.
-
-    :param subject: of the patch that lies between; ``None`` when there are several.
-    """
-
-    test: str
-    profile: str
-    from_position: int
-    to_position: int
-    subject: str | None
-    before: str
-    after: str
 
 
 def position_of(result: CellResult) -> int:
@@ -169,7 +153,7 @@ def transitions(results: Iterable[CellResult], subjects: dict[int, str]) -> tupl
     :param subjects: position -> subject of its patch.
     """
     found = []
-    last: dict[tuple[str, str], tuple[int, str]] = {}
+    last: dict[tuple[str, str], tuple[int, Outcome]] = {}
     for result in sorted(results, key=position_of):
         profile, position = result.cell.target.profile, position_of(result)
         for test in result.tests:
@@ -177,8 +161,8 @@ def transitions(results: Iterable[CellResult], subjects: dict[int, str]) -> tupl
             if test.outcome is Outcome.ERROR or lucky:
                 continue
             before = last.get((profile, test.id))
-            last[profile, test.id] = (position, test.outcome.value)
-            if before is not None and before[1] != test.outcome.value:
+            last[profile, test.id] = (position, test.outcome)
+            if before is not None and before[1] != test.outcome:
                 found.append(
                     Transition(
                         test=test.id,
@@ -187,7 +171,7 @@ def transitions(results: Iterable[CellResult], subjects: dict[int, str]) -> tupl
                         to_position=position,
                         subject=subjects.get(position) if before[0] == position - 1 else None,
                         before=before[1],
-                        after=test.outcome.value,
+                        after=test.outcome,
                     )
                 )
     return tuple(sorted(found, key=lambda t: (t.to_position, t.from_position, t.test, t.profile)))

@@ -19,14 +19,14 @@ import email
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from harness.base.errors import ExitCode, SpecError
 from harness.base.spec import Target
 from harness.base.suite import Suite
+from harness.results.records import CellStatus, Fate
 from harness.results.results import Outcome
-from harness.run.cell import Cell, CellResult, CellStatus
+from harness.run.cell import Cell, CellResult
 
 _TRAILERS = {"Breaks", "Profile", "Tests", "Survives"}
 _PREFIX = "mutant: "
@@ -50,20 +50,6 @@ class Mutant:
     profile: str
     tests: tuple[str, ...]
     survives: str | None
-
-
-class Fate(StrEnum):
-    """What became of a mutant.
-
-    ``WRONG``: the mutant itself is no use, it does not apply or does not build.
-    """
-
-    KILLED = "killed"
-    SURVIVED = "SURVIVED"
-    AS_STATED = "survives, as stated"
-    KILLED_AFTER_ALL = "KILLED, but stated to survive"
-    WRONG = "WRONG"
-    NO_VERDICT = "no verdict"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,9 @@ from harness.base.text import duration
 from harness.kernel.series import Heading, Series, read_headings, read_series
 from harness.kernel.source import git
 from harness.results.complaint import Complaint
+from harness.results.records import CellStatus
 from harness.results.results import Boot, Outcome
-from harness.run.cell import CellResult, CellStatus
+from harness.run.cell import CellResult
 from harness.search.matrix import complaints, position_of, transitions
 
 TRACKING = "B4_TRACKING_FILE"

@@ -10,8 +10,9 @@ from runs import run_of
 
 from harness.base.settings import target_from_settings
 from harness.results.expectation import Expected
+from harness.results.records import CellStatus
 from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
-from harness.run.cell import Cell, CellBuild, CellResult, CellStatus
+from harness.run.cell import Cell, CellBuild, CellResult
 
 TARGET = target_from_settings(lambda _name: None)
 TEST = "test_module.py::test_x"

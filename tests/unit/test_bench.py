@@ -50,6 +50,15 @@ from harness.base.settings import target_from_settings
 from harness.guest.machine import Machine
 from harness.guest.timing import Stage, boot_stages, stage_table
 from harness.kernel.source import git
+from harness.results.records import (
+    BootRecord,
+    BuildRecord,
+    BuildStatus,
+    CellRecord,
+    CellStatus,
+    MatrixRecord,
+    record_json,
+)
 
 
 class Printed:
@@ -337,7 +346,29 @@ def test_command_without_a_verdict_is_an_error(
 def test_matrix_counts_when_every_position_was_tested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, good: bool
 ) -> None:
-    found = json.dumps({"positions": [{"position": 4, "status": status}]})
+    cell = CellRecord(
+        position=4,
+        profile="default",
+        subject="x",
+        status=CellStatus(status),
+        message="",
+        build=BuildRecord(status=BuildStatus.OK),
+        boot=BootRecord(),
+        tests={},
+        seconds=1.0,
+        cached=False,
+        directory="x",
+        reproduce="x",
+    )
+    matrix = MatrixRecord(
+        base="x",
+        series="x",
+        profiles=("default",),
+        positions=(cell,),
+        transitions=(),
+        unexpected=(),
+    )
+    found = json.dumps(record_json(matrix))
     python_that(monkeypatch, tmp_path, f"echo '{found}' >{tmp_path}/matrix.json; exit 1")
     hope = contextlib.nullcontext() if good else pytest.raises(InfrastructureError, match="at 4")
     with hope:

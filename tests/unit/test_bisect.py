@@ -20,9 +20,10 @@ from harness.base.errors import InfrastructureError, InputError, SeriesError, Sp
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.series import read_series
 from harness.kernel.source import SourceTree, git
-from harness.report.bisect import print_bisection, step_line, to_json
-from harness.run.cell import CellStatus
-from harness.run.judgement import Judgement, Verdict, judge
+from harness.report.bisect import print_bisection, record_of, step_line
+from harness.results.form import from_plain
+from harness.results.records import BisectRecord, CellStatus, Verdict, record_json
+from harness.run.judgement import Judgement, judge
 from harness.search.bisect import (
     Bisection,
     Point,
@@ -272,7 +273,8 @@ def keys(value: object) -> Iterator[str]:
 
 
 def test_json_is_as_documented(found: Bisection) -> None:
-    data = to_json(found)
+    data = record_json(record_of(found))
+    assert from_plain(BisectRecord, data) == record_of(found)
     assert wrong_with("bisect", data) == []
     assert data["first"] is None
     assert [item["position"] for item in data["candidates"]] == [2, 3]

@@ -30,8 +30,9 @@ from harness.results.compat import (
 )
 from harness.results.evidence import read_evidence
 from harness.results.form import write_file
+from harness.results.records import CellStatus
 from harness.results.results import TestResult
-from harness.run.cell import CellStatus, pytest_argv
+from harness.run.cell import pytest_argv
 from harness.search.compat import pair_cell, pair_name, pair_result, pairs_of
 
 OLD, NEW = "7.0.13:11", "7.2.13"

@@ -11,7 +11,9 @@ from schemas import complaints as wrong_with
 from shipped import SUITE
 
 from harness.base.errors import InfrastructureError, SpecError
-from harness.report.coverage import to_json
+from harness.report.coverage import record_of
+from harness.results.form import from_plain
+from harness.results.records import CoverageRecord, record_json
 from harness.search.coverage import (
     FileCoverage,
     Gap,
@@ -126,8 +128,11 @@ def test_percent_is_of_all_lines() -> None:
 def test_json_has_gaps_with_their_reasons() -> None:
     gap = Gap(file="a.c", function="f", first=3, last=5, text="return;", reason="late")
     file = FileCoverage(file="a.c", lines=9, reached=6, gaps=(gap,))
-    assert wrong_with("coverage", to_json([file], Path("/x.html"))) == []
-    assert to_json([file], Path("/x.html"))["files"][0]["gaps"] == [
+    record = record_of([file], Path("/x.html"))
+    found = record_json(record)
+    assert wrong_with("coverage", found) == []
+    assert from_plain(CoverageRecord, found) == record
+    assert found["files"][0]["gaps"] == [
         {"function": "f", "first": 3, "last": 5, "text": "return;", "reason": "late"}
     ]
 

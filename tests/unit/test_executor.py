@@ -14,7 +14,8 @@ from harness.base.settings import target_from_settings
 from harness.base.spec import Target
 from harness.base.store import Store
 from harness.kernel.source import git
-from harness.run.cell import Cell, CellStatus
+from harness.results.records import CellStatus
+from harness.run.cell import Cell
 from harness.run.executor import run_cell
 
 TEST = "test_module.py::test_idle_module_can_be_unloaded[0]"

@@ -31,10 +31,12 @@ from harness.cli.main import run_command
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.source import SourceTree
 from harness.liveupdate.results import KEY, UpdateResult
-from harness.report.matrix import to_json
+from harness.report.matrix import record_of
 from harness.report.page import breakable, write_report
 from harness.report.sections import load_sections
 from harness.results.expectation import Expected
+from harness.results.form import write_file
+from harness.results.records import record_json
 from harness.results.results import Boot, BootResult, Outcome, RunResults, TestResult
 
 HOSTILE = "</pre></script><script>document.title='owned'</script><img src=x onerror=alert(1)>&\"'"
@@ -219,7 +221,7 @@ def broken(tmp_path: Path) -> Path:
     applied = AppliedSeries(
         source=source, series=None, support=(), positions=positions, broken=None
     )
-    (directory / "matrix.json").write_text(json.dumps(to_json(applied, ["default"], cells)))
+    write_file(directory / "matrix.json", record_json(record_of(applied, ["default"], cells)))
     return directory
 
 
@@ -569,6 +571,36 @@ def test_what_other_commands_leave_is_told(
     for words in told:
         assert re.search(words, text), words
     assert not any(tag == "img" for tag, _ in page.tags)
+
+
+def test_figure_without_a_value_says_why(tmp_path: Path) -> None:
+    none = dict.fromkeys(("min", "median", "max"))
+    lost = none | {"unit": "s", "runs": 0, "error": "no QEMU\nmore"}
+    (tmp_path / "bench.json").write_text(json.dumps(BENCH | {"clone_to_ssh": lost}))
+    text = re.sub(r"\s+", " ", Elements(render(tmp_path)).text)
+    assert "boot_to_ssh 1.0 2.0 3.0 s 5" in text
+    assert "clone_to_ssh ? not measured: no QEMU" in text
+    assert "more" not in text.partition("not measured")[2].partition("under test")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        (
+            "mutants",
+            {"schema": 1, "mutants": [{"name": "one", "fate": "dead"}]},
+            r"mutants\[0\]: lacks 'what'",
+        ),
+        ("coverage", {"schema": 1, "percent": "all"}, r"percent: 'all' is not a number"),
+        ("bench", {"boot_to_ssh": {"min": "1"}}, r"boot_to_ssh\.min: '1' is not a number"),
+    ],
+)
+def test_damaged_file_is_told_with_the_place(
+    tmp_path: Path, name: str, data: Any, said: str
+) -> None:
+    (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    with pytest.raises(SpecError, match=said):
+        render(tmp_path)
 
 
 def test_coverage_of_gcovr_itself_is_passed_over(tmp_path: Path) -> None:

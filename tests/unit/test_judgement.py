@@ -6,8 +6,9 @@ from __future__ import annotations
 import pytest
 from cells import TARGET, TEST, result
 
-from harness.run.cell import Cell, CellResult, CellStatus
-from harness.run.judgement import Verdict, cell_for, judge, run_tries
+from harness.results.records import CellStatus, Verdict
+from harness.run.cell import Cell, CellResult
+from harness.run.judgement import cell_for, judge, run_tries
 
 PASSES, FAILS, NONE = Verdict.PASSES, Verdict.FAILS, Verdict.NONE
 

@@ -57,12 +57,17 @@ def matrix_of(directory: Path, *cells: dict[str, Any], unexpected: Any = ()) -> 
             "build": {"status": "none"},
             "boot": {"status": None},
             "directory": f"/elsewhere/p{cell.get('position', 7):02}-default",
+            "tests": {},
+            "seconds": 1.0,
+            "cached": False,
+            "reproduce": "harness run",
         }
         | cell
         for cell in cells
     ]
     directory.mkdir(parents=True, exist_ok=True)
-    data = {"base": BASE, "series": "s", "positions": items, "unexpected": list(unexpected)}
+    data = {"schema": 1, "base": BASE, "series": "s", "profiles": ["default"], "transitions": []}
+    data |= {"positions": items, "unexpected": list(unexpected)}
     (directory / "matrix.json").write_text(json.dumps(data))
     return directory
 
@@ -232,6 +237,29 @@ def test_no_results_or_damaged_ones_are_refused(tmp_path: Path, content: str | N
     if content is not None:
         (tmp_path / "matrix.json").write_text(content)
     with pytest.raises(SpecError):
+        read_evidence(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ({"status": "mad"}, r"positions\[0\]\.status: 'mad' is none of does not apply, "),
+        ({"status": "tested", "build": {"status": "?"}}, r"positions\[0\]\.build\.status: '\?'"),
+        ({"status": "tested", "tests": {"a": "well"}}, r"positions\[0\]\.tests\.a: 'well'"),
+        ({"status": "tested", "seconds": "1"}, r"positions\[0\]\.seconds: '1' is not a number"),
+    ],
+)
+def test_matrix_that_is_damaged_is_told_with_the_place(
+    tmp_path: Path, cell: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SpecError, match=said):
+        read_evidence(matrix_of(tmp_path, cell))
+
+
+def test_matrix_of_another_version_is_told(tmp_path: Path) -> None:
+    path = matrix_of(tmp_path, {"status": "tested"}) / "matrix.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(SpecError, match="schema 2, this harness reads 1"):
         read_evidence(tmp_path)
 
 

@@ -18,9 +18,11 @@ from harness.base.errors import ExitCode, SeriesError
 from harness.base.settings import target_from_settings
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.source import SourceTree
-from harness.report.matrix import HEADER, cell_line, print_tables, summary, to_json
+from harness.report.matrix import HEADER, cell_line, print_tables, record_of, summary
+from harness.results.form import from_plain
+from harness.results.records import CellStatus, MatrixRecord, record_json
 from harness.results.results import Boot
-from harness.run.cell import Cell, CellResult, CellStatus
+from harness.run.cell import Cell, CellResult
 from harness.search.matrix import (
     complaints,
     exit_code,
@@ -244,20 +246,18 @@ def keys(value: object) -> Iterator[str]:
 
 def test_json_is_as_documented(applied: AppliedSeries) -> None:
     results = [cell(1, "debug", a="passed"), cell(1, a="failed!"), cell(0, "debug", a="failed")]
-    found = to_json(applied, ["default", "debug"], results)
+    record = record_of(applied, ["default", "debug"], results)
+    found = record_json(record)
     assert [(p["position"], p["profile"]) for p in found["positions"]] == [
         (0, "debug"),
         (1, "default"),
         (1, "debug"),
     ]
     assert wrong_with("matrix", found) == []
-    assert (
-        wrong_with(
-            "matrix",
-            to_json(applied, ["default"], [cell(1, boot=None, status=s) for s in CellStatus]),
-        )
-        == []
-    )
+    assert from_plain(MatrixRecord, found) == record
+    lost = record_of(applied, ["default"], [cell(1, boot=None, status=s) for s in CellStatus])
+    assert wrong_with("matrix", record_json(lost)) == []
+    assert from_plain(MatrixRecord, record_json(lost)) == lost
     first = found["positions"][0]
     assert first["tests"] == {"a": "failed"}
     assert first["build"]["status"] == first["boot"]["status"] == "ok"

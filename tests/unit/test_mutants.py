@@ -13,18 +13,12 @@ from shipped import SUITE
 
 from harness.base.errors import ExitCode, SpecError
 from harness.base.spec import KernelSpec, Target
-from harness.report.mutants import to_json, to_markdown
+from harness.report.mutants import record_of, to_markdown
+from harness.results.form import from_plain
+from harness.results.records import CellStatus, Fate, MutantsRecord, record_json
 from harness.results.results import Outcome
-from harness.run.cell import Cell, CellResult, CellStatus
-from harness.search.mutants import (
-    Fate,
-    Mutant,
-    Trial,
-    exit_code,
-    mutants_of,
-    read_mutants,
-    try_mutant,
-)
+from harness.run.cell import Cell, CellResult
+from harness.search.mutants import Mutant, Trial, exit_code, mutants_of, read_mutants, try_mutant
 
 TARGET = Target(
     suite=SUITE.root,
@@ -242,8 +236,11 @@ def test_exit_code_says_the_worst(fates: list[Fate], code: ExitCode) -> None:
 
 
 def test_json_and_table_name_the_killer() -> None:
-    assert wrong_with("mutants", to_json([trial(fate) for fate in Fate])) == []
-    assert to_json([trial(Fate.KILLED)])["mutants"][0]["killer"] == "test_a.py"
+    record = record_of([trial(fate) for fate in Fate])
+    found = record_json(record)
+    assert wrong_with("mutants", found) == []
+    assert from_plain(MutantsRecord, found) == record
+    assert found["mutants"][0]["killer"] == "test_a.py"
     assert "| 3 | `no-lock` | no lock | debug | `test_a.py` |" in to_markdown(
         [trial(Fate.KILLED)], "Linux"
     )

@@ -13,9 +13,11 @@ from schemas import complaints as wrong_with
 
 from harness.base.errors import ExitCode, InfrastructureError, SpecError
 from harness.base.store import Store
-from harness.report.nightly import WIDTH, summary, to_json
+from harness.report.nightly import WIDTH, record_of, summary
 from harness.report.page import render
-from harness.run.cell import CellResult, CellStatus
+from harness.results.form import from_plain
+from harness.results.records import CellStatus, NightlyRecord, record_json
+from harness.run.cell import CellResult
 from harness.search.nightly import (
     NightlyKernel,
     Part,
@@ -210,7 +212,9 @@ def test_patches_in_the_tree_already_are_said() -> None:
 
 def test_nightly_has_a_page_of_its_own(tmp_path: Path) -> None:
     parts = [part(cell(4, test_x="failed!")), part(trouble="no <b>route</b>")]
-    found = to_json(parts, seconds=61.0, date="2026-11-24")
+    record = record_of(parts, seconds=61.0, date="2026-11-24")
+    found = record_json(record)
+    assert from_plain(NightlyRecord, found) == record
     assert wrong_with("nightly", found) == []
     (tmp_path / "nightly.json").write_text(json.dumps(found))
     page = render(tmp_path, {})

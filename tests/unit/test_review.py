@@ -16,8 +16,9 @@ from harness.base.settings import target_from_settings
 from harness.kernel.series import read_headings, read_series
 from harness.kernel.source import git
 from harness.report.review import to_json
+from harness.results.records import CellStatus
 from harness.results.results import Boot
-from harness.run.cell import CellResult, CellStatus
+from harness.run.cell import CellResult
 from harness.search.review import (
     Status,
     checks_of,
