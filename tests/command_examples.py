@@ -121,6 +121,9 @@ WITHOUT_MACHINE = {
     "harness plan --format github --positions 11 --profile default --accel kvm": Run(),
     "harness plan --format github --stage build": Run("--positions 0..11"),
     "harness plan --format github --stage build --positions 9..11 --profile default": Run(),
+    "harness plan --format github --kernels 7.0.13:0 7.2.13": Run(
+        says="pair-default-7-0-13-0-to-7-2-13"
+    ),
     "harness plan --format gitlab --accel kvm": Run("--positions 0..11"),
     "harness history": Run(),
     "harness history --keep 500": Run(),

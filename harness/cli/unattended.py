@@ -19,6 +19,7 @@ from harness.base.positions import parse_positions
 from harness.base.settings import SETTING, qemu_from_setting
 from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
+from harness.base.suite import find_suite, load_suite
 from harness.base.terminal import Ui
 from harness.cli.options import (
     OUTPUT,
@@ -52,13 +53,14 @@ from harness.results.records import record_json
 from harness.run.cell import CellResult
 from harness.search.matrix import position_of, subjects_of
 from harness.search.nightly import Part, nightly_code, only_one, read_nightly, run_nightly
-from harness.search.plan import Stage, make_jobs
+from harness.search.plan import Job, Stage, make_jobs, make_pair_jobs
 
 _PLAN_EXAMPLES = """\
 examples:
   harness plan --format github --stage build   {"include": [...]}, for a matrix of jobs
   harness plan --format gitlab --accel kvm     a child pipeline
   harness plan --format github --positions 0..11 --profile debug --per-job 4 -- -k module
+  harness plan --format github --kernels 7.0.13:0 7.2.13     harness compat, a job a pair
 """
 _SUMMARY_EXAMPLES = """\
 examples:
@@ -105,6 +107,9 @@ def add_commands(commands: Commands) -> None:
     plan.add_argument(
         "--per-job", metavar="N", default="1", help="positions that one job tests (default: 1)"
     )
+    plan.add_argument(
+        "--kernels", nargs="+", metavar="KERNEL", help="the pairs of these, see harness compat"
+    )
     text = "say what results come to, as Markdown"
     summary = commands.add("summary", _summary, text, _SUMMARY_EXAMPLES)
     text = "turn results into a report for KCIDB; nothing is sent"
@@ -148,9 +153,38 @@ def add_commands(commands: Commands) -> None:
 def _plan(args: argparse.Namespace, ui: Ui) -> int:
     if args.stage is not None and args.format != "github":
         raise InputError("--stage goes with --format github", hint="gitlab's pipeline has both")
+    jobs = _matrix_jobs(args, ui) if args.kernels is None else _pair_jobs(args)
+    if args.format == "gitlab":
+        sys.stdout.write(to_gitlab(jobs))
+    else:
+        sys.stdout.write(to_github(jobs, Stage(args.stage or "test")) + "\n")
+    return int(ExitCode.PASSED)
+
+
+def _given(args: argparse.Namespace) -> dict[str, str]:
+    """Return the settings that were given, for the runners."""
+    return {name: text for name in SETTING if (text := getattr(args, name, None)) is not None}
+
+
+def _pair_jobs(args: argparse.Namespace) -> tuple[Job, ...]:
+    """Return the jobs of ``harness compat``; the runners see whether the kernels are any."""
+    settings = _given(args)
+    odd = [f"--{name}" for name in ("kernel", "base", "series") if name in settings]
+    odd += ["--positions"] if args.positions is not None else []
+    if odd or args.pytest_args:
+        words = " and ".join(odd) or "words for pytest"
+        raise InputError(f"{words} and --kernels exclude each other", hint="NAME:POSITION has both")
+    suite = load_suite(find_suite(settings.get("suite")))
+    profiles = profiles_of(args, ["default"])
+    for profile in profiles:
+        suite.profile(profile)
+    return make_pair_jobs(settings, list(dict.fromkeys(args.kernels)), profiles)
+
+
+def _matrix_jobs(args: argparse.Namespace, ui: Ui) -> tuple[Job, ...]:
     if not args.per_job.isdecimal() or int(args.per_job) < 1:
         raise InputError(f"--per-job must be a whole number from 1 on, not {args.per_job!r}")
-    settings = {name: text for name in SETTING if (text := getattr(args, name, None)) is not None}
+    settings = _given(args)
     args.qemu = None  # that of the runners need not be here
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
@@ -163,7 +197,7 @@ def _plan(args: argparse.Namespace, ui: Ui) -> int:
         else:
             patches = pipeline.series.patches if pipeline.series is not None else ()
             last, usual = len(patches), None
-    jobs = make_jobs(
+    return make_jobs(
         settings,
         parse_positions(args.positions, last, usual),
         profiles,
@@ -171,11 +205,6 @@ def _plan(args: argparse.Namespace, ui: Ui) -> int:
         per_job=int(args.per_job),
         pytest_args=args.pytest_args,
     )
-    if args.format == "gitlab":
-        sys.stdout.write(to_gitlab(jobs))
-    else:
-        sys.stdout.write(to_github(jobs, Stage(args.stage or "test")) + "\n")
-    return int(ExitCode.PASSED)
 
 
 def _summary(args: argparse.Namespace, _ui: Ui) -> int:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from harness.base.errors import SpecError
 from harness.base.positions import positions_text
 from harness.base.settings import SETTING, Group
+from harness.search.compat import pair_name, pairs_of
 
 MAX_JOBS = 256
 """What GitHub makes of one matrix at most, see "Running variations of jobs in a workflow"."""
@@ -32,7 +33,7 @@ class Job:
     """One job.
 
     :param name: letters, digits and dashes; unique.
-    :param positions: what it builds or tests.
+    :param positions: what it builds or tests; none when that is no matter of positions.
     :param command: a shell command line, with ``harness`` in the path.
     :param build: the name of the job that builds its kernels; ``None`` when it is one itself.
     :param results: the directory that it leaves, ``None`` when there is none.
@@ -77,6 +78,55 @@ def make_jobs(
             hint=f"--per-job {fewest} makes fewer",
         )
     return (*builds, *tests)
+
+
+def make_pair_jobs(
+    settings: Mapping[str, str], kernels: Sequence[str], profiles: Sequence[str]
+) -> tuple[Job, ...]:
+    """Return the jobs of ``harness compat``: one that builds for each profile, one for each pair.
+
+    :param settings: by name, as they were given: paths are those of the runner.
+    :param kernels: as :mod:`harness.base.kernel_name` has them.
+    :raises SpecError: when a service would not take so many.
+    """
+    tree = {name: text for name, text in settings.items() if SETTING[name].group is Group.TREE}
+    jobs = [
+        Job(
+            name=f"build-pairs-{profile}",
+            stage=Stage.BUILD,
+            profile=profile,
+            positions=(),
+            command=_compat(tree, "--kernels", *kernels, "--profile", profile, "--build"),
+        )
+        for profile in profiles
+    ]
+    pairs = pairs_of(kernels, kernels)
+    if len(pairs) * len(profiles) > MAX_JOBS:
+        raise SpecError(
+            f"that makes {len(pairs) * len(profiles)} test jobs, and a service takes {MAX_JOBS}",
+            hint="name fewer kernels",
+        )
+    for build in tuple(jobs):
+        for pair in pairs:
+            name = f"pair-{build.profile}-{pair_name(pair)}"
+            words = ("--from", pair[0], "--to", pair[1], "--profile", build.profile)
+            results = f"results/{name}"
+            jobs.append(
+                Job(
+                    name=name,
+                    stage=Stage.TEST,
+                    profile=build.profile,
+                    positions=(),
+                    command=_compat(settings, *words, "--results", results),
+                    build=build.name,
+                    results=results,
+                )
+            )
+    return tuple(jobs)
+
+
+def _compat(settings: Mapping[str, str], *words: str) -> str:
+    return shlex.join(["harness", "compat", *_options(settings), *words])
 
 
 def _build_job(settings: Mapping[str, str], positions: Iterable[int], profile: str) -> Job:

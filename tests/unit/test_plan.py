@@ -13,8 +13,9 @@ import yaml
 from schemas import complaints as wrong_with
 
 from harness.base.errors import SpecError
+from harness.cli import main
 from harness.report.plan import to_github, to_gitlab
-from harness.search.plan import Stage, make_jobs
+from harness.search.plan import Stage, make_jobs, make_pair_jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +67,45 @@ def test_commands_carry_what_was_asked_for_through_a_shell() -> None:
     assert shlex.split(build.command)[2:6] == given[:4]
     assert {"--accel", "--qemu", "--cmdline"}.isdisjoint(shlex.split(build.command))
     assert "--no-templates" not in build.command
+
+
+def test_pairs_of_kernels_are_a_job_each_and_built_once() -> None:
+    settings = {"accel": "kvm", "cc": "gcc-14"}
+    build, *tests = make_pair_jobs(settings, ("7.0.13:11", "7.2.13"), ("debug",))
+    assert (build.name, build.stage) == ("build-pairs-debug", Stage.BUILD)
+    assert build.command == (
+        "harness compat --cc gcc-14 --kernels 7.0.13:11 7.2.13 --profile debug --build"
+    )
+    assert [job.name.removeprefix("pair-debug-") for job in tests] == [
+        "7-0-13-11-to-7-0-13-11",
+        "7-0-13-11-to-7-2-13",
+        "7-2-13-to-7-0-13-11",
+        "7-2-13-to-7-2-13",
+    ]
+    assert {job.build for job in tests} == {build.name}
+    assert tests[1].command == (
+        "harness compat --accel kvm --cc gcc-14 --from 7.0.13:11 --to 7.2.13 --profile debug"
+        f" --results {tests[1].results}"
+    )
+    assert wrong_with("plan", json.loads(to_github((build, *tests), Stage.TEST))) == []
+
+
+def test_commands_of_pairs_are_what_the_command_takes() -> None:
+    for job in make_pair_jobs({"accel": "kvm", "templates": "no"}, ("a:1", "b+c"), ("debug",)):
+        args = main._parser().parse_args(shlex.split(job.command)[1:])
+        assert args.command == "compat"
+
+
+def test_too_many_pairs_are_refused() -> None:
+    with pytest.raises(SpecError, match="289 test jobs"):
+        make_pair_jobs({}, [str(number) for number in range(17)], ("default",))
+
+
+@pytest.mark.parametrize("words", [("--kernel", "7.2.13"), ("--positions", "3"), ("--", "-x")])
+def test_kernels_of_pairs_exclude_what_chooses_one(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = harness(tmp_path, "plan", "--format", "github", "--kernels", "7.0.13:0", *words)
+    assert done.returncode == 2
+    assert "and --kernels exclude each other" in done.stderr
 
 
 def test_too_many_jobs_are_refused_with_a_number_that_fits() -> None:
