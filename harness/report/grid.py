@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.base.text import plural
 from harness.report.columns import Column, Mark, detail_id, mark_of
+from harness.report.problems import places
 from harness.results.records import CellStatus, Transition
 from harness.results.results import Outcome, TestResult
 
@@ -166,10 +167,11 @@ def _flips(row: Row, columns: Sequence[Column]) -> list[int]:
 def _heading(row: Row, columns: Sequence[Column]) -> str:
     """Say in a few words how a test behaves."""
     if row.odd:
-        where = [c for c, mark in zip(columns, row.marks, strict=True) if mark.kind in _ODD]
-        places = ", ".join(f"{c.position} {c.profile}" for c in where[:3])
-        more = f" and {len(where) - 3} more" if len(where) > 3 else ""
-        return f"not as they should be: {places}{more}"
+        odd: dict[str, list[int]] = {}
+        for column, mark in zip(columns, row.marks, strict=True):
+            if mark.kind in _ODD:
+                odd.setdefault(column.profile, []).append(column.position)
+        return f"not as they should be: {places(odd)}"
     kinds = [kind for kind in row.kinds if kind not in ("none", "skip")]
     flips = _flips(row, columns)
     only = _only_profile(row, columns)

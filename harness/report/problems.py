@@ -11,9 +11,14 @@ from harness.results.complaint import Problem
 
 def where(problem: Problem) -> str:
     """Say at which positions it is, such as ``positions 6 to 11, default and debug``."""
+    return places(problem.positions)
+
+
+def places(by_profile: Mapping[str, Sequence[int]]) -> str:
+    """Say which positions of which profiles these are, as :func:`where` does."""
     alike: dict[tuple[int, ...], list[str]] = {}
-    for profile, positions in problem.positions.items():
-        alike.setdefault(positions, []).append(profile)
+    for profile, positions in by_profile.items():
+        alike.setdefault(tuple(positions), []).append(profile)
     return "; ".join(
         f"{_said(positions)}, {' and '.join(profiles)}" for positions, profiles in alike.items()
     )

@@ -448,7 +448,7 @@ def test_tests_that_behave_alike_are_one_group(matrix: Path) -> None:
     places = [
         table.index(words)
         for words in (
-            "1 test not as they should be: 1 default",
+            "1 test not as they should be: position 1, default",
             "1 test fail before patch 2",
             "2 tests pass everywhere",
         )
@@ -670,6 +670,17 @@ def test_browser_has_nothing_to_complain_about(page: webdriver.Chrome) -> None:
     ]
     assert [url for url in urls if not url.startswith("file:")] == []
     assert len(urls) == 1
+
+
+def test_browser_breaks_no_file_name_that_fits_a_line(
+    broken: Path, chromium: webdriver.Chrome
+) -> None:
+    chromium.set_window_size(1280, 900)
+    chromium.get(write_report(broken, SECTIONS).as_uri())
+    chromium.find_element(By.ID, "fold").click()
+    names = chromium.find_elements(By.CSS_SELECTOR, "#matrix tr[data-test] th .soft")
+    heights = {name.text.replace("\n", ""): name.size["height"] for name in names}
+    assert heights["test_preserve.py"] == heights["test_a.py"]
 
 
 def test_browser_filters_rows(page: webdriver.Chrome) -> None:
