@@ -22,7 +22,7 @@ from harness.base.progress import OnProgress
 from harness.base.spec import Target
 from harness.base.terminal import Ui
 from harness.cli.main import run_with_ui
-from harness.cli.options import COMMON, OUTPUT, PROFILE, TREE, VM, pipeline_of, write_json
+from harness.cli.options import COMMON, MACHINE, OUTPUT, PROFILE, TREE, pipeline_of, write_json
 from harness.guest.accel import qemu_version
 from harness.guest.machine import Machine
 from harness.results.history import History
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         prog="scripts/bench",
         description="What boots, clones, live updates, builds and verdicts cost.",
         epilog=EXAMPLES,
-        parents=[COMMON, TREE, VM, OUTPUT, PROFILE],
+        parents=[COMMON, TREE, MACHINE, OUTPUT, PROFILE],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="figures (default: all)")

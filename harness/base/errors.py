@@ -11,7 +11,7 @@
     |  |- KconfigError       unknown symbol, wrong type, lost symbol
     |  |- BuildError         the compiler refused a position
     |  `- CacheError         an entry of the cache is damaged
-    `- InfrastructureError   the host or the VM let us down; exit code 3
+    `- InfrastructureError   the host or the machine let us down; exit code 3
        |- CommandError       a program failed or could not be started
        |- DownloadError      a package could not be fetched
        |- MachineError       QEMU did not start, died or does not answer

@@ -16,9 +16,9 @@ from harness.base.kernel_name import target_named
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import (
+    MACHINE,
     OUTPUT,
     PLACE,
-    VM,
     Commands,
     add_settings,
     parallel_cells,
@@ -53,7 +53,7 @@ position of the suite's series, a wrong patch of the suite on top
 def add_commands(commands: Commands) -> None:
     """Add ``compat``."""
     text = "which kernel hands over to which"
-    compat = commands.add("compat", _compat, text, _EXAMPLES, VM, PLACE, OUTPUT)
+    compat = commands.add("compat", _compat, text, _EXAMPLES, MACHINE, PLACE, OUTPUT)
     add_settings(compat, "suite", "cc", "jobs", "profile")
     add_kernels(compat)
     for word, what in (("from", "that hand over"), ("to", "that take over")):

@@ -18,12 +18,12 @@ from harness.base.store import Store
 from harness.base.suite import Suite, find_suite, load_suite
 from harness.base.terminal import Ui
 from harness.cli.options import (
+    MACHINE,
     OUTPUT,
     PLACE,
     PYTEST,
     TARGET,
     TREE,
-    VM,
     Commands,
     add_cell_options,
     add_settings,
@@ -105,9 +105,11 @@ examples:
 def add_commands(commands: Commands) -> None:
     """Add ``run``, ``matrix``, ``coverage``, ``mutants`` and ``report``."""
     text = "the main job: build, boot, test, report"
-    run = commands.add("run", _run, text, _RUN_EXAMPLES, TREE, TARGET, VM, PLACE, OUTPUT, PYTEST)
+    run = commands.add(
+        "run", _run, text, _RUN_EXAMPLES, TREE, TARGET, MACHINE, PLACE, OUTPUT, PYTEST
+    )
     add_settings(run, "judge", "strict", "to")
-    parents = (TREE, VM, PLACE, OUTPUT)
+    parents = (TREE, MACHINE, PLACE, OUTPUT)
     text = "every test at every position, judged as stated"
     matrix = commands.add("matrix", _matrix, text, _MATRIX_EXAMPLES, *parents, PYTEST)
     add_cell_options(matrix, "the suite's")

@@ -18,10 +18,10 @@ from harness.base.spec import Target
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import (
+    MACHINE,
     PLACE,
     PROFILE,
     TREE,
-    VM,
     Commands,
     add_cell_options,
     profiles_of,
@@ -67,7 +67,7 @@ prints a JSON array of results (tool, status, summary, url, details) as b4 revie
 
 def add_commands(commands: Commands) -> None:
     """Add ``check-patch`` and ``check-series``."""
-    parents = (TREE, VM, PLACE)
+    parents = (TREE, MACHINE, PLACE)
     text = "check one patch, for b4"
     patch = commands.add(
         "check-patch", _check_patch, text, _CHECK_PATCH_EXAMPLES, *parents, PROFILE

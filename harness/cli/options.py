@@ -98,7 +98,7 @@ def _settings(group: Group) -> argparse.ArgumentParser:
 
 TREE = _settings(Group.TREE)
 TARGET = _settings(Group.TARGET)
-VM = _settings(Group.MACHINE)
+MACHINE = _settings(Group.MACHINE)
 
 PROFILE, _group = _options()
 add_settings(_group, "profile")

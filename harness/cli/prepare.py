@@ -20,10 +20,10 @@ from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.base.text import duration
 from harness.cli.options import (
+    MACHINE,
     OUTPUT,
     TARGET,
     TREE,
-    VM,
     Commands,
     add_settings,
     pipeline_of,
@@ -108,7 +108,7 @@ def add_commands(commands: Commands) -> None:
         "--positions", metavar="LIST", help="several, such as 0..11: build all that can be built"
     )
     text = "boot the kernel and open a shell in the guest"
-    boot = commands.add("boot", _boot, text, _BOOT_EXAMPLES, TREE, TARGET, VM)
+    boot = commands.add("boot", _boot, text, _BOOT_EXAMPLES, TREE, TARGET, MACHINE)
     boot.add_argument("--gdb", action="store_true", help="offer a gdb stub")
     boot.add_argument(
         "--timing", action="store_true", help="say where the time goes, and open no shell"

@@ -12,11 +12,11 @@ from harness.base.spec import Target
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import (
+    MACHINE,
     OUTPUT,
     PLACE,
     PROFILE,
     TREE,
-    VM,
     Commands,
     pipeline_of,
     results_of,
@@ -79,7 +79,7 @@ def add_commands(commands: Commands) -> None:
     asked.add_argument(
         "--tries", metavar="K", help="ask up to K times; one failure is enough (default: 1)"
     )
-    parents = (asked, PROFILE, TREE, VM, PLACE)
+    parents = (asked, PROFILE, TREE, MACHINE, PLACE)
     text = "which patch or commit changes a test"
     bisect = commands.add("bisect", _bisect, text, _BISECT_EXAMPLES, *parents, OUTPUT)
     bisect.add_argument("--good", metavar="N", help="a position where the test passes")

@@ -22,11 +22,11 @@ from harness.base.store import Store
 from harness.base.suite import find_suite, load_suite
 from harness.base.terminal import Ui
 from harness.cli.options import (
+    MACHINE,
     OUTPUT,
     PLACE,
     PYTEST,
     TREE,
-    VM,
     Commands,
     add_cell_options,
     add_settings,
@@ -96,7 +96,7 @@ examples:
 def add_commands(commands: Commands) -> None:
     """Add ``plan``, ``summary``, ``kcidb``, ``nightly`` and ``history``."""
     text = "cut a matrix into jobs for the runners of a CI service"
-    plan = commands.add("plan", _plan, text, _PLAN_EXAMPLES, TREE, VM, PYTEST)
+    plan = commands.add("plan", _plan, text, _PLAN_EXAMPLES, TREE, MACHINE, PYTEST)
     plan.add_argument("--format", choices=("github", "gitlab"), required=True)
     plan.add_argument(
         "--stage",

@@ -39,8 +39,8 @@ def live_update(request: pytest.FixtureRequest) -> Iterator[Callable[..., LiveUp
 
     made: list[LiveUpdate] = []
 
-    def start(vm: Machine) -> LiveUpdate:
-        made.append(LiveUpdate(vm))
+    def start(machine: Machine) -> LiveUpdate:
+        made.append(LiveUpdate(machine))
         return made[-1]
 
     yield start
@@ -56,8 +56,8 @@ def updated_machine(
     """Start a machine in its second kernel: ``with updated_machine(prepare) as update``.
 
     ``prepare`` gets an update in the first kernel, and preserves.  What it prepares is loaded and
-    gone to once; every block then has a clone of its own, ``update.vm``, in which nothing has been
-    retrieved yet.
+    gone to once; every block then has a clone of its own, ``update.machine``, in which nothing has
+    been retrieved yet.
     """
     from harness.guest.template import Step
     from harness.liveupdate.update import LiveUpdate
@@ -66,8 +66,8 @@ def updated_machine(
 
     @contextlib.contextmanager
     def start(prepare: Callable[[LiveUpdate], None]) -> Iterator[LiveUpdate]:
-        def reach(vm: Machine) -> dict[str, Any]:
-            update = LiveUpdate(vm)
+        def reach(machine: Machine) -> dict[str, Any]:
+            update = LiveUpdate(machine)
             prepare(update)
             update.execute()
             return update.facts

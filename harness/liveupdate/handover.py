@@ -35,7 +35,7 @@ def hand_over(
     :raises AssertionError: when something is missing, and the kernel does not say so.
     :raises KernelCrash: when a kernel dies on the way.
     """
-    machine = update.vm
+    machine = update.machine
     update.load(build)
     mark = machine.console.mark()
     try:
@@ -56,7 +56,7 @@ def hand_over(
 
 def _refusal(update: LiveUpdate, mark: int, wrong: str) -> AssertionError:
     """Return what it is that something is missing in the next kernel."""
-    machine = update.vm
+    machine = update.machine
     for name in update.sessions:
         machine.agent("session", "retrieve", name)
     given = [item["name"] for item in machine.must("session", "list")["items"]]

@@ -3,7 +3,7 @@
 
 ::
 
-    update = LiveUpdate(vm)
+    update = LiveUpdate(machine)
     update.preserve_memfds(Memfd("data", size=1 << 20))
     update.execute()
     update.retrieve()
@@ -97,12 +97,12 @@ class NothingReceived(KexecError):  # noqa: N818 - reads better where it is rais
 class LiveUpdate:
     """One live update of one machine.
 
-    :param vm: stays the caller's.
+    :param machine: stays the caller's.
     :param session: the session that files go to when none is named.
     """
 
-    def __init__(self, vm: Machine, session: str = "harness") -> None:
-        self.vm = vm
+    def __init__(self, machine: Machine, session: str = "harness") -> None:
+        self.machine = machine
         self.default_session = session
         self.preserved: list[Preserved] = []
         self.stages: dict[str, float] = {}
@@ -119,7 +119,7 @@ class LiveUpdate:
     def create_session(self, name: str) -> None:
         """Create a LUO session, once."""
         if name not in self._sessions:
-            self.vm.must("session", "create", name)
+            self.machine.must("session", "create", name)
             self._sessions.append(name)
 
     def preserve(self, name: str, *, session: str | None = None, token: int | None = None) -> None:
@@ -143,7 +143,7 @@ class LiveUpdate:
         ]
         new = [name for name in dict.fromkeys(sessions) if name not in self._sessions]
         with self._stage("preserve"):
-            self.vm.must_all(
+            self.machine.must_all(
                 [("session", "create", name) for name in new] + [memfd.command for memfd in memfds],
                 timeout_s=GUEST.batch_s,
             )
@@ -162,7 +162,7 @@ class LiveUpdate:
         for number, (into, name, token) in enumerate(files, len(self.preserved) + 1):
             tokens.append(number if token is None else token)
             commands += [("verify", name), ("preserve", into, tokens[-1], name)]
-        answers = self.vm.must_all(commands, timeout_s=GUEST.batch_s)
+        answers = self.machine.must_all(commands, timeout_s=GUEST.batch_s)
         self.preserved += [
             Preserved(
                 session=into,
@@ -189,9 +189,9 @@ class LiveUpdate:
         :raises KexecError: when the running kernel does not accept it; EADDRNOTAVAIL means that
             the KHO scratch area is too small (``kho_scratch=``).
         """
-        self._next = build or self.vm.epoch.build
+        self._next = build or self.machine.epoch.build
         with self._stage("load"):
-            load_next(self.vm, self._next)
+            load_next(self.machine, self._next)
 
     def go(self) -> None:
         """Reboot into the loaded kernel, wait for it, and prove that it was a live update.
@@ -201,10 +201,10 @@ class LiveUpdate:
         :raises NothingReceived: when the next kernel runs, and has taken nothing over.
         :raises KexecError: when something else happened than a live update.
         """
-        jump = go(self.vm, self._next)
+        jump = go(self.machine, self._next)
         self.before, self.after = jump.before, jump.after
         self.stages["blackout"] = jump.blackout_s
-        text = self.vm.console.since(jump.mark)
+        text = self.machine.console.since(jump.mark)
         wrong = None
         if not handover_found(text):
             wrong = "the next kernel found no kexec handover data"
@@ -212,7 +212,7 @@ class LiveUpdate:
         if wrong is None and number is None:
             wrong = "the next kernel's live update orchestrator received nothing"
         if wrong is not None:
-            raise NothingReceived(f"no live update: {wrong}", log=self.vm.console.log_file)
+            raise NothingReceived(f"no live update: {wrong}", log=self.machine.console.log_file)
         self.number = number
 
     @property
@@ -230,7 +230,7 @@ class LiveUpdate:
         sessions = [("session", "retrieve", name) for name in self._sessions]
         files = [("retrieve", item.session, item.token, item.name) for item in self.preserved]
         with self._stage("retrieve"):
-            self.vm.must_all([*sessions, *files], timeout_s=GUEST.batch_s)
+            self.machine.must_all([*sessions, *files], timeout_s=GUEST.batch_s)
 
     def verify(self, *names: str) -> None:
         """Compare retrieved files with what was preserved.
@@ -242,7 +242,7 @@ class LiveUpdate:
         items = [item for item in self.preserved if not names or item.name in names]
         self._compared.update(item.name for item in items)
         with self._stage("verify"):
-            answers = self.vm.must_all(
+            answers = self.machine.must_all(
                 [("verify", item.name) for item in items], timeout_s=GUEST.batch_s
             )
         for item, answer in zip(items, answers, strict=True):
@@ -257,7 +257,7 @@ class LiveUpdate:
     def finish(self) -> None:
         """Finish and close every session."""
         with self._stage("finish"):
-            self.vm.must_all(
+            self.machine.must_all(
                 [
                     ("session", verb, name)
                     for name in self._sessions
@@ -283,17 +283,17 @@ class LiveUpdate:
         }
 
     @classmethod
-    def resume(cls, vm: Machine, facts: Mapping[str, Any], *, kept: bool) -> LiveUpdate:
-        """Return the update that *facts* are of, to go on with it in *vm*.
+    def resume(cls, machine: Machine, facts: Mapping[str, Any], *, kept: bool) -> LiveUpdate:
+        """Return the update that *facts* are of, to go on with it in *machine*.
 
-        :param vm: the machine, or a clone of it; stays the caller's.
+        :param machine: the machine, or a clone of it; stays the caller's.
         :param kept: whether it is a clone.
         """
-        update = cls(vm, facts["session"])
+        update = cls(machine, facts["session"])
         update._sessions = list(facts["sessions"])
         update.preserved = [Preserved(**item) for item in facts["preserved"]]
         update.stages = dict(facts["stages"])
-        update.before, update.after = (vm.epochs[number] for number in facts["epochs"])
+        update.before, update.after = (machine.epochs[number] for number in facts["epochs"])
         update.number = facts["number"]
         update._kept = kept
         return update
@@ -308,7 +308,7 @@ class LiveUpdate:
             to_release=self.after.release,
             from_boot_id=self.before.boot_id,
             to_boot_id=self.after.boot_id,
-            qemu_pid=self.vm.qemu_pid,
+            qemu_pid=self.machine.qemu_pid,
             number=self.number,
             preserved=len(self.preserved),
             compared=len(self._compared),

@@ -68,7 +68,7 @@ def boot_machine(
     request: pytest.FixtureRequest,
     pipeline: Pipeline,  # noqa: ARG001 - outlives the machines
 ) -> Callable[..., Machine]:
-    """Start a machine of one's own: ``with boot_machine() as vm`` or ``boot_machine(position=0)``.
+    """Start a machine of one's own: ``with boot_machine(position=0) as machine``.
 
     The block owns it and ends it; what it prints is judged in whatever test runs meanwhile.
     """
@@ -94,9 +94,9 @@ def machine(
         session.drop_shared()
     if session.shared is None:
         session.shared = session.boot().machine
-    vm = session.shared
-    yield vm
-    if vm.clean_up() is not None:
+    machine = session.shared
+    yield machine
+    if machine.clean_up() is not None:
         session.drop_shared()
 
 

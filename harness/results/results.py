@@ -53,7 +53,7 @@ class TestResult:
     :param message: why it did not pass, one paragraph; empty when it did.
     :param splats: titles of splats in the kernel log that nobody expected.
     :param known_issues: titles of splats that are on the list of known issues.
-    :param console: the console slice, relative to the results directory; ``None`` without a VM.
+    :param console: the console slice, relative to the results directory, or ``None``.
     :param expected: what its markers state for the position.
     :param unexpected: whether it did something else; an error always is.
     :param beyond: why it asks for more than the series promises; empty when it does not.

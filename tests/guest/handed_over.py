@@ -38,39 +38,39 @@ class Session:
     files: tuple[File, ...]
 
 
-def read(vm: Machine, at: int, length: int) -> bytes:
+def read(machine: Machine, at: int, length: int) -> bytes:
     """Return *length* bytes of physical memory."""
     command = f"dd if=/dev/mem iflag=skip_bytes skip={at} bs={length} count=1 2>/dev/null | od -v"
-    out = vm.check(["sh", "-c", f"{command} -An -tx1"])
+    out = machine.check(["sh", "-c", f"{command} -An -tx1"])
     return bytes.fromhex("".join(out.split()))
 
 
-def write(vm: Machine, at: int, data: bytes) -> None:
+def write(machine: Machine, at: int, data: bytes) -> None:
     """Overwrite physical memory."""
     escaped = "".join(f"\\{byte:03o}" for byte in data)
-    vm.check(
+    machine.check(
         ["sh", "-c", f"printf '{escaped}' | dd of=/dev/mem oflag=seek_bytes seek={at} conv=notrunc"]
     )
-    assert read(vm, at, len(data)) == data
+    assert read(machine, at, len(data)) == data
 
 
-def sessions(vm: Machine) -> tuple[Session, ...]:
+def sessions(machine: Machine) -> tuple[Session, ...]:
     """Return the sessions that wait to be deserialized."""
-    text = vm.check(["od", "-v", "-An", "-tx1", SUBTREE])
+    text = machine.check(["od", "-v", "-An", "-tx1", SUBTREE])
     header = _property(bytes.fromhex("".join(text.split())), "luo-session-header")
     (at,) = struct.unpack("<Q", header)
-    (count,) = struct.unpack("<Q", read(vm, at, 8))
+    (count,) = struct.unpack("<Q", read(machine, at, 8))
     found = []
     for number in range(count):
         where = at + 8 + number * _SESSION.size
-        name, files, many = _SESSION.unpack(read(vm, where, _SESSION.size))
+        name, files, many = _SESSION.unpack(read(machine, where, _SESSION.size))
         places = [files + i * _FILE.size for i in range(many)]
         found.append(
             Session(
                 at=where,
                 name=name.rstrip(b"\0"),
                 files=tuple(
-                    File(at=place, token=_FILE.unpack(read(vm, place, _FILE.size))[2])
+                    File(at=place, token=_FILE.unpack(read(machine, place, _FILE.size))[2])
                     for place in places
                 ),
             )

@@ -60,12 +60,12 @@ SEALED = Memfd("sealed", size=8 * KIB, seed=5, seals=("seal", "shrink", "grow", 
 def memfds(update: LiveUpdate) -> None:
     """Memfds of every kind, and a hundred in one session."""
     update.preserve_memfds(*MEMFDS.values(), *MANY, MOVED, SEALED)
-    update.vm.must("seek", MOVED.name, MOVED_TO)
+    update.machine.must("seek", MOVED.name, MOVED_TO)
 
 
 def sessions(update: LiveUpdate) -> None:
     """A session of each name with a memfd in it, one full of files, one empty."""
-    nameless = "name-not-empty" not in update.vm.epoch.build.features
+    nameless = "name-not-empty" not in update.machine.epoch.build.features
     update.preserve_memfds(
         *(
             Memfd(key, size=4096, seed=seed, session=name)
@@ -87,9 +87,9 @@ def module_and_memfd(update: LiveUpdate) -> None:
 
     The module's files are devices, which do not pin it themselves.
     """
-    vm = update.vm
-    luo_test(vm).load()
-    vm.must("open", "foreign", "/dev/null")
+    machine = update.machine
+    luo_test(machine).load()
+    machine.must("open", "foreign", "/dev/null")
     update.preserve("foreign", session="first")
     update.preserve_memfds(
         Memfd("data", size=4096, session="first"), Memfd("other", session="second")
@@ -98,17 +98,17 @@ def module_and_memfd(update: LiveUpdate) -> None:
 
 def device_file(update: LiveUpdate) -> None:
     """A file of the module's own device, which pins the module, and its FLBs."""
-    vm = update.vm
-    luo_test(vm).load(flbs=FLBS)
-    vm.must("open", "file", "/dev/luo_test", "--flags", "rdwr")
-    vm.must("write", "file", CONTENT)
+    machine = update.machine
+    luo_test(machine).load(flbs=FLBS)
+    machine.must("open", "file", "/dev/luo_test", "--flags", "rdwr")
+    machine.must("write", "file", CONTENT)
     update.preserve("file")
 
 
 def handlers(update: LiveUpdate) -> None:
     """Two files in session ``one`` of the first handler, one each in ``two`` and ``three``."""
-    vm = update.vm
-    luo_test(vm).load(handlers=2)
+    machine = update.machine
+    luo_test(machine).load(handlers=2)
     for session, token, path in (
         ("one", 1, "/dev/null"),
         ("one", 2, "/dev/null"),
@@ -116,17 +116,17 @@ def handlers(update: LiveUpdate) -> None:
         ("three", 1, "/dev/zero"),
     ):
         if token == 1:
-            vm.must("session", "create", session)
-        vm.must("open", f"{session}{token}", path)
-        vm.must("preserve", session, token, f"{session}{token}")
+            machine.must("session", "create", session)
+        machine.must("open", f"{session}{token}", path)
+        machine.must("preserve", session, token, f"{session}{token}")
 
 
 def flbs(update: LiveUpdate) -> None:
     """Two files whose handler has FLBs."""
-    vm = update.vm
-    luo_test(vm).load(flbs=FLBS)
+    machine = update.machine
+    luo_test(machine).load(flbs=FLBS)
     for number in (1, 2):
-        vm.must("open", f"file{number}", "/dev/null")
+        machine.must("open", f"file{number}", "/dev/null")
         update.preserve(f"file{number}")
 
 
@@ -135,16 +135,16 @@ def one_for_each_failure(update: LiveUpdate) -> None:
 
     Each has a file of its own: kernels may refuse to preserve one open file twice.
     """
-    vm = update.vm
-    luo_test(vm).load(flbs=1)
+    machine = update.machine
+    luo_test(machine).load(flbs=1)
     update.preserve_memfds(
         *(
             Memfd(f"m{n}", size=1 << 16, seed=n, session="memfds", token=n)
             for n in range(1, MOST_FAILURES + 1)
         )
     )
-    vm.must("session", "create", "module")
-    vm.must_all(
+    machine.must("session", "create", "module")
+    machine.must_all(
         [
             command
             for n in range(1, MOST_FAILURES + 1)

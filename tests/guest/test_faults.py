@@ -25,7 +25,7 @@ KMEMLEAK = "/sys/kernel/debug/kmemleak"
 
 
 def fail_each(
-    vm: Machine, where: str, *command: object, undo: str = "true"
+    machine: Machine, where: str, *command: object, undo: str = "true"
 ) -> list[dict[str, object]]:
     """Run an agent command with its first, second, ... allocation failing; return the answers.
 
@@ -47,7 +47,7 @@ def fail_each(
         done
         exit 1
     """
-    lines = vm.check(["sh", "-c", script], timeout_s=60).splitlines()
+    lines = machine.check(["sh", "-c", script], timeout_s=60).splitlines()
     answers = [json.loads(line) for line in lines]
     assert answers[-1]["ok"], answers[-1]
     assert len(answers) > 1, "no allocation was ever failed"
@@ -59,13 +59,13 @@ def errors(answers: list[dict[str, object]]) -> set[object]:
     return {answer["error"] for answer in answers if not answer["ok"]}
 
 
-def assert_no_leak(vm: Machine) -> None:
+def assert_no_leak(machine: Machine) -> None:
     """Ask kmemleak, where the kernel has it."""
-    if vm.run(["test", "-w", KMEMLEAK]).status != 0:
+    if machine.run(["test", "-w", KMEMLEAK]).status != 0:
         return
     # An object is reported from the second scan on, and when it is some seconds old.
     script = f"echo scan >{KMEMLEAK}; sleep 6; echo scan >{KMEMLEAK}; cat {KMEMLEAK}"
-    found = vm.check(["sh", "-c", script], timeout_s=60)
+    found = machine.check(["sh", "-c", script], timeout_s=60)
     assert "luo" not in found, found
 
 
@@ -133,43 +133,43 @@ def test_preserve_with_flbs_with_failing_allocations(machine: Machine, module: T
 def updated(updated_machine: UpdatedMachine) -> Iterator[LiveUpdate]:
     """A memfd and a module's file for each failure to come, not yet retrieved."""
     with updated_machine(one_for_each_failure) as update:
-        luo_test(update.vm).load(flbs=1)
+        luo_test(update.machine).load(flbs=1)
         yield update
 
 
 def test_retrieve_session_with_failing_allocations(updated: LiveUpdate) -> None:
-    answers = fail_each(updated.vm, "ioctl", "session", "retrieve", "memfds", undo="exit 0")
+    answers = fail_each(updated.machine, "ioctl", "session", "retrieve", "memfds", undo="exit 0")
     assert errors(answers) == {"ENOMEM"}
 
 
 def test_retrieve_memfd_with_failing_allocations(updated: LiveUpdate) -> None:
-    vm = updated.vm
-    vm.must("session", "retrieve", "memfds")
-    answers = fail_each(vm, "ioctl", "retrieve", "memfds", "@", "m@")
+    machine = updated.machine
+    machine.must("session", "retrieve", "memfds")
+    answers = fail_each(machine, "ioctl", "retrieve", "memfds", "@", "m@")
     # shmem has no inode to give: ENOSPC; the folios' list cannot be mapped: EINVAL.
     assert "ENOMEM" in errors(answers)
     assert errors(answers) <= {"ENOMEM", "ENOSPC", "EINVAL"}
     # What failed once fails for good; what came back is whole.
     for number, answer in enumerate(answers, 1):
         if answer["ok"]:
-            vm.must("check", f"m{number}", "--size", 1 << 16, "--seed", number)
+            machine.must("check", f"m{number}", "--size", 1 << 16, "--seed", number)
         else:
-            again = vm.agent("retrieve", "memfds", number, f"again{number}")
+            again = machine.agent("retrieve", "memfds", number, f"again{number}")
             assert again["error"] == answer["error"]
-    vm.must("session", "finish", "memfds")
+    machine.must("session", "finish", "memfds")
 
 
 @pytest.mark.fails_before(10)
 def test_retrieve_module_file_with_failing_allocations(updated: LiveUpdate) -> None:
-    vm = updated.vm
-    vm.must("session", "retrieve", "module")
-    assert luo_test(vm).refcount() == MOST_FAILURES
-    answers = fail_each(vm, "ioctl", "retrieve", "module", "@", "f@")
+    machine = updated.machine
+    machine.must("session", "retrieve", "module")
+    assert luo_test(machine).refcount() == MOST_FAILURES
+    answers = fail_each(machine, "ioctl", "retrieve", "module", "@", "f@")
     assert errors(answers) == {"ENOMEM"}
-    assert luo_test(vm).refcount() == MOST_FAILURES
-    assert luo_test(vm).control("flb incoming 0").error is None
-    assert luo_test(vm).refcount() == MOST_FAILURES + 1
-    vm.must("session", "finish", "module")
-    assert luo_test(vm).refcount() == 0
-    assert luo_test(vm).counters()["violation"] == 0
-    assert_no_leak(vm)
+    assert luo_test(machine).refcount() == MOST_FAILURES
+    assert luo_test(machine).control("flb incoming 0").error is None
+    assert luo_test(machine).refcount() == MOST_FAILURES + 1
+    machine.must("session", "finish", "module")
+    assert luo_test(machine).refcount() == 0
+    assert luo_test(machine).counters()["violation"] == 0
+    assert_no_leak(machine)

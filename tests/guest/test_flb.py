@@ -116,14 +116,14 @@ def test_preserve_that_fails_gives_the_flbs_back(
 @pytest.mark.fails_before(10)
 def test_flb_references_across_a_live_update(updated_machine: UpdatedMachine) -> None:
     with updated_machine(flbs) as update:
-        flb_references_in_the_second_kernel(update, luo_test(update.vm))
+        flb_references_in_the_second_kernel(update, luo_test(update.machine))
 
 
 def flb_references_in_the_second_kernel(update: LiveUpdate, module: TestModule) -> None:
     module.load(flbs=FLBS)
     # Before anything is deserialized, looked up but failing, then for good.
     assert module.refcount() == 0
-    if "flb-retrieve-once" not in update.vm.epoch.build.features:
+    if "flb-retrieve-once" not in update.machine.epoch.build.features:
         module.fail("flb0.retrieve", "EIO")
         assert module.control("flb incoming 0").error == "EIO"
         assert module.refcount() == 0
@@ -159,7 +159,7 @@ def test_module_loaded_again_is_not_handed_a_finished_flb(
     updated_machine: UpdatedMachine,
 ) -> None:
     with updated_machine(flbs) as update:
-        module = luo_test(update.vm)
+        module = luo_test(update.machine)
         module.load(flbs=FLBS)
         update.retrieve()
         assert (error := module.control("flb incoming 0").error) is None, f"not given: {error}"
@@ -179,7 +179,7 @@ def test_flb_that_could_not_be_retrieved_is_not_tried_again(
     updated_machine: UpdatedMachine,
 ) -> None:
     with updated_machine(flbs) as update:
-        module = luo_test(update.vm)
+        module = luo_test(update.machine)
         module.load(flbs=FLBS)
         module.fail("flb0.retrieve", "EIO")
         for _ in range(3):
@@ -200,7 +200,7 @@ def test_wrong_flb_that_could_not_be_retrieved_warns_when_finished(
     updated_machine: UpdatedMachine,
 ) -> None:
     with updated_machine(flbs) as update:
-        module = luo_test(update.vm)
+        module = luo_test(update.machine)
         module.load(flbs=FLBS)
         module.fail("flb0.retrieve", "EIO")
         assert module.control("flb incoming 0").error == "EIO"
@@ -216,7 +216,7 @@ def test_wrong_flb_that_nobody_looked_up_is_counted_below_nothing(
     updated_machine: UpdatedMachine,
 ) -> None:
     with updated_machine(flbs) as update:
-        module = luo_test(update.vm)
+        module = luo_test(update.machine)
         module.load(flbs=FLBS)
         update.retrieve()
         update.finish()
@@ -227,7 +227,7 @@ def test_wrong_module_loaded_again_is_handed_finished_objects(
     updated_machine: UpdatedMachine,
 ) -> None:
     with updated_machine(flbs) as update:
-        module = luo_test(update.vm)
+        module = luo_test(update.machine)
         module.load(flbs=FLBS)
         update.retrieve()
         assert [module.control(f"flb incoming {n}").error for n in range(FLBS)] == [None] * FLBS

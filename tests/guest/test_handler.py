@@ -88,7 +88,7 @@ def test_handler_unregistered_while_in_use_still_gets_its_file_back(
 @pytest.mark.fails_before(10)
 def test_references_across_a_live_update(updated_machine: UpdatedMachine) -> None:
     with updated_machine(handlers) as update:
-        references_in_the_second_kernel(update.vm, luo_test(update.vm))
+        references_in_the_second_kernel(update.machine, luo_test(update.machine))
 
 
 def references_in_the_second_kernel(machine: Machine, module: TestModule) -> None:
@@ -132,12 +132,12 @@ def test_module_that_is_missing_after_the_update_is_named(
     updated_machine: UpdatedMachine,
 ) -> None:
     with updated_machine(module_and_memfd) as update:
-        vm = update.vm
-        session, _ = handed_over.sessions(vm)
-        field = handed_over.read(vm, session.files[0].at, handed_over.COMPATIBLE_BYTES)
+        machine = update.machine
+        session, _ = handed_over.sessions(machine)
+        field = handed_over.read(machine, session.files[0].at, handed_over.COMPATIBLE_BYTES)
         compatible = field.partition(b"\0")[0].decode()
-        assert vm.agent("session", "retrieve", "first")["error"] == "EIO"
-        assert f"No registered handler for compatible '{compatible}'" in vm.guest.dmesg()
+        assert machine.agent("session", "retrieve", "first")["error"] == "EIO"
+        assert f"No registered handler for compatible '{compatible}'" in machine.guest.dmesg()
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ QUICK = ("default", "coverage", "selfcheck")
 
 
 def preserve_module_file(update: LiveUpdate, name: str, content: str) -> None:
-    update.vm.must("open", name, DEVICE, "--flags", "rdwr")
-    update.vm.must("write", name, content)
+    update.machine.must("open", name, DEVICE, "--flags", "rdwr")
+    update.machine.must("write", name, content)
     update.preserve(name)
 
 
@@ -46,7 +46,7 @@ def test_many_sessions_survive(machine: Machine, live_update: Callable[..., Live
 @pytest.mark.fails_before(10)
 def test_module_file_and_flbs_survive(updated_machine: UpdatedMachine) -> None:
     with updated_machine(device_file) as update:
-        machine, module = update.vm, luo_test(update.vm)
+        machine, module = update.machine, luo_test(update.machine)
         # The first open of /dev/liveupdate deserializes: the handler must be there before.
         module.load(flbs=FLBS)
         assert module.refcount() == 0
@@ -69,7 +69,7 @@ def test_module_file_and_flbs_survive(updated_machine: UpdatedMachine) -> None:
 @pytest.mark.fails_before(10)
 def test_module_is_pinned_from_deserialization_to_finish(updated_machine: UpdatedMachine) -> None:
     with updated_machine(device_file) as update:
-        machine, module, session = update.vm, luo_test(update.vm), update.default_session
+        machine, module, session = update.machine, luo_test(update.machine), update.default_session
         module.load(flbs=FLBS)
         assert module.refcount() == 0
         machine.must("session", "retrieve", session)

@@ -27,7 +27,7 @@ def updated(updated_machine: UpdatedMachine) -> Iterator[LiveUpdate]:
 def test_memfd_survives_a_live_update(updated: LiveUpdate, name: str) -> None:
     updated.verify(name)
     # The fingerprint was taken in the first kernel; the pattern is known to this side alone.
-    updated.vm.must("check", name, *MEMFDS[name].shape)
+    updated.machine.must("check", name, *MEMFDS[name].shape)
 
 
 def test_memfd_many_in_one_session_survive(updated: LiveUpdate) -> None:
@@ -35,7 +35,7 @@ def test_memfd_many_in_one_session_survive(updated: LiveUpdate) -> None:
 
 
 def test_memfd_offset_is_that_of_the_last_moment(updated: LiveUpdate) -> None:
-    assert updated.vm.must("verify", MOVED.name)["offset"] == MOVED_TO
+    assert updated.machine.must("verify", MOVED.name)["offset"] == MOVED_TO
 
 
 @pytest.mark.without_feature("memfd-seals")
@@ -44,7 +44,7 @@ def test_memfd_comes_back_without_its_seals(updated: LiveUpdate) -> None:
     # made without MFD_ALLOW_SEALING, and that is a seal of its own.
     (item,) = (item for item in updated.preserved if item.name == SEALED.name)
     assert sorted(item.fingerprint["seals"]) == sorted(SEALED.seals)
-    answer = updated.vm.must("verify", SEALED.name)
+    answer = updated.machine.must("verify", SEALED.name)
     assert answer["seals"] == ["seal"]
     assert answer["sha256"] == item.fingerprint["sha256"]
 
@@ -57,14 +57,14 @@ def test_memfd_comes_back_with_its_seals(updated: LiveUpdate) -> None:
 
 
 def test_memfd_content_check_notices_another_pattern(updated: LiveUpdate) -> None:
-    answer = updated.vm.agent("check", "4-KiB", "--size", 4 * KIB, "--seed", 2)
+    answer = updated.machine.agent("check", "4-KiB", "--size", 4 * KIB, "--seed", 2)
     assert answer["error"] == "mismatch"
 
 
 def test_memfd_stays_usable_after_finish(updated: LiveUpdate) -> None:
     updated.finish()
-    updated.vm.must("seek", "4-KiB", 0)
-    updated.vm.must("write", "4-KiB", "written in the second kernel")
-    updated.vm.must("seek", "4-KiB", 0)
-    answer = updated.vm.must("read", "4-KiB", "--length", 7)
+    updated.machine.must("seek", "4-KiB", 0)
+    updated.machine.must("write", "4-KiB", "written in the second kernel")
+    updated.machine.must("seek", "4-KiB", 0)
+    answer = updated.machine.must("read", "4-KiB", "--length", 7)
     assert bytes.fromhex(answer["hex"]) == b"written"

@@ -106,7 +106,7 @@ def test_registration_storm_among_preserved_files(
 
 def test_registration_storm_among_retrieved_files(updated_machine: UpdatedMachine) -> None:
     with updated_machine(one_for_each_failure) as update:
-        machine, module = update.vm, luo_test(update.vm)
+        machine, module = update.machine, luo_test(update.machine)
         module.load(flbs=4, handlers=2, verbose=0)
         # Deserialized while the handlers are sure to be there; retrieved while they come and go.
         for session in ("memfds", "module"):

@@ -39,7 +39,7 @@ def raw(machine: Machine, session: str, request: int, argument: bytes) -> str | 
 def updated(updated_machine: UpdatedMachine) -> Iterator[LiveUpdate]:
     """A session of each name with a memfd in it, sessions full of files, updated once."""
     with updated_machine(sessions) as update:
-        assert raw(update.vm, ".device", RETRIEVE, named("no such session")) == "ENOENT"
+        assert raw(update.machine, ".device", RETRIEVE, named("no such session")) == "ENOENT"
         yield update
 
 
@@ -52,56 +52,56 @@ EMPTY_NAME = pytest.mark.without_feature("name-not-empty")
     "key", [pytest.param(key, marks=() if name else EMPTY_NAME) for key, name in NAMES.items()]
 )
 def test_session_name_survives_a_live_update(updated: LiveUpdate, key: str) -> None:
-    vm, name = updated.vm, NAMES[key]
-    vm.must("session", "retrieve", name)
+    machine, name = updated.machine, NAMES[key]
+    machine.must("session", "retrieve", name)
     (item,) = (item for item in updated.preserved if item.name == key)
-    vm.must("retrieve", name, item.token, key)
+    machine.must("retrieve", name, item.token, key)
     updated.verify(key)
-    vm.must("session", "finish", name)
-    vm.must("session", "close", name)
+    machine.must("session", "finish", name)
+    machine.must("session", "close", name)
 
 
 def test_session_with_as_many_files_as_fit_survives(updated: LiveUpdate) -> None:
     items = [item for item in updated.preserved if item.session == "full"]
     assert len(items) == MOST_FILES
-    updated.vm.must("session", "retrieve", "full")
+    updated.machine.must("session", "retrieve", "full")
     # Any order will do.
-    updated.vm.must_all(
+    updated.machine.must_all(
         [("retrieve", "full", item.token, item.name) for item in reversed(items)], timeout_s=30
     )
     updated.verify(*(item.name for item in items))
-    updated.vm.must("session", "finish", "full")
+    updated.machine.must("session", "finish", "full")
 
 
 def test_session_without_files_survives(updated: LiveUpdate) -> None:
-    vm = updated.vm
-    vm.must("session", "retrieve", "nothing in it")
-    assert vm.agent("retrieve", "nothing in it", 1, "x")["error"] == "ENOENT"
-    vm.must("session", "finish", "nothing in it")
+    machine = updated.machine
+    machine.must("session", "retrieve", "nothing in it")
+    assert machine.agent("retrieve", "nothing in it", 1, "x")["error"] == "ENOENT"
+    machine.must("session", "finish", "nothing in it")
 
 
 def test_session_and_file_are_retrieved_once(updated: LiveUpdate) -> None:
-    vm = updated.vm
-    unanswered = vm.agent("raw", ".device", RETRIEVE, named("unanswered").hex(), "read-only")
+    machine = updated.machine
+    unanswered = machine.agent("raw", ".device", RETRIEVE, named("unanswered").hex(), "read-only")
     assert unanswered["error"] == "EFAULT"
-    vm.must("session", "retrieve", "twice")
-    assert raw(vm, ".device", RETRIEVE, named("twice")) == "EINVAL"
+    machine.must("session", "retrieve", "twice")
+    assert raw(machine, ".device", RETRIEVE, named("twice")) == "EINVAL"
     # The file stays retrieved; it is only the answer that fails.
     token = struct.pack("<IiQ", 16, 0, 0)
-    answer = vm.agent("raw", "twice", RETRIEVE_FD, token.hex(), "read-only")
+    answer = machine.agent("raw", "twice", RETRIEVE_FD, token.hex(), "read-only")
     assert answer["error"] == "EFAULT"
-    assert vm.agent("retrieve", "twice", 1, "other")["error"] == "ENOENT"
-    vm.must("retrieve", "twice", 0, "again")
+    assert machine.agent("retrieve", "twice", 1, "other")["error"] == "ENOENT"
+    machine.must("retrieve", "twice", 0, "again")
     # The same file once more, not a copy of it.
-    vm.must("retrieve", "twice", 0, "same")
-    vm.must("seek", "again", 123)
-    assert vm.must("verify", "same")["offset"] == 123
-    vm.must("session", "finish", "twice")
-    assert vm.agent("retrieve", "twice", 0, "after")["error"] == "ENOENT"
-    vm.must("session", "close", "twice")
-    assert raw(vm, ".device", RETRIEVE, named("twice")) == "ENOENT"
+    machine.must("retrieve", "twice", 0, "same")
+    machine.must("seek", "again", 123)
+    assert machine.must("verify", "same")["offset"] == 123
+    machine.must("session", "finish", "twice")
+    assert machine.agent("retrieve", "twice", 0, "after")["error"] == "ENOENT"
+    machine.must("session", "close", "twice")
+    assert raw(machine, ".device", RETRIEVE, named("twice")) == "ENOENT"
     # What was retrieved belongs to its holder.
-    vm.must("check", "same", "--size", 4096, "--seed", 7)
+    machine.must("check", "same", "--size", 4096, "--seed", 7)
 
 
 # -- without a live update ------------------------------------------------------------------

@@ -34,9 +34,9 @@ MANY = 12
 ROUNDS = 3
 
 
-def the_line(vm: Machine, start: str) -> str:
+def the_line(machine: Machine, start: str) -> str:
     """Return the only line of the kernel log that has *start*."""
-    found = [line for line in vm.guest.dmesg().splitlines() if start in line]
+    found = [line for line in machine.guest.dmesg().splitlines() if start in line]
     assert len(found) == 1, found
     return found[0]
 
@@ -45,20 +45,20 @@ def the_line(vm: Machine, start: str) -> str:
 def broken_compatible(updated_machine: UpdatedMachine) -> Iterator[Machine]:
     """The first file of a session is the module's; the second has a damaged compatible string."""
     with updated_machine(module_and_memfd) as update:
-        vm = update.vm
-        luo_test(vm).load()
-        session, _ = handed_over.sessions(vm)
+        machine = update.machine
+        luo_test(machine).load()
+        session, _ = handed_over.sessions(machine)
         assert session.name == b"first"
-        handed_over.write(vm, session.files[1].at, UNTERMINATED + BEHIND * 2)
-        assert vm.agent("session", "retrieve", "first")["error"] == "EIO"
-        yield vm
+        handed_over.write(machine, session.files[1].at, UNTERMINATED + BEHIND * 2)
+        assert machine.agent("session", "retrieve", "first")["error"] == "EIO"
+        yield machine
 
 
 @pytest.fixture(scope="module")
 def bad_compatible(updated_machine: UpdatedMachine) -> Iterator[Machine]:
     """Such a machine, for tests that only look."""
-    with broken_compatible(updated_machine) as vm:
-        yield vm
+    with broken_compatible(updated_machine) as machine:
+        yield machine
 
 
 @FOUND
@@ -89,10 +89,10 @@ NOTHING_KEPT = pytest.mark.beyond(
 @FOUND
 @pytest.mark.fails_before(10)
 def test_failed_deserialization_pins_no_module(updated_machine: UpdatedMachine) -> None:
-    with broken_compatible(updated_machine) as vm:
-        count = luo_test(vm).refcount()
+    with broken_compatible(updated_machine) as machine:
+        count = luo_test(machine).refcount()
         assert count == 0, f"{count} references after a failed deserialization, not 0"
-        error = luo_test(vm).unload()
+        error = luo_test(machine).unload()
         assert error is None, f"the module cannot be unloaded: {error}"
 
 
@@ -110,16 +110,16 @@ def without_memory(
         nth = 0
         while nth < MANY:
             with updated_machine(module_and_memfd) as update:
-                vm = update.vm
-                prepare(vm)
+                machine = update.machine
+                prepare(machine)
                 error = "ENOMEM"
                 while error == "ENOMEM":
                     nth += 1
-                    answer = vm.agent("fail-nth", nth, "open", "session", "retrieve", "first")
+                    answer = machine.agent("fail-nth", nth, "open", "session", "retrieve", "first")
                     error = answer.get("error")
-                if said in vm.guest.dmesg():
+                if said in machine.guest.dmesg():
                     assert (answer["injected"], error) == (True, "EIO")
-                    yield vm
+                    yield machine
                     return
     raise AssertionError(f"no failing allocation made the kernel say {said!r}")
 
@@ -128,10 +128,10 @@ def without_memory(
 def failed_allocation(updated_machine: UpdatedMachine) -> Iterator[Machine]:
     """No memory for the first session, whose name has lost its terminating NUL."""
 
-    def damage(vm: Machine) -> None:
-        session, _ = handed_over.sessions(vm)
+    def damage(machine: Machine) -> None:
+        session, _ = handed_over.sessions(machine)
         # What is behind the name says where the files are; so that nobody looks, there are none.
-        handed_over.write(vm, session.at, UNTERMINATED_NAME + BEHIND + bytes(8))
+        handed_over.write(machine, session.at, UNTERMINATED_NAME + BEHIND + bytes(8))
 
     yield from without_memory(
         updated_machine, damage, f"Failed to allocate session [{UNTERMINATED_NAME[:8].decode()}"
@@ -157,22 +157,22 @@ def test_session_allocation_failure_is_remembered(failed_allocation: Machine) ->
 @NOTHING_KEPT
 @pytest.mark.fails_before(10)
 def test_file_without_memory_pins_no_module(updated_machine: UpdatedMachine) -> None:
-    for vm in without_memory(
+    for machine in without_memory(
         updated_machine,
-        lambda vm: luo_test(vm).load(),
+        lambda machine: luo_test(machine).load(),
         "Failed to deserialize files for session [first]",
     ):
-        assert luo_test(vm).refcount() == 0
-        assert luo_test(vm).unload() is None
+        assert luo_test(machine).refcount() == 0
+        assert luo_test(machine).unload() is None
 
 
 @FOUND
 def test_two_sessions_of_one_name_are_not_taken_over(updated_machine: UpdatedMachine) -> None:
     with updated_machine(module_and_memfd) as update:
-        vm = update.vm
-        luo_test(vm).load()
-        first, second = handed_over.sessions(vm)
+        machine = update.machine
+        luo_test(machine).load()
+        first, second = handed_over.sessions(machine)
         assert (first.name, second.name) == (b"first", b"second")
-        handed_over.write(vm, second.at, b"first\0")
-        assert vm.agent("session", "retrieve", "first")["error"] == "EIO"
-        assert "Failed to insert session [first]" in vm.guest.dmesg()
+        handed_over.write(machine, second.at, b"first\0")
+        assert machine.agent("session", "retrieve", "first")["error"] == "EIO"
+        assert "Failed to insert session [first]" in machine.guest.dmesg()

@@ -24,7 +24,7 @@ GIVEN = {"items": [{"name": "s"}]}
 
 
 @pytest.fixture
-def vm(tmp_path: Path) -> Iterator[FakeMachine]:
+def machine(tmp_path: Path) -> Iterator[FakeMachine]:
     made = FakeMachine(tmp_path / "console.log")
     made.answers["list"] = {"items": []}
     yield made
@@ -32,20 +32,20 @@ def vm(tmp_path: Path) -> Iterator[FakeMachine]:
 
 
 @pytest.fixture
-def update(vm: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> LiveUpdate:
-    made = LiveUpdate(vm)  # type: ignore[arg-type]
+def update(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> LiveUpdate:
+    made = LiveUpdate(machine)  # type: ignore[arg-type]
     monkeypatch.setattr("harness.liveupdate.update.load_next", lambda _machine, _build: None)
     made.preserve("x", session="s")
     return made
 
 
 def go(
-    vm: FakeMachine,
+    machine: FakeMachine,
     update: LiveUpdate,
     text: str,
     prepare: Callable[[], object] = lambda: None,
 ) -> None:
-    vm.on_kexec = lambda: vm.print(STARTING + BANNER + text + UP)
+    machine.on_kexec = lambda: machine.print(STARTING + BANNER + text + UP)
     hand_over(update, None, prepare)  # type: ignore[arg-type]
 
 
@@ -57,82 +57,82 @@ def lose(monkeypatch: pytest.MonkeyPatch, why: str = "retrieve refused: EIO") ->
 
 
 def test_what_is_carried_is_retrieved_after_what_has_to_come_first(
-    vm: FakeMachine, update: LiveUpdate
+    machine: FakeMachine, update: LiveUpdate
 ) -> None:
-    vm.asked.clear()
-    go(vm, update, RECEIVED, lambda: vm.must("module", "load"))
-    asked = [words for words in vm.asked if words != ("counters",)]
+    machine.asked.clear()
+    go(machine, update, RECEIVED, lambda: machine.must("module", "load"))
+    asked = [words for words in machine.asked if words != ("counters",)]
     assert asked == [("module", "load"), ("session", "retrieve", "s"), ("retrieve", "s", 1, "x")]
 
 
 @pytest.mark.parametrize("text", ["", "[    0.0] KHO: found kexec handover data.\n"])
 def test_kernel_that_takes_nothing_over_and_says_so_refuses(
-    vm: FakeMachine, update: LiveUpdate, text: str
+    machine: FakeMachine, update: LiveUpdate, text: str
 ) -> None:
     with pytest.raises(Refused) as caught:
-        go(vm, update, f"[    0.000000] {INCOMPATIBLE}\n{text}")
+        go(machine, update, f"[    0.000000] {INCOMPATIBLE}\n{text}")
     assert str(caught.value) == INCOMPATIBLE
 
 
 def test_kernel_that_takes_nothing_over_in_silence_has_lost_it(
-    vm: FakeMachine, update: LiveUpdate
+    machine: FakeMachine, update: LiveUpdate
 ) -> None:
     with pytest.raises(AssertionError, match="does not say why") as caught:
-        go(vm, update, "")
+        go(machine, update, "")
     assert not isinstance(caught.value, Refused)
 
 
 def test_what_a_kernel_said_before_is_not_taken_for_a_refusal(
-    vm: FakeMachine, update: LiveUpdate
+    machine: FakeMachine, update: LiveUpdate
 ) -> None:
-    vm.print(f"[    0.000000] {INCOMPATIBLE}\n")
+    machine.print(f"[    0.000000] {INCOMPATIBLE}\n")
     with pytest.raises(AssertionError, match="does not say why"):
-        go(vm, update, "")
+        go(machine, update, "")
 
 
 def test_kernel_that_gives_nothing_out_and_says_so_refuses(
-    vm: FakeMachine, update: LiveUpdate, monkeypatch: pytest.MonkeyPatch
+    machine: FakeMachine, update: LiveUpdate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lose(monkeypatch)
     with pytest.raises(Refused, match="No registered handler"):
-        go(vm, update, f"{RECEIVED}[    5.1] {UNKNOWN}\n")
+        go(machine, update, f"{RECEIVED}[    5.1] {UNKNOWN}\n")
 
 
 def test_session_that_is_given_out_without_its_files_is_lost(
-    vm: FakeMachine, update: LiveUpdate, monkeypatch: pytest.MonkeyPatch
+    machine: FakeMachine, update: LiveUpdate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lose(monkeypatch, "retrieve x: ENOENT")
-    vm.answers["list"] = GIVEN
+    machine.answers["list"] = GIVEN
     with pytest.raises(AssertionError, match="x: ENOENT; it gives out 's'") as caught:
-        go(vm, update, f"{RECEIVED}[    5.1] {UNKNOWN}\n")
+        go(machine, update, f"{RECEIVED}[    5.1] {UNKNOWN}\n")
     assert not isinstance(caught.value, Refused)
 
 
-def test_next_kernel_that_panics_is_a_crash(vm: FakeMachine, update: LiveUpdate) -> None:
-    vm.on_kexec = lambda: vm.prints_and_ends(STARTING + BANNER + PANIC)
+def test_next_kernel_that_panics_is_a_crash(machine: FakeMachine, update: LiveUpdate) -> None:
+    machine.on_kexec = lambda: machine.prints_and_ends(STARTING + BANNER + PANIC)
     with pytest.raises(KernelCrash, match="the second kernel died"):
         hand_over(update, None)  # type: ignore[arg-type]
 
 
 def test_next_kernel_that_dies_without_a_word_is_a_crash(
-    vm: FakeMachine, update: LiveUpdate
+    machine: FakeMachine, update: LiveUpdate
 ) -> None:
-    vm.on_kexec = lambda: vm.prints_and_ends(STARTING)
+    machine.on_kexec = lambda: machine.prints_and_ends(STARTING)
     with pytest.raises(KernelCrash, match="the next kernel died: the machine ended after"):
         hand_over(update, None)  # type: ignore[arg-type]
 
 
 def test_machine_that_ends_before_the_jump_is_trouble_of_the_host(
-    vm: FakeMachine, update: LiveUpdate
+    machine: FakeMachine, update: LiveUpdate
 ) -> None:
-    vm.on_kexec = lambda: vm.prints_and_ends("so far so good\n")
+    machine.on_kexec = lambda: machine.prints_and_ends("so far so good\n")
     with pytest.raises(KexecError, match="ended before"):
         hand_over(update, None)  # type: ignore[arg-type]
 
 
 def test_first_kernel_that_refuses_is_no_refusal_of_the_next(
-    vm: FakeMachine, update: LiveUpdate
+    machine: FakeMachine, update: LiveUpdate
 ) -> None:
-    vm.on_kexec = lambda: vm.print("harness: kexec refused: reboot: EBUSY\n")
+    machine.on_kexec = lambda: machine.print("harness: kexec refused: reboot: EBUSY\n")
     with pytest.raises(KexecRefused):
         hand_over(update, None)  # type: ignore[arg-type]

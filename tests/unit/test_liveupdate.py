@@ -22,15 +22,15 @@ BOOT = Path(__file__).resolve().parents[1] / "data" / "console" / "boot.log"
 
 
 @pytest.fixture
-def vm(tmp_path: Path) -> Iterator[FakeMachine]:
+def machine(tmp_path: Path) -> Iterator[FakeMachine]:
     made = FakeMachine(tmp_path / "console.log")
     yield made
     made.close()
 
 
 @pytest.fixture
-def update(vm: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> LiveUpdate:
-    made = LiveUpdate(vm)  # type: ignore[arg-type]
+def update(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> LiveUpdate:
+    made = LiveUpdate(machine)  # type: ignore[arg-type]
     monkeypatch.setattr("harness.liveupdate.update.load_next", lambda _machine, _build: None)
     return made
 
@@ -38,20 +38,22 @@ def update(vm: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> LiveUpdate:
 # -- the proof -------------------------------------------------------------------------------
 
 
-def execute(vm: FakeMachine, update: LiveUpdate, text: str) -> None:
+def execute(machine: FakeMachine, update: LiveUpdate, text: str) -> None:
     """Do an update in which the next kernel prints *text* before it is up."""
-    vm.on_kexec = lambda: vm.print(text + UP)
+    machine.on_kexec = lambda: machine.print(text + UP)
     update.execute()
 
 
-def test_proof_of_a_live_update_has_its_number(vm: FakeMachine, update: LiveUpdate) -> None:
-    execute(vm, update, STARTING + BANNER + HANDOVER + RECEIVED)
+def test_proof_of_a_live_update_has_its_number(machine: FakeMachine, update: LiveUpdate) -> None:
+    execute(machine, update, STARTING + BANNER + HANDOVER + RECEIVED)
     assert update.number == 12
 
 
-def test_proof_needs_no_last_line_of_the_first_kernel(vm: FakeMachine, update: LiveUpdate) -> None:
+def test_proof_needs_no_last_line_of_the_first_kernel(
+    machine: FakeMachine, update: LiveUpdate
+) -> None:
     """Another CPU that was printing may be stopped before it gets to that line."""
-    execute(vm, update, BANNER + HANDOVER + RECEIVED)
+    execute(machine, update, BANNER + HANDOVER + RECEIVED)
     assert update.number == 12
 
 
@@ -65,41 +67,43 @@ def test_proof_needs_no_last_line_of_the_first_kernel(vm: FakeMachine, update: L
     ],
 )
 def test_proof_that_lacks_one_thing_names_it(
-    text: str, boot_ids: tuple[str, str], why: str, vm: FakeMachine, update: LiveUpdate
+    text: str, boot_ids: tuple[str, str], why: str, machine: FakeMachine, update: LiveUpdate
 ) -> None:
-    vm.boot_ids = boot_ids
+    machine.boot_ids = boot_ids
     with pytest.raises(KexecError, match=why) as caught:
-        execute(vm, update, text)
-    assert caught.value.log == vm.console.log_file
+        execute(machine, update, text)
+    assert caught.value.log == machine.console.log_file
 
 
 def test_proof_ignores_what_was_printed_before_the_mark(
-    vm: FakeMachine, update: LiveUpdate
+    machine: FakeMachine, update: LiveUpdate
 ) -> None:
-    vm.print(STARTING + HANDOVER + RECEIVED)
+    machine.print(STARTING + HANDOVER + RECEIVED)
     with pytest.raises(KexecError, match="there was no kexec"):
-        execute(vm, update, "")
-    vm.arrived = 0
+        execute(machine, update, "")
+    machine.arrived = 0
     with pytest.raises(KexecError, match="no kexec handover data"):
-        execute(vm, update, STARTING)
+        execute(machine, update, STARTING)
 
 
-def test_update_that_was_not_proven_is_no_evidence(vm: FakeMachine, update: LiveUpdate) -> None:
+def test_update_that_was_not_proven_is_no_evidence(
+    machine: FakeMachine, update: LiveUpdate
+) -> None:
     with pytest.raises(KexecError):
-        execute(vm, update, STARTING + RECEIVED)
+        execute(machine, update, STARTING + RECEIVED)
     assert update.after is not None
     assert update.result(test="test_x") is None
 
 
-def test_update_that_is_refused_is_no_evidence(vm: FakeMachine, update: LiveUpdate) -> None:
-    vm.on_kexec = lambda: vm.print("harness: kexec refused: reboot: EBUSY\n")
+def test_update_that_is_refused_is_no_evidence(machine: FakeMachine, update: LiveUpdate) -> None:
+    machine.on_kexec = lambda: machine.print("harness: kexec refused: reboot: EBUSY\n")
     with pytest.raises(KexecRefused, match="EBUSY"):
         update.execute()
     assert update.result(test="test_x") is None
 
 
-def test_kernel_that_dies_in_the_update_is_told(vm: FakeMachine, update: LiveUpdate) -> None:
-    vm.on_kexec = lambda: vm.prints_and_ends(BANNER + HANDOVER + PANIC)
+def test_kernel_that_dies_in_the_update_is_told(machine: FakeMachine, update: LiveUpdate) -> None:
+    machine.on_kexec = lambda: machine.prints_and_ends(BANNER + HANDOVER + PANIC)
     with pytest.raises(KernelCrash, match="the second kernel died"):
         update.execute()
 
@@ -138,16 +142,16 @@ PRINT = {"size": 4096, "offset": 0, "seals": [], "sha256": "e3b0"}
 
 
 def test_preserve_creates_the_session_once_and_counts_tokens(
-    vm: FakeMachine, update: LiveUpdate
+    machine: FakeMachine, update: LiveUpdate
 ) -> None:
     update.preserve("x")
     update.preserve("y")
-    assert vm.asked.count(("session", "create", "harness")) == 1
+    assert machine.asked.count(("session", "create", "harness")) == 1
     assert [item.token for item in update.preserved] == [1, 2]
 
 
-def test_verify_accepts_what_is_as_it_was(vm: FakeMachine, update: LiveUpdate) -> None:
-    vm.answers["x"] = PRINT
+def test_verify_accepts_what_is_as_it_was(machine: FakeMachine, update: LiveUpdate) -> None:
+    machine.answers["x"] = PRINT
     update.preserve("x")
     update.verify()
 
@@ -156,11 +160,11 @@ def test_verify_accepts_what_is_as_it_was(vm: FakeMachine, update: LiveUpdate) -
     ("key", "value"), [("size", 1), ("offset", 7), ("seals", ["write"]), ("sha256", "0")]
 )
 def test_verify_names_the_file_and_what_differs(
-    key: str, value: object, vm: FakeMachine, update: LiveUpdate
+    key: str, value: object, machine: FakeMachine, update: LiveUpdate
 ) -> None:
-    vm.answers["x"] = PRINT
+    machine.answers["x"] = PRINT
     update.preserve("x")
-    vm.answers["x"] = PRINT | {key: value}
+    machine.answers["x"] = PRINT | {key: value}
     with pytest.raises(AssertionError, match=f"x: {key} was"):
         update.verify()
 
@@ -175,13 +179,13 @@ def test_verify_names_the_file_and_what_differs(
 def test_what_was_preserved_is_retrieved_and_finished(
     step: Callable[[LiveUpdate], None],
     asked: list[tuple[object, ...]],
-    vm: FakeMachine,
+    machine: FakeMachine,
     update: LiveUpdate,
 ) -> None:
     update.preserve("x", session="s", token=5)
-    vm.asked.clear()
+    machine.asked.clear()
     step(update)
-    assert vm.asked == asked
+    assert machine.asked == asked
 
 
 def test_memfd_command_has_seals_only_where_there_are_some() -> None:
@@ -194,10 +198,12 @@ def test_memfd_command_has_seals_only_where_there_are_some() -> None:
 # -- evidence --------------------------------------------------------------------------------
 
 
-def test_result_counts_what_was_preserved_and_verified(vm: FakeMachine, update: LiveUpdate) -> None:
+def test_result_counts_what_was_preserved_and_verified(
+    machine: FakeMachine, update: LiveUpdate
+) -> None:
     update.preserve("x")
     update.preserve("y")
-    execute(vm, update, STARTING + BANNER + HANDOVER + RECEIVED)
+    execute(machine, update, STARTING + BANNER + HANDOVER + RECEIVED)
     update.verify("y")
     found = update.result(test="test_x")
     assert found is not None
@@ -207,12 +213,12 @@ def test_result_counts_what_was_preserved_and_verified(vm: FakeMachine, update: 
 
 
 def test_result_tells_what_did_not_come_back_from_what_was_not_compared(
-    vm: FakeMachine, update: LiveUpdate
+    machine: FakeMachine, update: LiveUpdate
 ) -> None:
     for name in ("same", "other", "left alone"):
         update.preserve(name)
-    execute(vm, update, STARTING + BANNER + HANDOVER + RECEIVED)
-    vm.answers["other"] = {"size": 1}
+    execute(machine, update, STARTING + BANNER + HANDOVER + RECEIVED)
+    machine.answers["other"] = {"size": 1}
     with pytest.raises(AssertionError, match="other: size was None, is 1"):
         update.verify("same", "other")
     found = update.result(test="test_x")

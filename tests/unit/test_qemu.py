@@ -156,21 +156,21 @@ def test_qemu_that_fails_to_start_leaves_nothing_open(spec: MachineSpec, tmp_pat
 
 
 def test_machine_has_a_port_and_a_process_while_it_runs(spec: MachineSpec, tmp_path: Path) -> None:
-    with Qemu(spec, log_dir=tmp_path / "log") as vm:
-        assert vm.ssh_port > 0
-        assert Path(f"/proc/{vm.qemu_pid}").exists()
-        pid = vm.qemu_pid
+    with Qemu(spec, log_dir=tmp_path / "log") as qemu:
+        assert qemu.ssh_port > 0
+        assert Path(f"/proc/{qemu.qemu_pid}").exists()
+        pid = qemu.qemu_pid
     assert not Path(f"/proc/{pid}").exists()
 
 
 def test_killed_qemu_is_told_with_its_signal(spec: MachineSpec, tmp_path: Path) -> None:
-    with Qemu(spec, log_dir=tmp_path / "log") as vm:
-        vm.assert_alive()
-        os.kill(vm.qemu_pid, 9)
+    with Qemu(spec, log_dir=tmp_path / "log") as qemu:
+        qemu.assert_alive()
+        os.kill(qemu.qemu_pid, 9)
         with pytest.raises(MachineError, match="QEMU closed the console"):
-            vm.console.expect(["never"], timeout_s=10.0)
+            qemu.console.expect(["never"], timeout_s=10.0)
         with pytest.raises(MachineError, match="killed by signal 9"):
-            vm.assert_alive()
+            qemu.assert_alive()
 
 
 def test_saved_machine_goes_on_and_leaves_no_descriptor(spec: MachineSpec, tmp_path: Path) -> None:
