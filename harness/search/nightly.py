@@ -25,11 +25,12 @@ from harness.base.errors import (
 from harness.base.positions import parse_positions
 from harness.base.progress import OnProgress, Progress
 from harness.base.settings import target_from_settings
+from harness.base.spec import load_kernels
 from harness.base.store import Store
 from harness.base.strict_yaml import Section, read_yaml
 from harness.base.suite import Suite, find_suite, load_suite
 from harness.kernel.apply import AppliedSeries
-from harness.kernel.source import git
+from harness.kernel.source import git, open_source
 from harness.results.complaint import Complaint
 from harness.results.directory import clear_results
 from harness.results.history import History
@@ -49,13 +50,17 @@ class NightlyKernel:
     """A kernel to test.
 
     :param git: a repository (path or address) with *branch*, fetched each night; ``None`` takes
-        *path*, and without that the pinned package.
+        *path*, then *known*, and without that the suite's kernel.
+    :param known: a name of ``kernels.yaml``; a branch there is fetched each night too.
+    :param series: what to test on it; ``None`` is what the file says for all.
     """
 
     name: str
     git: str | None = None
     branch: str | None = None
     path: Path | None = None
+    known: str | None = None
+    series: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,11 +169,14 @@ def _below(file: Path, text: str | None) -> str | None:
 def _kernel(name: str, item: Section, directory: Path) -> NightlyKernel:
     source, branch = item.value("git", str, None), item.value("branch", str, None)
     path, package = item.value("path", str, None), item.value("package", str, None)
-    if sum(value is not None for value in (source, path, package)) != 1:
+    known = item.value("name", str, None)
+    if sum(value is not None for value in (source, path, package, known)) != 1:
         raise SpecError(
-            f"{directory}: kernel {name!r} has to say one of git, path and package",
+            f"{directory}: kernel {name!r} has to say one of git, path, name and package",
             hint="package: pinned is the kernel that the shipped series was made for",
         )
+    if known is not None and known not in load_kernels():
+        raise item.error("name", f"there is no kernel {known!r}", hint="see 'harness kernels'")
     if package not in (None, "pinned"):
         raise item.error("package", f"there is no package {package!r}", hint="known: pinned")
     if (source is None) != (branch is None):
@@ -178,6 +186,8 @@ def _kernel(name: str, item: Section, directory: Path) -> NightlyKernel:
         git=source,
         branch=branch,
         path=(directory / path).resolve() if path is not None else None,
+        known=known,
+        series=item.texts("series", ()) or None,
     )
 
 
@@ -251,7 +261,7 @@ def run_nightly(
     )
     parts = []
     for kernel in spec.kernels:
-        for series in spec.series:
+        for series in kernel.series or spec.series:
             name = f"{kernel.name}-{Path(series).stem}"
             part = Part(name=name, directory=directory / name)
             parts.append(part)
@@ -283,7 +293,12 @@ def _run_part(part: Part, kernel: NightlyKernel, series: str, night: _Night) -> 
         settings["base"] = "refs/heads/nightly"
     elif kernel.path is not None:
         settings["kernel"] = str(kernel.path)
-    pipeline = Pipeline(target_from_settings(settings.get), night.store, night.progress)
+    elif kernel.known is not None:
+        settings["kernel"] = kernel.known
+    target = target_from_settings(settings.get)
+    if target.kernel.git is not None:
+        open_source(target.kernel, night.store, progress=night.progress, update=True)
+    pipeline = Pipeline(target, night.store, night.progress)
     pipeline.check_machine()
     applied = part.applied = pipeline.applied
     part.already = tuple(p.number for p in applied.positions if p.already)

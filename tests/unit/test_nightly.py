@@ -39,7 +39,12 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_shipped_file_can_be_read() -> None:
     spec = read_nightly(Path(__file__).parents[2] / "scripts" / "nightly.yaml")
-    assert [kernel.name for kernel in spec.kernels] == ["pinned"]
+    kernels = [(kernel.name, kernel.known, kernel.series) for kernel in spec.kernels]
+    assert kernels == [
+        ("pinned", None, None),
+        ("7.2.13", "7.2.13", ("none",)),
+        ("7.3.4", "7.3.4", ("none",)),
+    ]
     assert (spec.series, spec.profiles, spec.positions) == (("shipped",), ("default",), None)
 
 
@@ -48,10 +53,12 @@ def test_kernels_are_trees_branches_or_the_pinned_package(tmp_path: Path) -> Non
         written(
             tmp_path,
             "kernels:\n  a: {package: pinned}\n  b: {path: linux}\n"
-            "  c: {git: /srv/linux.git, branch: master}\nbudget_minutes: 1.5\n",
+            "  c: {git: /srv/linux.git, branch: master}\n  d: {name: next, series: [none, v4]}\n"
+            "budget_minutes: 1.5\n",
         )
     )
-    a, b, c = spec.kernels
+    a, b, c, d = spec.kernels
+    assert (d.known, d.series, c.series) == ("next", ("none", "v4"), None)
     assert (a.path, a.git) == (None, None)
     assert b.path == tmp_path / "linux"
     assert (c.git, c.branch) == ("/srv/linux.git", "master")
@@ -62,7 +69,9 @@ def test_kernels_are_trees_branches_or_the_pinned_package(tmp_path: Path) -> Non
     ("text", "said"),
     [
         ("kernels: {a: {package: pinned}}\nbudget: 3\n", "nightly.yaml:2: unknown key 'budget'"),
-        ("kernels: {a: {}}\n", "one of git, path and package"),
+        ("kernels: {a: {}}\n", "one of git, path, name and package"),
+        ("kernels: {a: {name: 9.9}}\n", "must be str"),
+        ("kernels: {a: {name: other}}\n", "there is no kernel 'other'"),
         ("kernels: {a: {package: other}}\n", "there is no package 'other'"),
         ("kernels: {a: {git: x}}\n", "git and branch go together"),
         ("kernels: {}\n", "no kernel is named"),
