@@ -30,6 +30,8 @@ class FeatureSpec:
     :param macro: what the suite's modules find defined where the tree has it; empty for nothing.
     :param series: whether a tree that has it before any patch is applied has all that the suite's
         series brings.
+    :param fixes: the bug that a tree without it has, one line; empty when it fixes none.
+    :param fixed_in: the first release with the fix.
     """
 
     name: str
@@ -39,6 +41,8 @@ class FeatureSpec:
     symbol: str = ""
     macro: str = ""
     series: bool = False
+    fixes: str = ""
+    fixed_in: str = ""
 
     @property
     def probe(self) -> str:
@@ -99,11 +103,15 @@ def _feature(name: str, item: Section) -> FeatureSpec:
         symbol=item.value("symbol", str, ""),
         macro=item.value("macro", str, ""),
         series=item.value("series", bool, False),
+        fixes=item.value("fixes", str, ""),
+        fixed_in=item.value("fixed_in", str, ""),
     )
     if bool(feature.file) is bool(feature.symbol):
         raise item.error("description", f"{name} is known by a file or by a symbol, and by one")
     if feature.contains and not feature.file:
         raise item.error("contains", "contains goes with file")
+    if bool(feature.fixes) is not bool(feature.fixed_in):
+        raise item.error("description", f"{name}: fixes and fixed_in go together")
     if feature.macro and not re.fullmatch(r"[A-Z][A-Z0-9_]*", feature.macro):
         raise item.error("macro", f"{feature.macro!r} is no name of a macro", hint="HAVE_...")
     return feature

@@ -39,6 +39,8 @@ KEYS = {
     "features.symbol": "Kconfig symbol that the tree has, instead of a file",
     "features.macro": "what the modules find defined where the tree has it",
     "features.series": "true: a tree that has it without patches has all that the series brings",
+    "features.fixes": "the bug that a tree without it has, one line; a run tells it",
+    "features.fixed_in": "the first release with that fix, in quotation marks",
     "needs": "features without which a tree is not tested at all",
     "preconditions": "what a guest must have before a test says anything",
     "preconditions.files": "paths that must exist",

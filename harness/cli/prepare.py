@@ -36,9 +36,9 @@ from harness.kernel.known import known_kernels
 from harness.kernel.source import open_source
 from harness.report.text import tree_lines
 from harness.results.directory import results_directory
+from harness.results.facts import Provenance
 from harness.results.form import to_plain
 from harness.results.pace import Pace
-from harness.results.results import Provenance
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_series, facts_of
 

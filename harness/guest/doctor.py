@@ -15,7 +15,7 @@ from harness.base.errors import CommandError, SpecError
 from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
 from harness.guest.accel import choose_accel, qemu_build
-from harness.results.results import HostFacts
+from harness.results.facts import HostFacts
 
 PACKAGES = PROJECT_ROOT / "scripts" / "packages.txt"
 """``program package`` lines; ``scripts/setup`` installs from the same list."""

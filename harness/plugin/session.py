@@ -31,9 +31,10 @@ from harness.plugin.options import (
     worker_of,
 )
 from harness.results.directory import results_directory
+from harness.results.facts import Provenance
 from harness.results.kernel_log import KnownIssue
 from harness.results.known_issues import load_known_issues
-from harness.results.results import Boot, BootResult, Provenance, TestResult
+from harness.results.results import Boot, BootResult, TestResult
 
 if TYPE_CHECKING:
     from harness.guest.machine import Machine

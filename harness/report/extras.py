@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.base.text import plural
 from harness.report.columns import visible
+from harness.report.text import lack_lines
 from harness.results.form import to_plain
 from harness.results.records import (
     BisectRecord,
@@ -52,6 +53,7 @@ def _facts(results: RunResults) -> list[tuple[str, str]]:
     return [
         ("kernel", f"Linux {kernel.version} ({kernel.label})"),
         ("base", kernel.base),
+        *(("fixes", line) for line in lack_lines(kernel)),
         ("series", series.title or "none"),
         ("below all patches", "; ".join(support)),
         ("profile", results.profile),

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from harness.base.text import duration, first_line
 from harness.report.sections import Sections, section_of
-from harness.results.results import Outcome, RunResults, SeriesFacts, TestResult
+from harness.results.facts import FixFacts, KernelFacts, SeriesFacts
+from harness.results.results import Outcome, RunResults, TestResult
 
 _STYLE = {
     Outcome.PASSED: "green",
@@ -72,6 +73,19 @@ def tree_lines(series: SeriesFacts) -> list[str]:
     return said
 
 
+def lack_lines(kernel: KernelFacts) -> list[str]:
+    """Say which fixes that the suite knows a tree does not have, a line for each release."""
+    return [
+        f"fixes of {release} that this tree does not have: {'; '.join(map(_lack, fixes))}"
+        for release, fixes in kernel.lacks.items()
+    ]
+
+
+def _lack(fix: FixFacts) -> str:
+    count = len(fix.missing)
+    return f"{fix.bug} ({count} patch{'es' if count > 1 else ''})" if count else fix.bug
+
+
 def _facts(results: RunResults) -> Panel:
     kernel, series, machine = results.kernel, results.series, results.machine
     grid = Table.grid(padding=(0, 2))
@@ -85,6 +99,8 @@ def _facts(results: RunResults) -> Panel:
         grid.add_row("", Text(line, style="yellow"))
     for item in series.extra:
         grid.add_row("extra", Text(item.subject))
+    for line in lack_lines(kernel) if series.name is None else ():
+        grid.add_row("", Text(line, style="yellow"))
     new, count = kernel.new_warnings, kernel.warnings
     compared = "" if new is None else f", {len(new)} of them new" if count else ""
     grid.add_row(

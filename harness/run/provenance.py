@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from harness.guest.accel import qemu_version
 from harness.guest.doctor import describe_host
 from harness.kernel.recognise import Recognised
 from harness.kernel.source import git
-from harness.results.results import (
+from harness.results.facts import (
     ExtraFacts,
+    FixFacts,
     KernelFacts,
     MachineFacts,
     PatchFacts,
@@ -66,7 +68,27 @@ def describe_kernel(pipeline: Pipeline) -> KernelFacts:
         toolchain=pipeline.toolchain.compiler,
         config=str(build.config),
         features=tuple(sorted(build.features)),
+        fixes=tuple(_fixes(pipeline)),
     )
+
+
+def _fixes(pipeline: Pipeline) -> Iterator[FixFacts]:
+    """Yield the fixes that the suite knows; those of its series are told by its patches."""
+    has = pipeline.features.of(pipeline.position().commit)
+    for feature in pipeline.suite.features:
+        if not feature.fixes:
+            continue
+        missing: tuple[str, ...] = ()
+        if feature.series:
+            patches = pipeline.presences.values()
+            missing = tuple(p.subject for p in patches if not pipeline.has_patch(p.number))
+        yield FixFacts(
+            feature=feature.name,
+            bug=feature.fixes,
+            fixed_in=feature.fixed_in,
+            has=not missing if feature.series else feature.name in has,
+            missing=missing,
+        )
 
 
 def describe_series(pipeline: Pipeline) -> SeriesFacts:

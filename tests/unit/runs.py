@@ -6,15 +6,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from harness.results.results import (
-    HostFacts,
-    KernelFacts,
-    MachineFacts,
-    PatchFacts,
-    RunResults,
-    SeriesFacts,
-    TestResult,
-)
+from harness.results.facts import HostFacts, KernelFacts, MachineFacts, PatchFacts, SeriesFacts
+from harness.results.results import RunResults, TestResult
 
 KERNEL = KernelFacts(
     version="7.0.13",

@@ -73,6 +73,8 @@ def test_features_are_read(tmp_path: Path) -> None:
     assert features(tmp_path, "put: {description: d, file: a.h, contains: x, macro: HAVE_X}") == (
         FeatureSpec(name="put", description="d", file="a.h", contains="x", macro="HAVE_X"),
     )
+    (fix,) = features(tmp_path, "a: {description: d, file: a, fixes: bug, fixed_in: '9.2'}")
+    assert (fix.fixes, fix.fixed_in) == ("bug", "9.2")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,7 @@ def test_features_are_read(tmp_path: Path) -> None:
         ("put: {description: d, symbol: S, contains: x}", "contains goes with file"),
         ("put: {description: d, file: f, contains: '('}", "is no regular expression"),
         ("put: {description: d, file: f, macro: have}", "is no name of a macro"),
+        ("put: {description: d, file: f, fixes: bug}", "fixes and fixed_in go together"),
         ("put: {description: d, file: f, since: 7}", "unknown key 'since'"),
     ],
 )

@@ -17,10 +17,10 @@ from harness.kernel.apply import AppliedSeries, Position, SupportPatch
 from harness.kernel.build import KernelBuild
 from harness.kernel.source import SourceTree, git
 from harness.kernel.toolchain import Toolchain
+from harness.results.facts import Provenance, SupportFacts
 from harness.results.form import from_plain, to_plain
-from harness.results.results import Provenance, SupportFacts
 from harness.run.pipeline import Pipeline
-from harness.run.provenance import describe_series, facts_of
+from harness.run.provenance import describe_kernel, describe_series, facts_of
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
@@ -86,6 +86,27 @@ def test_facts_are_what_results_are_made_of(pipeline: Pipeline, tmp_path: Path) 
     named = set(re.findall(r'"(\w+)"', DOCUMENT.read_text()))
     parts = (kernel, facts.series, facts.machine)
     assert {key for part in parts for key in to_plain(part)} - named == set()
+
+
+def test_fixes_that_a_tree_lacks_are_told_by_feature_and_by_patch(pipeline: Pipeline) -> None:
+    fixes = {fix.feature: fix for fix in describe_kernel(pipeline).fixes}
+    series = fixes["module-unload"]
+    assert (series.has, series.fixed_in, len(series.missing)) == (False, "7.1", 11)
+    assert (fixes["flb-retrieve-once"].has, fixes["flb-retrieve-once"].missing) == (False, ())
+    assert set(describe_kernel(pipeline).lacks) == {"7.1", "7.2"}
+
+
+def test_fix_that_a_tree_shows_is_there(pipeline: Pipeline) -> None:
+    repo, header = pipeline.source.repo, Path("kernel/liveupdate/luo_session.c")
+    (repo / header).parent.mkdir(parents=True)
+    (repo / header).write_text("static DECLARE_RWSEM(luo_session_serialize_rwsem);\n")
+    git(repo, "add", ".")
+    words = ("-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-q", "-m", "fix")
+    git(repo, *words)
+    commit = git(repo, "rev-parse", "HEAD").stdout.strip()
+    vars(pipeline)["_own"] = Position(number=1, subject="", commit=commit, tree="")
+    fixes = {fix.feature: fix.has for fix in describe_kernel(pipeline).fixes}
+    assert (fixes["reboot-holds-sessions"], fixes["retrieve-holds-sessions"]) == (True, False)
 
 
 def test_patchset_has_each_patch_up_to_the_position(pipeline: Pipeline) -> None:

@@ -20,20 +20,24 @@ from harness.base.errors import SpecError
 from harness.base.spec import PROJECT_ROOT
 from harness.base.suite import load_suite
 from harness.liveupdate.results import KEY, UpdateResult, update_of
+from harness.report.extras import facts_of
 from harness.report.sections import load_sections
-from harness.report.text import print_results, tree_lines
+from harness.report.text import lack_lines, print_results, tree_lines
+from harness.results.facts import (
+    ExtraFacts,
+    FixFacts,
+    PatchFacts,
+    RecognisedFacts,
+    SeriesFacts,
+    SuitePatchFacts,
+    SupportFacts,
+)
 from harness.results.results import (
     SCHEMA,
     Boot,
     BootResult,
-    ExtraFacts,
     Outcome,
-    PatchFacts,
-    RecognisedFacts,
     RunResults,
-    SeriesFacts,
-    SuitePatchFacts,
-    SupportFacts,
     TestResult,
     read_results,
 )
@@ -464,3 +468,38 @@ def test_series_that_the_tree_has_is_a_regression_check() -> None:
         "patch 2 is in with another change than the mail's: commit cccccccccccc",
         "patch 2 may be cccccccccccc, which was taken, or dddddddddddd",
     ]
+
+
+FIXES = (
+    FixFacts(feature="a", bug="a leak", fixed_in="9.1", has=False, missing=("x: one", "x: two")),
+    FixFacts(feature="b", bug="a race", fixed_in="9.2", has=False, missing=()),
+    FixFacts(feature="c", bug="a crash", fixed_in="9.2", has=False, missing=()),
+    FixFacts(feature="d", bug="a typo", fixed_in="9.2", has=True, missing=()),
+)
+LACKS = [
+    "fixes of 9.1 that this tree does not have: a leak (2 patches)",
+    "fixes of 9.2 that this tree does not have: a race; a crash",
+]
+
+
+def test_tree_as_it_is_is_told_what_it_lacks(results: RunResults) -> None:
+    kernel = dataclasses.replace(results.kernel, fixes=FIXES)
+    assert lack_lines(kernel) == LACKS
+    alone = dataclasses.replace(results, kernel=kernel, series=runs.NO_SERIES)
+    assert "9.2 that this tree does not have: a race; a crash" in printed(alone)
+    # Whoever tests a series asks about the series.
+    assert "that this tree does not have" not in printed(
+        dataclasses.replace(results, kernel=kernel)
+    )
+
+
+def test_page_tells_what_a_tree_lacks(results: RunResults) -> None:
+    kernel = dataclasses.replace(results.kernel, fixes=FIXES)
+    facts = facts_of([dataclasses.replace(results, kernel=kernel)])
+    assert [value for name, value in facts if name.startswith("fixes")] == LACKS
+
+
+def test_fixes_are_of_their_schema(results: RunResults) -> None:
+    kernel = dataclasses.replace(results.kernel, fixes=FIXES)
+    made = dataclasses.replace(results, kernel=kernel)
+    assert complaints("results", made.to_json()) == []
