@@ -149,7 +149,7 @@ SETTINGS = (
         name="series",
         group=Group.TREE,
         metavar="WHERE",
-        help="mbox, maildir, directory or A..B; 'none' for no patches",
+        help="mbox, maildir, directory, A..B, branch of b4 or Message-ID; 'none' for no patches",
         otherwise="the suite's",
     ),
     Setting(

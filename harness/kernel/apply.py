@@ -9,6 +9,7 @@ changes, positions 0 to 6 are as they were.
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import logging
 import re
 import shutil
@@ -20,6 +21,7 @@ from harness.base.errors import SeriesError
 from harness.base.progress import OnProgress, Progress
 from harness.base.store import Store, digest
 from harness.base.strict_yaml import Section, read_yaml_list
+from harness.kernel.mail import mail_bytes, mails_for_am, touched_files
 from harness.kernel.recognise import (
     By,
     Recognised,
@@ -27,7 +29,7 @@ from harness.kernel.recognise import (
     known_patches,
     recognise,
 )
-from harness.kernel.series import Patch, Series, mail_text, read_patch, touched_files
+from harness.kernel.series import Patch, Series, read_patch
 from harness.kernel.source import SourceTree, git
 
 log = logging.getLogger(__name__)
@@ -285,19 +287,33 @@ class _Chain:
             return
         self._progress(Progress(f"applying {what}"))
         self._prepare(mail)
-        done = git(
-            self._directory,
-            *("am", "--quiet", "--committer-date-is-author-date", "--keep-non-patch"),
-            *("--quoted-cr=strip", "--no-gpg-sign"),
-            input=mail_for_am(mail),
-            check=False,
-        )
-        if done.returncode != 0:
-            git(self._directory, "am", "--abort", check=False)
-            raise self._failed(mail, what, done.stderr + done.stdout)
+        said = self._am(mail)
+        if said is not None:
+            raise self._failed(mail, what, said)
         self.commit = self._at = git(self._directory, "rev-parse", "HEAD").stdout.strip()
         self._key = key
         git(self.repo, "update-ref", ref, self.commit)
+
+    def _am(self, mail: bytes) -> str | None:
+        """Let ``git am`` apply a mail; return what it said when it could not, else ``None``.
+
+        A line end in an encoded text is the file's own, as git has it; when that does not apply,
+        it is one that a mailer made.
+        """
+        failed = None
+        for form, cr in itertools.product(mails_for_am(mail), ("nowarn", "strip")):
+            done = git(
+                self._directory,
+                *("am", "--quiet", "--committer-date-is-author-date", "--keep-non-patch"),
+                *("--patch-format=mboxrd", "--keep-cr", f"--quoted-cr={cr}", "--no-gpg-sign"),
+                input=form,
+                check=False,
+            )
+            if done.returncode == 0:
+                return None
+            git(self._directory, "am", "--abort", check=False)
+            failed = failed or done.stderr + done.stdout
+        return failed or "there is no text in it"
 
     def already(self, patches: Sequence[Patch]) -> dict[int, Recognised]:
         """Return which patches the tree has already, by their number.
@@ -313,7 +329,7 @@ class _Chain:
             self._prepare(patch.mail)
             back = git(
                 self._directory, "apply", "--reverse", "--index",
-                input=mail_text(patch.mail).encode(), check=False,
+                input=mail_bytes(patch.mail), check=False,
             )  # fmt: skip
             same = back.returncode == 0
             by = recognised.get(str(patch.number))
@@ -348,15 +364,16 @@ class _Chain:
             self._at = self.commit
         files = touched_files(mail)
         if files:
-            paths = "".join(f"/{name}\n" for name in files)
-            git(self._directory, "sparse-checkout", "add", "--stdin", input=paths.encode())
+            paths = "".join(f"{_pattern(name)}\n" for name in files if "\n" not in name)
+            lines = paths.encode(errors="surrogateescape")
+            git(self._directory, "sparse-checkout", "add", "--stdin", input=lines)
 
     def _failed(self, mail: bytes, what: str, said: str) -> SeriesError:
         failed = re.search(r"error: patch failed: (\S+?):(\d+)", said)
         missing = re.search(r"error: (\S+): does not exist in index", said)
         again = git(
             self._directory, "apply", "--check", "--reverse", "--index",
-            input=mail_text(mail).encode(), check=False,
+            input=mail_bytes(mail), check=False,
         )  # fmt: skip
         if again.returncode == 0:
             return SeriesError(f"{what} is already in the tree", patch=what)
@@ -368,11 +385,13 @@ class _Chain:
             lines = [line for line in said.splitlines() if line.strip()]
             where = lines[0].removeprefix("error: ") if lines else "git says nothing"
         hint = "is this the tree that the series was made for? --base names another revision"
-        if "corrupt patch" in said:
+        if "ident name" in said:
+            hint = "the mail's From: has no author, as a list's archive may leave it"
+        elif "corrupt patch" in said:
             hint = "the patch is damaged: was it edited by hand, or wrapped by a mailer?"
         return SeriesError(f"{what} does not apply: {where}", patch=what, hint=hint)
 
 
-def mail_for_am(mail: bytes) -> bytes:
-    """Return a mail as an mbox of one, which is what ``git am`` reads."""
-    return b"From " + b"0" * 40 + b" Mon Sep 17 00:00:00 2001\n" + mail
+def _pattern(name: str) -> str:
+    """Return what matches a file alone, as gitignore(5) reads it."""
+    return "/" + re.sub(r"([\\*?\[\]]|\s$)", r"\\\1", name)

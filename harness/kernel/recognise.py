@@ -16,7 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.base.store import Store, digest
-from harness.kernel.series import Patch, mail_text, message_id, touched_files
+from harness.kernel.mail import mail_text, message_id, touched_files
+from harness.kernel.series import Patch
 from harness.kernel.source import SourceTree, git
 
 MOST_COMMITS = 1000

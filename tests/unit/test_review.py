@@ -65,7 +65,7 @@ def test_patch_of_an_unknown_series_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", mail("Re: [PATCH] mm: x"), mail("[PATCH 0/3] mm: cover", ""), mail("hello")]
+    "data", [b"", mail("Re: [PATCH] mm: x"), mail("[PATCH 0/3] mm: cover", ""), mail("hello", "")]
 )
 def test_mail_that_is_no_patch_is_refused(data: bytes) -> None:
     with pytest.raises(SeriesError, match="one patch is expected, not 0"):

@@ -12,7 +12,8 @@ import pytest
 from patches import FROM_LINE, QUOTED, diff, encoded, git, mail, mbox, tiny_tree
 
 from harness.base.errors import SeriesError
-from harness.kernel.series import Series, read_series, touched_files
+from harness.kernel.mail import touched_files
+from harness.kernel.series import Series, read_series
 
 
 @pytest.fixture
@@ -190,7 +191,7 @@ def test_read_incomplete_new_version_falls_back_and_says_so(
     with caplog.at_level(logging.WARNING):
         series = read_series(mbox(tmp_path / "s.mbox", *TWO, TWO[0].replace("PATCH", "PATCH v2")))
     assert series.version == 1
-    assert "v1 of the series is taken" in caplog.text
+    assert "taken is v1, 2 patches; left out is v2, part 1 of 2: part 2 of 2 missing" in caplog.text
 
 
 @pytest.mark.parametrize("where", ["cover", "patch"])
