@@ -43,7 +43,7 @@ from harness.report.mutants import record_of as mutants_record
 from harness.report.mutants import to_markdown as mutants_markdown
 from harness.report.page import write_report
 from harness.report.sections import load_sections
-from harness.report.text import print_results, tree_lines
+from harness.report.text import print_results, series_lines
 from harness.results.form import write_file
 from harness.results.history import History
 from harness.results.pace import Pace
@@ -182,7 +182,7 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
         applied = pipeline.applied
         _ = pipeline.accel  # or nothing can be run
         sections = load_sections(pipeline.suite)
-        said = tree_lines(describe_series(pipeline))
+        said = series_lines(describe_series(pipeline))
     for line in said:
         ui.out.print(line, markup=False, soft_wrap=True)
     subjects = subjects_of(applied)

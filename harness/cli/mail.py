@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.base.errors import BuildError, ExitCode, InputError, KconfigError, SeriesError
@@ -29,9 +30,11 @@ from harness.cli.options import (
 )
 from harness.kernel.series import read_headings
 from harness.report.review import to_json as review_json
+from harness.report.text import reroll_lines
 from harness.run.cell import Cell, CellResult
 from harness.run.executor import run_cell
 from harness.run.pipeline import Pipeline
+from harness.run.provenance import describe_series
 from harness.search.matrix import complaints, make_cells, position_of, subjects_of
 from harness.search.review import (
     TRACKING,
@@ -108,7 +111,9 @@ def _check_series(args: argparse.Namespace, ui: Ui) -> int:
         target, known = _review_target(args)
         if not known:
             target = place_series(_read_mail(args.mail), target, directory / "series.mbx")
-        applied = Pipeline(target, Store(), progress).applied
+        pipeline = Pipeline(target, Store(), progress)
+        applied = pipeline.applied
+        said = reroll_lines(describe_series(pipeline))
         cells = make_cells(
             target,
             parse_positions(args.positions, applied.last),
@@ -125,7 +130,7 @@ def _check_series(args: argparse.Namespace, ui: Ui) -> int:
             )
             for cell in cells
         ]
-    return _say_checks(results, subjects_of(applied), directory)
+    return _say_checks(results, subjects_of(applied), directory, said)
 
 
 def _read_mail(name: str) -> bytes:
@@ -149,10 +154,21 @@ def _review_target(args: argparse.Namespace) -> tuple[Target, bool]:
     return target, args.series is not None
 
 
-def _say_checks(results: list[CellResult], subjects: dict[int, str], directory: Path) -> int:
-    checks = checks_of(results, subjects)
+def _say_checks(
+    results: list[CellResult],
+    subjects: dict[int, str],
+    directory: Path,
+    said: Sequence[str] = (),
+) -> int:
+    """Print what came of it, return the exit code.
+
+    :param said: of which mails were taken.
+    """
+    checks = checks_of(results, subjects, said)
     sys.stdout.write(json.dumps(review_json(checks, directory), indent=2) + "\n")
-    codes = {Status.FAIL: ExitCode.TESTS_FAILED}
+    failed = {check.tool for check in checks if check.status is Status.FAIL}
+    # What cannot be applied says nothing about a kernel.
+    codes = {Status.FAIL: ExitCode.TESTS_FAILED if failed != {"apply"} else ExitCode.BAD_INPUT}
     if any(complaint.verdict is False for result in results for complaint in complaints(result)):
         codes[Status.WARN] = ExitCode.INFRASTRUCTURE
     return int(codes.get(worst(checks), ExitCode.PASSED))

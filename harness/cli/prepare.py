@@ -34,7 +34,7 @@ from harness.guest.doctor import check_host
 from harness.guest.timing import boot_stages, kexec_stages, stage_table
 from harness.kernel.known import known_kernels
 from harness.kernel.source import open_source
-from harness.report.text import tree_lines
+from harness.report.text import series_lines
 from harness.results.directory import results_directory
 from harness.results.facts import Provenance
 from harness.results.form import to_plain
@@ -190,7 +190,7 @@ def _fetch(args: argparse.Namespace, ui: Ui) -> int:
     for position in applied.positions:
         line = f"{position.number:3}  {position.commit[:12]}  {position.subject}"
         ui.out.print(line, markup=False, soft_wrap=True)
-    for line in tree_lines(series):
+    for line in series_lines(series):
         ui.out.print(line, markup=False, soft_wrap=True)
     write_json(
         args,

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.base.text import plural
 from harness.report.columns import visible
-from harness.report.text import lack_lines
+from harness.report.text import lack_lines, reroll_lines
 from harness.results.form import to_plain
 from harness.results.records import (
     BisectRecord,
@@ -55,6 +55,7 @@ def _facts(results: RunResults) -> list[tuple[str, str]]:
         ("base", kernel.base),
         *(("fixes", line) for line in lack_lines(kernel)),
         ("series", series.title or "none"),
+        ("re-roll", "; ".join(reroll_lines(series))),
         ("below all patches", "; ".join(support)),
         ("profile", results.profile),
         ("configuration", kernel.config),

@@ -40,7 +40,7 @@ from harness.report.extras import (
 from harness.report.grid import groups_of, patches_of, rows_of
 from harness.report.problems import about, first_seen, where
 from harness.report.sections import Sections, Shown, section_of
-from harness.report.text import tree_lines
+from harness.report.text import series_lines
 from harness.results.compat import read_compat
 from harness.results.complaint import (
     Complaint,
@@ -197,7 +197,7 @@ def _run_page(directory: Path, sections: Sections) -> dict[str, Any]:
         "title": results.series.title or "A kernel as it is",
         "subtitle": f"{results.kernel.release}, profile {results.profile}",
         "applied": results.series.patches,
-        "tree_lines": tree_lines(results.series),
+        "series_lines": series_lines(results.series),
         "position": column.position,
         "unexpected": _problems(wrong, [column]),
     }

@@ -49,6 +49,18 @@ def print_results(
         console.print(f"report: {directory}", markup=False, soft_wrap=True)
 
 
+def series_lines(series: SeriesFacts) -> list[str]:
+    """Say of a series what is not plain: which mails were taken, and what the tree had before."""
+    return reroll_lines(series) + tree_lines(series)
+
+
+def reroll_lines(series: SeriesFacts) -> list[str]:
+    """Say which re-roll was taken and what was left out; nothing when there was one alone."""
+    left_out = [f"left out: {each.what}: {each.why}" for each in series.left_out]
+    combined = ";" in (series.taken or "")
+    return [f"taken: {series.taken}", *left_out] if left_out or combined else []
+
+
 def tree_lines(series: SeriesFacts) -> list[str]:
     """Say which patches the tree had before, how that is known, and what is not clear about it."""
     already = [(p.position, p.recognised) for p in series.patches if p.recognised is not None]
@@ -95,7 +107,7 @@ def _facts(results: RunResults) -> Panel:
             "series",
             Text(f"{series.title}\n{series.position} of {series.total} patches applied"),
         )
-    for line in tree_lines(series):
+    for line in series_lines(series):
         grid.add_row("", Text(line, style="yellow"))
     for item in series.extra:
         grid.add_row("extra", Text(item.subject))

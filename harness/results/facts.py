@@ -131,11 +131,22 @@ class ExtraFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutFacts:
+    """Patches that were there as well, and *why* they are no part of the series."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesFacts:
     """The series, and how much of it is applied.
 
     :param name: ``None`` without a series, as are *title* and *origin*.
     :param origin: what was read.
+    :param taken: which re-roll, and which of its parts are an older one's; ``None`` without a
+        series.
+    :param left_out: of what was read.
     :param position: patches applied.
     :param total: patches that can be applied.
     :param extra: further patches on top.
@@ -152,6 +163,8 @@ class SeriesFacts:
     support: tuple[SupportFacts, ...]
     patches: tuple[PatchFacts, ...]
     suite: tuple[SuitePatchFacts, ...]
+    taken: str | None = None
+    left_out: tuple[LeftOutFacts, ...] = ()
 
     @property
     def subject(self) -> str:

@@ -17,6 +17,7 @@ from harness.results.facts import (
     ExtraFacts,
     FixFacts,
     KernelFacts,
+    LeftOutFacts,
     MachineFacts,
     PatchFacts,
     Provenance,
@@ -99,6 +100,11 @@ def describe_series(pipeline: Pipeline) -> SeriesFacts:
         name=series.name if series else None,
         title=series.title if series else None,
         origin=series.origin if series else None,
+        taken=series.taken if series else None,
+        left_out=tuple(
+            LeftOutFacts(what=each.what, why=each.why)
+            for each in (series.left_out if series else ())
+        ),
         position=at.number,
         total=applied.last,
         extra=tuple(

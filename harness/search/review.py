@@ -152,11 +152,16 @@ def read_tracking(path: str | None) -> Mapping[str, object] | None:
 # -- what came of it -----------------------------------------------------------------------
 
 
-def checks_of(results: Sequence[CellResult], subjects: Mapping[int, str]) -> tuple[Check, ...]:
-    """Return what is to be said about the cells of a patch or of a series."""
+def checks_of(
+    results: Sequence[CellResult], subjects: Mapping[int, str], said: Sequence[str] = ()
+) -> tuple[Check, ...]:
+    """Return what is to be said about the cells of a patch or of a series.
+
+    :param said: of which mails were taken.
+    """
     found = [complaint for result in results for complaint in complaints(result)]
     applied = [r for r in results if r.status is not CellStatus.NOT_APPLIED]
-    checks = [_apply(results, found)]
+    checks = [_apply(results, found, said)]
     if applied:
         checks.append(_build(applied, found))
     built = [result for result in applied if result.build is not None]
@@ -187,12 +192,12 @@ def _check(
     )
 
 
-def _apply(results: Sequence[CellResult], found: Sequence[Complaint]) -> Check:
+def _apply(results: Sequence[CellResult], found: Sequence[Complaint], said: Sequence[str]) -> Check:
     bad = [item for item in found if item.outcome == CellStatus.NOT_APPLIED]
     if bad:
-        return _check("apply", Status.FAIL, bad[0].message, complaints=bad)
+        return _check("apply", Status.FAIL, bad[0].message, said, bad)
     commits = {result.build.commit for result in results if result.build is not None}
-    return _check("apply", Status.PASS, "applies", sorted(commits))
+    return _check("apply", Status.PASS, "applies", [*said, *sorted(commits)])
 
 
 def _build(results: Sequence[CellResult], found: Sequence[Complaint]) -> Check:

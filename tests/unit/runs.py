@@ -30,6 +30,8 @@ NO_SERIES = SeriesFacts(
     name=None,
     title=None,
     origin=None,
+    taken=None,
+    left_out=(),
     position=0,
     total=0,
     extra=(),
@@ -57,6 +59,7 @@ def series_of(position: int, *subjects: str) -> SeriesFacts:
         name="s",
         title="A series",
         origin="series/s",
+        taken=f"v1, {len(subjects)} patches",
         position=position,
         total=len(subjects),
         patches=tuple(

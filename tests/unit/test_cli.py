@@ -307,7 +307,7 @@ def test_check_patch_tells_b4_what_does_not_apply(
     )
     words = ("check-patch", file, "--kernel", kernel, "--accel", "tcg", "--", "-k", "memfd")
     done = harness(cache, *words)
-    assert done.returncode == 1
+    assert done.returncode == 2
     (check,) = json.loads(done.stdout)
     assert (check["tool"], check["status"]) == ("harness apply", "fail")
     assert "mm/absent.c is not in the tree" in check["summary"]

@@ -328,6 +328,20 @@ def test_report_of_one_run(tmp_path: Path) -> None:
     assert "1 not as they should be" in text
 
 
+def test_reroll_that_was_taken_is_on_the_page(tmp_path: Path) -> None:
+    write_cell(tmp_path, 1)
+    path = tmp_path / "results.json"
+    data = json.loads(path.read_text())
+    data["series"] |= {
+        "taken": "v2, 3 patches; part 1 of v1",
+        "left_out": [{"what": "v3, part 1 of 3", "why": "parts 2, 3 of 3 missing"}],
+    }
+    path.write_text(json.dumps(data))
+    text = Elements(render(tmp_path)).text
+    assert "taken: v2, 3 patches; part 1 of v1" in text
+    assert "left out: v3, part 1 of 3: parts 2, 3 of 3 missing" in text
+
+
 def test_cell_that_did_not_build_is_told(matrix: Path) -> None:
     data = json.loads((matrix / "matrix.json").read_text())
     data["positions"][1] |= {"status": "does not build", "message": "luo.c:1: error"}

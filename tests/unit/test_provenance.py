@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from harness.guest.image import Image
 from harness.kernel.apply import AppliedSeries, Position, SupportPatch
 from harness.kernel.build import KernelBuild
 from harness.kernel.source import SourceTree, git
+from harness.kernel.thread import LeftOut
 from harness.kernel.toolchain import Toolchain
-from harness.results.facts import Provenance, SupportFacts
+from harness.results.facts import LeftOutFacts, Provenance, SupportFacts
 from harness.results.form import from_plain, to_plain
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_kernel, describe_series, facts_of
@@ -112,6 +114,17 @@ def test_fix_that_a_tree_shows_is_there(pipeline: Pipeline) -> None:
 def test_patchset_has_each_patch_up_to_the_position(pipeline: Pipeline) -> None:
     (patch,) = facts_of(pipeline).kernel.patchset
     assert re.fullmatch("[0-9a-f]{64}", patch)
+
+
+def test_series_is_described_with_what_was_left_out(pipeline: Pipeline) -> None:
+    left_out = (LeftOut(what="v3, part 1 of 2", why="part 2 of 2 missing"),)
+    shipped = pipeline.series
+    assert shipped is not None
+    series = dataclasses.replace(shipped, taken="v2, 11 patches", left_out=left_out)
+    vars(pipeline).update(applied=dataclasses.replace(pipeline.applied, series=series))
+    found = describe_series(pipeline)
+    assert found.taken == "v2, 11 patches"
+    assert found.left_out == (LeftOutFacts(what="v3, part 1 of 2", why="part 2 of 2 missing"),)
 
 
 def test_series_is_described_whole_whatever_is_applied(pipeline: Pipeline) -> None:

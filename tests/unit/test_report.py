@@ -22,10 +22,17 @@ from harness.base.suite import load_suite
 from harness.liveupdate.results import KEY, UpdateResult, update_of
 from harness.report.extras import facts_of
 from harness.report.sections import load_sections
-from harness.report.text import lack_lines, print_results, tree_lines
+from harness.report.text import (
+    lack_lines,
+    print_results,
+    reroll_lines,
+    series_lines,
+    tree_lines,
+)
 from harness.results.facts import (
     ExtraFacts,
     FixFacts,
+    LeftOutFacts,
     PatchFacts,
     RecognisedFacts,
     SeriesFacts,
@@ -85,6 +92,8 @@ def results() -> RunResults:
             name="module-unload",
             title="Fix module unloading",
             origin="series/module-unload",
+            taken="v2, 2 patches; part 1 of v1",
+            left_out=(LeftOutFacts(what="v3, part 1 of 2", why="part 2 of 2 missing"),),
             position=1,
             total=2,
             extra=(ExtraFacts(subject="One more thing", file="more.patch"),),
@@ -310,6 +319,8 @@ def printed(results: RunResults, directory: Path | None = None) -> str:
         "compiler  gcc 12.2.0",
         "QEMU 7.2.22, tcg (KVM does not work here)",
         "left out: the base has it",
+        "taken: v2, 2 patches; part 1 of v1",
+        "left out: v3, part 1 of 2: part 2 of 2 missing",
         "test_boot.py::test_boot[kexec]",
         "the kernel [died]",
         "7.0.13-p0 -> 7.0.13-p1",
@@ -457,6 +468,31 @@ def test_patches_that_the_tree_has_are_said_with_what_decided() -> None:
         "recognised by patch-id: 3",
     ]
     assert lines_of(known(1, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("taken", "left_out", "said"),
+    [
+        (None, (), []),
+        ("v2, 3 patches", (), []),
+        (
+            "v2, 3 patches; part 1 of v1",
+            (),
+            ["taken: v2, 3 patches; part 1 of v1"],
+        ),
+        (
+            "v2, 3 patches",
+            (LeftOutFacts(what="v3, part 1 of 3", why="parts 2, 3 of 3 missing"),),
+            ["taken: v2, 3 patches", "left out: v3, part 1 of 3: parts 2, 3 of 3 missing"],
+        ),
+    ],
+)
+def test_reroll_that_was_taken_is_said_where_there_was_a_choice(
+    taken: str | None, left_out: tuple[LeftOutFacts, ...], said: list[str]
+) -> None:
+    series = dataclasses.replace(runs.NO_SERIES, taken=taken, left_out=left_out)
+    assert reroll_lines(series) == said
+    assert series_lines(series)[: len(said)] == said
 
 
 def test_series_that_the_tree_has_is_a_regression_check() -> None:
