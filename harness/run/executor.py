@@ -50,6 +50,10 @@ _RECIPE = 1
 _LOGS = ("pytest.log", f"pytest-{AGAIN}.log", "build.log")
 """What is appended to, so that it has to begin anew."""
 
+_USAGE = 4
+_NO_TESTS = 5
+"""What pytest exits with: its ``ExitCode.USAGE_ERROR`` and ``NO_TESTS_COLLECTED``."""
+
 _SHOW_S = 10.0
 """Seconds between two words about how far the tests are."""
 
@@ -233,9 +237,9 @@ class _Run:
         said = [line for line in log_file.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in said if line.startswith(("ERROR", "E  ", "!!!"))] or said
         words = errors[-1].strip("! ") if errors else "it says nothing"
-        if status == 5:  # pytest.ExitCode.NO_TESTS_COLLECTED
+        if status == _NO_TESTS:
             return InputError("no test was chosen", hint="see what is behind --", log=log_file)
-        kind = InputError if status in (ExitCode.BAD_INPUT, 4) else InfrastructureError
+        kind = InputError if status in (ExitCode.BAD_INPUT, _USAGE) else InfrastructureError
         return kind(f"pytest: {words} (status {status})", log=log_file)
 
     # -- the cache -------------------------------------------------------------------------
@@ -282,6 +286,22 @@ class _Run:
     def _into_cache(self, key: str) -> None:
         with self.store.produce(_KIND, key) as entry:
             shutil.copytree(self.directory, entry, dirs_exist_ok=True)
+
+
+def check_chosen(status: int) -> None:
+    """Look at how pytest ended, whose words the user has read.
+
+    :raises InputError: when no test was chosen, or it made no sense of its arguments.
+    """
+    if status == _NO_TESTS:
+        raise InputError(
+            "no test was chosen",
+            hint="behind -- is what chooses them: -k with part of a name, or files of the suite",
+        )
+    if status == _USAGE:
+        raise InputError(
+            "pytest made no sense of what is behind --", hint="its words are above; see pytest -h"
+        )
 
 
 def ended_test(line: str) -> tuple[str, Count] | None:

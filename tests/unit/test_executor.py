@@ -4,19 +4,21 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from patches import write_kernel
 
-from harness.base.errors import SeriesError, SpecError
+from harness.base.errors import InputError, SeriesError, SpecError
 from harness.base.settings import target_from_settings
 from harness.base.spec import Target
 from harness.base.store import Store
 from harness.kernel.source import git
 from harness.results.records import CellStatus
 from harness.run.cell import Cell
-from harness.run.executor import run_cell
+from harness.run.executor import check_chosen, run_cell
 
 TEST = "test_module.py::test_idle_module_can_be_unloaded[0]"
 
@@ -99,3 +101,26 @@ def test_kernel_to_go_to_that_is_none_is_bad_input(tmp_path: Path, kernel: Path)
     cell = Cell(target=made, tests=(TEST,), to=f"{kernel}+unheard-of")
     with pytest.raises(SpecError, match="no mutant 'unheard-of'"):
         run_cell(cell, store=Store(tmp_path / "cache"), directory=tmp_path / "r", progress=print)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-k", "nothing"), "no test was chosen"),
+        (("nowhere.py",), "made no sense of what is behind --"),
+        (("--nonsense",), "made no sense of what is behind --"),
+    ],
+)
+def test_arguments_that_choose_no_test_are_bad_input(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "test_x.py").write_text("def test_one():\n    pass\n")
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
+    status = subprocess.run(argv, cwd=tmp_path, capture_output=True).returncode
+    with pytest.raises(InputError, match=said):
+        check_chosen(status)
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 3])
+def test_tests_that_ran_were_chosen(status: int) -> None:
+    check_chosen(status)
