@@ -34,6 +34,17 @@ class GuestKeys:
     archive: Path
 
 
+def ssh_argv(keys: GuestKeys, known_hosts: Path, port: int) -> list[str]:
+    """Return the command that logs in to a guest, for people.
+
+    :param known_hosts: a file with the guest's public key.
+    :param port: of 127.0.0.1.
+    """
+    # Of an agent with many keys the guest would take none, and hang up before this one is tried.
+    options = ["-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={known_hosts}"]
+    return ["ssh", "-i", str(keys.client), *options, "-p", str(port), "root@127.0.0.1"]
+
+
 def guest_keys(store: Store) -> GuestKeys:
     """Return the keys of this cache, made at the first call; the user alone can read them."""
     directory = store.root / "keys"

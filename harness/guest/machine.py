@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -34,7 +35,7 @@ from harness.guest.console import Console
 from harness.guest.decode import decode_splat
 from harness.guest.epoch import Epoch, Saved
 from harness.guest.gcov import fetch_counters
-from harness.guest.keys import GuestKeys
+from harness.guest.keys import GuestKeys, ssh_argv
 from harness.guest.module import KernelModule
 from harness.guest.preconditions import check_clock, check_preconditions, check_processor
 from harness.guest.qemu import Memory, Qemu
@@ -327,10 +328,9 @@ class Machine:
         """Say how to reach the machine from other terminals."""
         port, known = self._qemu.ssh_port, self._qemu.log_dir / "known_hosts"
         known.write_text(f"[127.0.0.1]:{port} ssh-ed25519 {self._setup.keys.host_public}\n")
-        options = f"-i {self._setup.keys.client} -o UserKnownHostsFile={known}"
         lines = [
             f"{self.epoch.release} runs; Ctrl-] ends it.  In another terminal:",
-            f"  ssh {options} -p {port} root@127.0.0.1",
+            f"  {shlex.join(ssh_argv(self._setup.keys, known, port))}",
         ]
         if self._qemu.gdb_socket is not None:
             lines += [

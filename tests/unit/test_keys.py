@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from harness.base.store import Store
 from harness.guest import keys as guest
-from harness.guest.keys import guest_keys
+from harness.guest.keys import guest_keys, ssh_argv
 
 
 @pytest.fixture
@@ -67,3 +68,15 @@ def test_dropbear_key_form() -> None:
     assert guest._dropbear_key(key) == (
         b"\0\0\0\x0bssh-ed25519" + b"\0\0\0\x40" + bytes(range(32)) + public
     )
+
+
+def test_ssh_offers_the_key_of_the_guest_and_no_other(store: Store, tmp_path: Path) -> None:
+    keys = guest_keys(store)
+    ssh, *words = ssh_argv(keys, tmp_path / "known_hosts", 2222)
+    # What ssh itself makes of the options.
+    done = subprocess.run([ssh, "-G", "-F", "none", *words], check=True, capture_output=True)
+    said = dict(line.split(" ", 1) for line in done.stdout.decode().splitlines() if " " in line)
+    assert said["identitiesonly"] == "yes"
+    assert said["identityfile"] == str(keys.client)
+    assert said["userknownhostsfile"] == str(tmp_path / "known_hosts")
+    assert (said["user"], said["hostname"], said["port"]) == ("root", "127.0.0.1", "2222")
