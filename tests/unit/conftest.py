@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What no unit test may depend on: the configuration and the name of whoever runs it."""
+"""What unit tests share, and what none may depend on: whoever runs it, with his configuration."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from trees import kernel_tree
+
+from harness.base.store import Store
 
 NOBODY = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -27,3 +31,15 @@ def nobody() -> Iterator[None]:
         for name, value in NOBODY.items():
             patch.setenv(name, value)
         yield
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A cache with nothing in it."""
+    return Store(tmp_path / "cache")
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    """A tiny tree in git: tag v1, then one commit more."""
+    return kernel_tree(tmp_path)

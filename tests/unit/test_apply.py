@@ -23,11 +23,6 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
-
-
-@pytest.fixture
 def source(tree: Path) -> SourceTree:
     return opened(tree)
 

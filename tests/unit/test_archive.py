@@ -12,12 +12,6 @@ from archives import listing, unpacked
 from harness.base.store import Store, file_sha256
 from harness.guest.archive import archive_of, join_archives, payload_archive, write_archive
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
-
-
 FILES = {"bin/sh": b"#!", "etc/a": b"A", "etc/b": b"BB", "z": b""}
 
 

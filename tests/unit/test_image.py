@@ -22,11 +22,6 @@ from harness.guest.packages import fetch_packages
 UAPI = Path(__file__).resolve().parents[1] / "data" / "uapi"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
-
-
 SOURCE = "int answer(void); int main(void) { return answer(); }\n"
 
 

@@ -8,7 +8,6 @@ import stat
 import subprocess
 from pathlib import Path
 
-import pytest
 from archives import unpacked
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
@@ -16,11 +15,6 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from harness.base.store import Store
 from harness.guest import keys as guest
 from harness.guest.keys import guest_keys, ssh_argv
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
 
 
 def test_guest_keys_client_key_is_private(store: Store) -> None:

@@ -44,11 +44,6 @@ def upstream(tmp_path: Path) -> Path:
     return tree
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
-
-
 def branch(*urls: object, name: str = "main") -> KernelSpec:
     return KernelSpec(git=GitSpec(urls=tuple(map(str, urls)), branch=name))
 

@@ -74,11 +74,6 @@ def tree(tmp_path: Path) -> Path:
     return tiny_tree(tmp_path / "tree")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
-
-
 def opened(tree: Path) -> SourceTree:
     base, top = git(tree, "rev-parse", "HEAD", "HEAD^{tree}").split()
     return SourceTree(

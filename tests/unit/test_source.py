@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from trees import FILES, git, kernel_tree, left, opened, tarball, write
+from trees import FILES, git, left, opened, tarball, write
 
 from harness.base.errors import SourceError
 from harness.base.progress import Progress
@@ -15,17 +15,6 @@ from harness.base.spec import KernelSpec
 from harness.base.store import Store
 from harness.kernel.source import SourceTree, open_source
 from harness.kernel.worktree import check_out
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
-
-
-@pytest.fixture
-def kernel(tmp_path: Path) -> Path:
-    return kernel_tree(tmp_path)
-
 
 # -- git trees -------------------------------------------------------------------------------
 

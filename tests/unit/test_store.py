@@ -17,11 +17,6 @@ from harness.base.progress import Progress
 from harness.base.store import Entry, Store, digest, to_prune
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
-
-
 def make(store: Store, key: str = "k", content: str = "content") -> Path:
     with store.produce("builds", key) as directory:
         (directory / "sub").mkdir()

@@ -8,23 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from trees import git, kernel_tree, opened, write
+from trees import git, opened, write
 
 from harness.base.errors import CacheError, SourceError, SpecError
 from harness.base.progress import Progress
 from harness.base.store import Store, interrupted
 from harness.kernel.source import SourceTree
 from harness.kernel.worktree import check_out, object_tree, tree_count, work_tree
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
-
-
-@pytest.fixture
-def kernel(tmp_path: Path) -> Path:
-    return kernel_tree(tmp_path)
 
 
 def test_check_out_drops_what_does_not_belong(store: Store, kernel: Path) -> None:
