@@ -126,7 +126,7 @@ def add_commands(commands: Commands) -> None:
     matrix.add_argument("--fresh", action="store_true", help="take no results from the cache")
     text = "which lines the tests reach"
     coverage = commands.add("coverage", _coverage, text, _COVERAGE_EXAMPLES, *parents, PYTEST)
-    add_settings(coverage, "position")
+    add_settings(coverage, "position", "strict")
     coverage.add_argument(
         "--min", type=float, default=90.0, metavar="PERCENT", help="fail below (default: 90)"
     )
@@ -249,6 +249,7 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
             target=dataclasses.replace(pipeline.target, position=at.number),
             pytest_args=tuple(args.pytest_args),
             cmdline=args.cmdline or "",
+            strict=args.strict == "yes",
         )
         result = run_cell(cell, store=pipeline.store, directory=directory, progress=progress)
         if result.results is None:

@@ -236,7 +236,8 @@ def _kcidb(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _nightly(args: argparse.Namespace, ui: Ui) -> int:
-    spec = dataclasses.replace(read_nightly(args.config), qemu=qemu_from_setting(args.qemu))
+    spec = read_nightly(args.config)
+    spec = dataclasses.replace(spec, qemu=qemu_from_setting(args.qemu) or spec.qemu)
     sections = load_sections(spec.suite)
     directory = results_of(args)
     started = time.monotonic()

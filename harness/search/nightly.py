@@ -24,7 +24,7 @@ from harness.base.errors import (
 )
 from harness.base.positions import parse_positions
 from harness.base.progress import OnProgress, Progress
-from harness.base.settings import target_from_settings
+from harness.base.settings import qemu_from_setting, target_from_settings
 from harness.base.spec import load_kernels
 from harness.base.store import Store
 from harness.base.strict_yaml import Section, read_yaml
@@ -70,7 +70,7 @@ class NightlySpec:
     :param budget_s: seconds after which no further cell is begun.
     :param keep: runs that stay in the history.
     :param series: ``shipped``, ``none``, or where patches are.
-    :param qemu: another QEMU than the one on ``PATH``; the file does not say that.
+    :param qemu: another QEMU than the one on ``PATH``; ``None`` for that.
     :param positions: such as ``0..11``; ``None`` is all that differ.
     """
 
@@ -158,7 +158,16 @@ def read_nightly(file: Path) -> NightlySpec:
             pytest_args=top.texts("pytest_args", ()),
             budget_s=60.0 * top.value("budget_minutes", (int, float), 480),
             keep=top.value("keep", int, 1000),
+            qemu=_qemu(top, file),
         )
+
+
+def _qemu(top: Section, file: Path) -> Path | None:
+    text: str | None = top.value("qemu", str, None)
+    try:
+        return qemu_from_setting(_below(file, text) if text and "/" in text else text)
+    except SpecError as error:
+        raise top.error("qemu", f"qemu: {error.message}") from error
 
 
 def _below(file: Path, text: str | None) -> str | None:

@@ -16,9 +16,12 @@ from runs import run_of
 from schemas import complaints as wrong_with
 
 from harness import __version__
+from harness.base.errors import InfrastructureError
 from harness.base.store import Store
+from harness.cli.main import run_command
 from harness.results.history import History
 from harness.results.results import Outcome, TestResult
+from harness.run.cell import Cell, CellResult
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("doctor", "fetch", "config", "build", "boot", "run", "clean")
@@ -459,3 +462,28 @@ def test_cache_list_of_nothing(cache: Path) -> None:
     done = harness(cache, "cache", "list")
     assert done.returncode == 0
     assert "in all: 0.00 GB" in done.stdout
+
+
+# -- what a cell is asked ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("words", "strict"), [((), False), (("--strict",), True)])
+def test_findings_fail_coverage_when_it_is_strict(
+    cache: Path,
+    kernel: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    strict: bool,
+) -> None:
+    asked: list[Cell] = []
+
+    def run(cell: Cell, **_options: object) -> CellResult:
+        asked.append(cell)
+        raise InfrastructureError("that was all")
+
+    monkeypatch.setenv("HARNESS_CACHE", str(cache))
+    monkeypatch.setattr("harness.cli.judge.run_cell", run)
+    results = cache.parent / "results"
+    given = [f"--kernel={kernel}", "--series=none", f"--results={results}", *words]
+    assert run_command(["coverage", *given]) == 3
+    assert [(cell.strict, cell.target.profile) for cell in asked] == [(strict, "coverage")]

@@ -65,9 +65,25 @@ def test_kernels_are_trees_branches_or_the_pinned_package(tmp_path: Path) -> Non
     assert spec.budget_s == 90
 
 
+@pytest.mark.parametrize("text", ["bin/qemu", "qemu"])
+def test_qemu_is_a_program_beside_the_file_or_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    program = tmp_path / "bin" / "qemu"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    file = written(tmp_path, f"kernels: {{a: {{package: pinned}}}}\nqemu: {text}\n")
+    assert read_nightly(file).qemu == program
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            "kernels: {a: {package: pinned}}\nqemu: bin/none\n",
+            "nightly.yaml:2: qemu: there is no program '/.*/bin/none'",
+        ),
         ("kernels: {a: {package: pinned}}\nbudget: 3\n", "nightly.yaml:2: unknown key 'budget'"),
         ("kernels: {a: {}}\n", "one of git, path, name and package"),
         ("kernels: {a: {name: 9.9}}\n", "must be str"),
