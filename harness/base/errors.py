@@ -35,6 +35,8 @@ from __future__ import annotations
 from enum import IntEnum
 from pathlib import Path
 
+from harness.base.text import plain
+
 
 class ExitCode(IntEnum):
     """What the command line returns; the words below its members are those of the reference."""
@@ -62,9 +64,10 @@ class HarnessError(Exception):
     exit_code = ExitCode.INFRASTRUCTURE
 
     def __init__(self, message: str, *, hint: str | None = None, log: Path | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # Some quote what a guest printed.
+        self.message = plain(message)
+        super().__init__(self.message)
+        self.hint = plain(hint) if hint is not None else None
         self.log = log
 
 
@@ -212,4 +215,4 @@ class KernelCrash(HarnessError):  # noqa: N818 - a verdict, not an error of ours
         self, message: str, *, splat: str = "", hint: str | None = None, log: Path | None = None
     ) -> None:
         super().__init__(message, hint=hint, log=log)
-        self.splat = splat
+        self.splat = plain(splat)

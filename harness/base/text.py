@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 LINE = 160
 """Characters of the first line of a message, where there is room for one line only."""
 
@@ -32,3 +34,26 @@ def first_line(text: str, width: int | None = LINE) -> str:
 def plural(number: int, word: str) -> str:
     """Return a number and its noun."""
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+_ESCAPE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}[@-~]"  # CSI: colours, movements
+    # OSC, DCS and their like, as long as they are ended: titles, clipboards
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]{0,1000}(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]{0,8}[0-~]"
+)
+"""Sequences of ECMA-48 that tell a terminal to do something."""
+
+_CONTROL = dict.fromkeys([*range(9), *range(0x0B, 0x20), *range(0x7F, 0xA0)])
+_TURNING = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
+
+def plain(text: str) -> str:
+    """Return a text without what moves a terminal, or turns text around in one.
+
+    Escape sequences go as a whole, other control characters except tabs and line ends one by one.
+    What a machine printed goes through it before a terminal gets it.
+    """
+    if text.isprintable():
+        return text
+    return _ESCAPE.sub("", text).translate(_CONTROL | _TURNING)

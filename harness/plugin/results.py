@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import ExitCode
+from harness.base.text import plain
 from harness.plugin.options import setting, worker_of
 from harness.plugin.session import SESSION, SHARED, Findings, Session, or_exit, session_of
 from harness.results.directory import clear_results, new_name
@@ -45,7 +46,7 @@ def _result_of(report: Any, name: str) -> TestResult:
         name = f"{name}::{context.msg}"
     message = ""
     if outcome is not Outcome.PASSED or unexpected:
-        message = _message(report)
+        message = plain(_message(report))
     return TestResult(
         id=name,
         outcome=outcome,

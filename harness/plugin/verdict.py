@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness.base.errors import HarnessError, InfrastructureError, InputError, KernelCrash
+from harness.base.text import plain
 from harness.plugin.session import SESSION, Session, or_exit, session_of
 from harness.results.expectation import EVERYWHERE, Expectation, Expected, beyond, resolve
 from harness.results.kernel_log import KnownIssue, classify, find_splats
@@ -189,7 +190,7 @@ def _keep_console(session: Session, item: pytest.Item, report: Any, text: str) -
         if not text.endswith("\n"):
             stream.write("\n")
     report.harness["console"] = str(path.relative_to(session.directory))
-    lines = text.splitlines()
+    lines = [plain(line) for line in text.splitlines()]
     if len(lines) > _CONSOLE_LINES:
         before = len(lines) - _CONSOLE_LINES
         lines = [f"({before} lines before these are in {path})", *lines[before:]]

@@ -184,6 +184,16 @@ def test_every_exception_fails_the_session(pytester: pytest.Pytester) -> None:
     assert raising(pytester, "MachineError('no QEMU')").ret == pytest.ExitCode.TESTS_FAILED
 
 
+def test_what_a_guest_printed_moves_no_terminal(pytester: pytest.Pytester) -> None:
+    done = raising(
+        pytester, r"KernelCrash('\x1b[2Jpanic', splat='\x1b]0;mine\x07BUG: \x1b[1mhere')"
+    )
+    assert "panic" in done.stdout.str()
+    assert "BUG: here" in done.stdout.str()
+    assert "\x1b[2J" not in done.stdout.str()
+    assert "\x1b]0" not in done.stdout.str()
+
+
 def test_error_shows_hint_and_log(pytester: pytest.Pytester) -> None:
     done = raising(pytester, "MachineError('no QEMU', hint='install it', log='logs/qemu.log')")
     done.stdout.fnmatch_lines(["*no QEMU*", "* hint *", "install it", "* log *", "logs/qemu.log"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.base.text import duration, first_line, plural
+from harness.base.text import duration, first_line, plain, plural
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,22 @@ def test_first_line(text: str, line: str) -> None:
 
 def test_plural() -> None:
     assert [plural(n, "test") for n in (0, 1, 2)] == ["0 tests", "1 test", "2 tests"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("plain text\n\twith a tab", "plain text\n\twith a tab"),
+        ("\x1b[31;1mred\x1b[0m", "red"),
+        ("\x1b[2J\x1b[Hcleared", "cleared"),
+        ("\x1b]0;title\x07a\x1b]52;c;YQ==\x1b\\b", "ab"),
+        ("\x1b]0;no end", "0;no end"),
+        ("\x9b31mred", "red"),
+        ("a\x00b\x08c\x7fd\x85e", "abcde"),
+        ("\x1b", ""),
+        ("right\u202eleft", "rightleft"),
+        ("BUG: K\x1b[1mASAN", "BUG: KASAN"),
+    ],
+)
+def test_plain_text_moves_no_terminal(text: str, wanted: str) -> None:
+    assert plain(text) == wanted
