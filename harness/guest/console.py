@@ -28,6 +28,7 @@ import pexpect
 import pexpect.fdpexpect
 
 from harness.base.errors import KernelCrash, MachineError, SilentGuestError
+from harness.base.text import plain
 from harness.base.timeouts import HOST
 from harness.results.kernel_log import find_splats
 
@@ -156,7 +157,7 @@ class Console:
     def last_lines(self, count: int = 5) -> str:
         """Return the last non-empty lines, joined with `` / ``."""
         lines = [line for line in self.since(0).splitlines() if line.strip()]
-        return " / ".join(line.strip() for line in lines[-count:]) or "nothing was printed"
+        return plain(" / ".join(line.strip() for line in lines[-count:])) or "nothing was printed"
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -280,6 +281,11 @@ class Console:
     def _crash(self) -> KernelCrash:
         self._ended.wait(HOST.panic_s)
         text = self.since(0)
-        splats = find_splats(text)
-        panic = re.findall(_PANIC, text)[-1]
-        return KernelCrash(panic, splat=splats[-1].text if splats else panic, log=self.log_file)
+        # The last line of a panic repeats it: "---[ end Kernel panic - not syncing: ... ]---".
+        panic = plain((re.findall(rf"(?<!end ){_PANIC}", text) or re.findall(_PANIC, text))[-1])
+        splat = next((s for s in reversed(find_splats(text)) if panic in s.text), None)
+        if splat is None:
+            return KernelCrash(panic, splat=panic, log=self.log_file)
+        # A panic that something else led to says nothing: what led to it is told first.
+        message = panic if splat.kind == "panic" else f"{splat.title}; {panic}"
+        return KernelCrash(message, splat=splat.text, log=self.log_file)

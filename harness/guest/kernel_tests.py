@@ -9,7 +9,7 @@ from harness.base.timeouts import GUEST
 from harness.guest.archive import SELFTESTS_PATH
 from harness.guest.machine import Machine
 from harness.guest.ssh import CommandResult
-from harness.results.kernel_log import KtapResult, parse_ktap
+from harness.results.ktap import KtapResult, parse_ktap
 
 _KUNIT = "/sys/kernel/debug/kunit"
 

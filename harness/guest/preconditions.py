@@ -13,7 +13,7 @@ from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
 from harness.base.timeouts import GuestTimeouts
 from harness.guest.connection import Guest
-from harness.results.kernel_log import strip_prefix
+from harness.results.log_lines import strip_prefix
 
 _FAST = 1.1
 """What a guest's clock may be ahead of the host's, as a factor: firmware alone takes longer."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.base.errors import HarnessError
+from harness.base.text import plain
 from harness.plugin.session import or_exit, session_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from harness.guest.module import KernelModule
     from harness.guest.ssh import CommandResult
     from harness.kernel.build import KernelBuild
-    from harness.results.kernel_log import KtapResult
+    from harness.results.ktap import KtapResult
     from harness.run.pipeline import Pipeline
 
 
@@ -130,11 +131,11 @@ def kselftest(machine: Machine, subtests: pytest.Subtests) -> Callable[..., Comm
     than 0, or that says nothing where KTAP is asked for, fails the test.
     """
     from harness.guest.kernel_tests import run_selftest
-    from harness.results.kernel_log import parse_ktap
+    from harness.results.ktap import parse_ktap
 
     def run(program: str, *words: str, ktap: bool = True) -> CommandResult:
         result = run_selftest(machine, program, *words)
-        said = result.stdout + result.stderr
+        said = plain(result.stdout + result.stderr)
         if ktap:
             _report(parse_ktap(result.stdout), said, subtests)
         if result.status != 0:

@@ -155,6 +155,31 @@ def test_panic_that_an_oops_ends_in_carries_the_oops(qemu: Qemu) -> None:
     assert "kernel BUG at provoke.c" in caught.value.splat
 
 
+def test_panic_that_an_oops_ends_in_is_told_by_the_oops(qemu: Qemu) -> None:
+    """Although a driver and the registers come in between, and the panic has words of its own."""
+    oops = (RECORDED / "oops-panic.log").read_text()
+    stray = "[   35.337000] e1000 0000:00:02.0 eth0: NIC Link is Down\n"
+    head, mark, tail = oops.partition("---[ end trace 0000000000000000 ]---\n")
+    end = "[   35.36] ---[ end Kernel panic - not syncing: Fatal exception in interrupt ]---\n"
+    tail = tail.replace("Fatal exception", "Fatal exception in interrupt") + end
+    qemu.print(head + mark + stray + tail)
+    with pytest.raises(KernelCrash) as caught:
+        qemu.console.expect(["never"], timeout_s=20)
+    assert caught.value.message == (
+        "kernel BUG at provoke.c!; Kernel panic - not syncing: Fatal exception in interrupt"
+    )
+    assert "provoke_init+0x316" in caught.value.splat
+    assert "end Kernel panic" in caught.value.splat
+
+
+def test_message_about_a_console_moves_no_terminal(qemu: Qemu) -> None:
+    qemu.print("\x1b[2J\x1b]0;mine\x07Kernel panic - not syncing: \x1b[31masked for\n")
+    with pytest.raises(KernelCrash) as caught:
+        qemu.console.expect(["never"], timeout_s=20)
+    assert caught.value.message == "Kernel panic - not syncing: asked for"
+    assert "\x1b" not in caught.value.splat + qemu.console.last_lines()
+
+
 def test_panic_after_what_was_waited_for_is_not_in_the_way(qemu: Qemu) -> None:
     qemu.print("ready\nKernel panic - not syncing: asked for\n")
     assert qemu.console.expect(["ready"], timeout_s=SOON).index == 0

@@ -12,7 +12,6 @@ from harness.results.kernel_log import (
     KnownIssue,
     classify,
     find_splats,
-    parse_ktap,
 )
 
 # Recorded in a guest of the debug profile (boot: of the default profile), except for:
@@ -246,81 +245,6 @@ def test_classify_known_issue_of_another_kernel_is_unexpected() -> None:
 def test_classify_expected_goes_before_known() -> None:
     verdict = classify(find_splats(recorded("kasan")), (issue("KASAN"),), ("KASAN",))
     assert (len(verdict.expected), verdict.known) == (1, ())
-
-
-# -- KTAP ------------------------------------------------------------------------------------
-
-KTAP = """\
-TAP version 13
-1..3
-# Starting 3 tests from 1 test cases.
-#  RUN           dev.open ...
-#            OK  dev.open
-ok 1 dev.open
-# a.c:12:close:Expected 0 (0) == err (-1)
-not ok 2 dev.close
-ok 3 dev.other # SKIP no device
-# FAILED: 2 / 3 tests passed.
-"""
-
-
-def outcomes(text: str) -> list[tuple[str, str]]:
-    return [(result.name, result.outcome) for result in parse_ktap(text)]
-
-
-def test_ktap_results() -> None:
-    assert outcomes(KTAP) == [
-        ("dev.open", "passed"),
-        ("dev.close", "failed"),
-        ("dev.other", "skipped"),
-    ]
-
-
-def test_ktap_failure_carries_its_diagnostics() -> None:
-    assert "Expected 0 (0) == err (-1)" in parse_ktap(KTAP)[1].detail
-
-
-def test_ktap_without_a_plan_is_an_error() -> None:
-    assert outcomes("ok 1 a\n") == [("a", "passed"), ("plan", "error")]
-
-
-def test_ktap_that_was_cut_off_is_an_error() -> None:
-    assert outcomes("1..2\nok 1 a\n")[-1] == ("plan", "error")
-
-
-def test_ktap_with_more_results_than_planned_is_an_error() -> None:
-    assert outcomes("1..1\nok 1 a\nok 2 b\n")[-1] == ("plan", "error")
-
-
-def test_ktap_plan_may_come_last() -> None:
-    assert outcomes("ok 1 a\n1..1\n") == [("a", "passed")]
-
-
-def test_ktap_skip_carries_its_reason() -> None:
-    (result,) = parse_ktap("1..1\nok 1 a # SKIP no device\n")
-    assert (result.outcome, result.detail, result.ok) == ("skipped", "no device", True)
-
-
-def test_ktap_nested_failure_is_told() -> None:
-    text = "1..1\n    1..1\n    not ok 1 x\nnot ok 1 a\n"
-    assert outcomes(text) == [("x", "failed"), ("a", "failed")]
-
-
-def test_ktap_bail_out_is_an_error() -> None:
-    assert ("bail-out", "error") in outcomes("1..2\nok 1 a\nBail out! no memory\n")
-
-
-def test_ktap_of_nothing_is_an_error() -> None:
-    assert outcomes("") == [("plan", "error")]
-
-
-def test_ktap_nested_results_do_not_count_for_the_plan() -> None:
-    text = "1..1\n    1..2\n    ok 1 x\n    ok 2 y\nok 1 a\n"
-    assert outcomes(text) == [("x", "passed"), ("y", "passed"), ("a", "passed")]
-
-
-def test_ktap_todo_is_no_failure() -> None:
-    assert parse_ktap("1..1\nnot ok 1 a # TODO later\n")[0].ok
 
 
 def test_recorded_logs_name_no_host() -> None:
