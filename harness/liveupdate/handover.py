@@ -57,9 +57,10 @@ def hand_over(
 def _refusal(update: LiveUpdate, mark: int, wrong: str) -> AssertionError:
     """Return what it is that something is missing in the next kernel."""
     machine = update.machine
-    for name in update.sessions:
-        machine.agent("session", "retrieve", name)
     given = [item["name"] for item in machine.must("session", "list")["items"]]
+    for name in update.sessions:
+        if name not in given and machine.agent("session", "retrieve", name)["ok"]:
+            given.append(name)
     said = _SAYS_SO.search(machine.console.since(mark))
     if given:
         return AssertionError(f"{wrong}; it gives out {', '.join(map(repr, given))} all the same")

@@ -52,8 +52,8 @@ def _said(pair: PairResult) -> str:
 
 def print_table(results: CompatResults, console: Console) -> None:
     """Print which kernel hands over to which, and what nobody expected."""
-    table = Table(title="from (rows) to (columns)", title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("from \\ to")
     for target in results.targets:
         table.add_column(target, overflow="fold")
     for source in results.sources:

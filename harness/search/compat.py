@@ -12,6 +12,7 @@ from harness.base.spec import Target
 from harness.base.text import first_line
 from harness.results.compat import Fate, PairResult, PairTest, Stated, fate_of, worst
 from harness.results.records import CellStatus
+from harness.results.results import TestResult
 from harness.run.cell import Cell, CellResult, reproduce
 
 TWO_KERNELS = ("-m", "two_kernels")
@@ -49,11 +50,16 @@ def pair_name(pair: Pair) -> str:
     return "-to-".join(re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in pair)
 
 
+def _message(test: TestResult) -> str:
+    """Return what a test said, one line, without the type of what it raised."""
+    return first_line(test.message.removeprefix(f"{test.exception}: "))
+
+
 def pair_result(pair: Pair, result: CellResult, stated: Stated) -> PairResult:
     """Return what became of a pair."""
     source, target = pair
     tests = tuple(
-        PairTest(id=test.id, fate=fate, message=first_line(test.message), seconds=test.seconds)
+        PairTest(id=test.id, fate=fate, message=_message(test), seconds=test.seconds)
         for test in result.tests
         if (fate := fate_of(test)) is not None
     )

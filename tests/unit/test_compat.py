@@ -180,6 +180,12 @@ def test_pair_comes_to_the_worst_of_its_tests(
     assert (found.fate, found.message) == (fate, message)
 
 
+def test_message_goes_without_the_type_of_what_was_raised() -> None:
+    # As pytest has it.
+    said = f"{NAME_OF_REFUSAL}: {SAYS}"
+    assert pair(dataclasses.replace(REFUSED, message=said)).message == SAYS
+
+
 def test_pair_with_a_kernel_that_does_not_build_has_no_verdict() -> None:
     found = pair(status=CellStatus.NOT_BUILT)
     assert (found.fate, found.unexpected) == (Fate.NO_VERDICT, True)

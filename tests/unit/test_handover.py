@@ -26,7 +26,7 @@ GIVEN = {"items": [{"name": "s"}]}
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[FakeMachine]:
     made = FakeMachine(tmp_path / "console.log")
-    made.answers["list"] = {"items": []}
+    made.answers |= {"list": {"items": []}, "retrieve": {"ok": False}}
     yield made
     made.close()
 
@@ -103,9 +103,22 @@ def test_session_that_is_given_out_without_its_files_is_lost(
 ) -> None:
     lose(monkeypatch, "retrieve x: ENOENT")
     machine.answers["list"] = GIVEN
+    machine.asked.clear()
     with pytest.raises(AssertionError, match="x: ENOENT; it gives out 's'") as caught:
         go(machine, update, f"{RECEIVED}[    5.1] {UNKNOWN}\n")
     assert not isinstance(caught.value, Refused)
+    # The agent takes a second retrieve for a mistake of the test.
+    assert ("session", "retrieve", "s") not in machine.asked
+
+
+@pytest.mark.parametrize(("ok", "kind"), [(False, Refused), (True, AssertionError)])
+def test_session_that_can_be_retrieved_after_all_is_no_refusal(
+    machine: FakeMachine, update: LiveUpdate, ok: bool, kind: type[AssertionError]
+) -> None:
+    machine.answers["retrieve"] = {"ok": ok}
+    with pytest.raises(AssertionError) as caught:
+        go(machine, update, f"[    0.000000] {INCOMPATIBLE}\n")
+    assert type(caught.value) is kind
 
 
 def test_next_kernel_that_panics_is_a_crash(machine: FakeMachine, update: LiveUpdate) -> None:
