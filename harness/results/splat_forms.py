@@ -164,7 +164,7 @@ FORMS: tuple[Form, ...] = (
     ),
     # net/core/dev.c: netdev_wait_allrefs_any()
     Form(kind="dos", text=r"unregister_netdevice: waiting for .* to become free.*"),
-    Form(kind="bug", text=r"BUG: (?!KASAN: .*multi_shot).*", anywhere=False),
+    Form(kind="bug", text=r"BUG:(?: (?!KASAN: .*multi_shot).*|$)", anywhere=False),
 )
 
 ANYWHERE = (
@@ -181,7 +181,7 @@ NOTE = re.compile(
 )
 """What the unwinder says inside another report (``arch/x86/kernel/unwind_*.c``)."""
 
-UNSURE = re.compile(r"WARNING: \S.*")
+UNSURE = re.compile(r"WARNING:(?: .*|$)")
 """A warning with a trace below it, or advice: fbcon, mount, Spectre and many others give some."""
 
 EVIDENCE: tuple[tuple[str, str, str], ...] = (

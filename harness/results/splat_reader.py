@@ -63,7 +63,8 @@ class Report:
     :param pending: lines since then, which belong to it if more of it follows.
     :param frame: how many lines it had before the last, when that is a line of '=' or the like;
         ``None`` when it is another.
-    :param traced: whether its call trace has begun.
+    :param traced: whether a line of a trace was in it.
+    :param called: whether its call trace has begun.
     :param over: whether the line that ends it has been read.
     """
 
@@ -78,6 +79,7 @@ class Report:
     pending: list[int] = field(default_factory=list)
     frame: int | None = None
     traced: bool = False
+    called: bool = False
     over: bool = False
     named: bool = False
 
@@ -86,6 +88,7 @@ class Report:
         self.frame = len(self.lines) if FENCE.match(piece.body) else None
         self.lines += [*self.pending, piece.at]
         self.pending.clear()
+        self.called = self.called or "Call " in piece.body
         self.traced = self.traced or TRACE.search(piece.body) is not None
         if self.kind in ("page-fault", "oops") and not self.named:
             where = function_in(piece.body)
@@ -206,7 +209,7 @@ class _Reader:
             return None
         if NOTE.match(first):
             return now
-        steps = now.leads and not now.traced and 0 < now.rank < form.rank
+        steps = now.leads and not now.called and 0 < now.rank < form.rank
         return now if steps else None
 
     def _ended_by(self, first: str, now: Report | None) -> Report | None:
@@ -279,6 +282,25 @@ class _Reader:
 
     # -- reports without a beginning ---------------------------------------------------------
 
+    def _late(self, piece: Piece, kind: str) -> bool:
+        """Return whether the line is the rest of a report that much else came in between of.
+
+        An ``end trace`` is that of whatever report has none yet: a dump of ftrace's buffer before
+        it is as long as it likes.
+        """
+        end = END_TRACE.search(piece.body) is not None
+        for report in reversed(self.reports[self._boot :]):
+            if report.over or not report.traced:
+                continue
+            ends = end and report.kind in (*CRASHES, "warning")
+            if ends or (report.kind == kind and piece.at - report.lines[-1] < _RECENT):
+                report.pending.clear()
+                report.add(piece)
+                report.over = report.over or end
+                self._open[piece.caller] = report
+                return True
+        return False
+
     def _unclaimed(self, piece: Piece) -> None:
         """Look at a line that no report takes: it may show one whose first line is damaged."""
         loose = self._loose.setdefault(piece.caller, [])
@@ -287,14 +309,7 @@ class _Reader:
         kind = evidence_of(piece.body)
         if kind is None:
             return
-        late = next((r for r in reversed(self.reports[self._boot :]) if r.kind == kind), None)
-        if (
-            late is not None
-            and late.traced
-            and not late.over
-            and piece.at - late.lines[-1] < _RECENT
-        ):
-            late.add(piece)
+        if self._late(piece, kind):
             return
         back = len(loose) - 1
         while back > 0 and (

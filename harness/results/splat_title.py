@@ -31,7 +31,7 @@ _VARIABLE = (
     (re.compile(r"\s+"), " "),
 )
 _WHERE = re.compile(
-    r"(?:(?:RIP|EIP): (?:[0-9a-f]+:)?|^(?:\s*(?:pc|epc) : )|PC is at )(?:\[<[0-9a-f]+>\] )?"
+    r"(?:(?:RIP|EIP): (?:[0-9a-f]+:)?|^(?:\s*(?:pc|epc) : )|PC is at )(?:\[<[0-9a-f]+>\]\s*){0,2}"
     r"(?P<symbol>[A-Za-z_][\w.$]*)\+0x"
 )
 

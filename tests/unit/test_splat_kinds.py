@@ -300,6 +300,23 @@ def test_message_of_a_warning_is_part_of_its_report() -> None:
     assert splat.title == "WARNING: CPU at lib/refcount.c refcount_warn_saturate"
 
 
+def test_long_dump_before_the_end_of_a_report_begins_no_other() -> None:
+    dump = [f"  insmod-61      0..... {n}us : luo_test_init: <-do_one_initcall" for n in range(99)]
+    lines = recorded("oops-panic").splitlines()
+    end = next(n for n, line in enumerate(lines) if "end trace" in line)
+    lines[end:end] = ["[   35.336700] Dumping ftrace buffer:", *dump]
+    (splat,) = find_splats("\n".join(lines))
+    assert splat.title == "kernel BUG at provoke.c!"
+    assert "end trace" in splat.text
+    assert "Fatal exception" in splat.text
+
+
+@pytest.mark.parametrize("line", ["BUG:", "WARNING:", "BUG: ", "WARNING: "])
+def test_report_whose_first_line_was_cut_off_is_one(line: str) -> None:
+    (splat,) = find_splats(stamped("init: up", line, "Modules linked in:", *TRACE))
+    assert "luo_test_init" in splat.text
+
+
 # -- kinds and titles ------------------------------------------------------------------------
 
 NULL = "Unable to handle kernel NULL pointer dereference at virtual address ADDR"
@@ -352,6 +369,7 @@ ONE_LINE = [
     ("stack segment: 0000 [#1] SMP", "oops", None),
     ("BUG: unable to handle kernel paging request at ffffffffc025e288", "page-fault", None),
     ("BUG: unable to handle kernel NULL pointer dereference at 00000008", "page-fault", None),
+    ("BUG: Bad page map in process sh  pte:80000001 pmd:0a1b2c067", "bug", None),
     ("kernel BUG at mm/slub.c:4000!", "bug", "kernel BUG at mm/slub.c!"),
     ("BUG task_struct(33:a) (Tainted: G    B  ): Poison overwritten", "slab", None),
     ("BUG: memory leak", "kmemleak", None),
@@ -594,6 +612,19 @@ def test_report_of_another_architecture(
     (splat,) = find_splats(text)
     assert (splat.kind, splat.title) == (kind, title)
     assert splat.text.endswith(last)
+
+
+def test_fault_of_an_old_kernel_says_where() -> None:
+    text = stamped(
+        "BUG: unable to handle kernel paging request at ffff88002bde1e40",
+        "IP: [<ffffffff82d4e304>] __memset+0x24/0x30",
+        "PGD ae2c067 PUD ae2d067 PMD 7faa5067 PTE 800000002bde1060",
+        "Oops: 0002 [#1] SMP DEBUG_PAGEALLOC KASAN",
+        "CPU: 1 PID: 61 Comm: insmod Not tainted 4.8.0-rc3+ #33",
+        "RIP: 0010:[<ffffffff82d4e304>]  [<ffffffff82d4e304>] __memset+0x24/0x30",
+    )
+    (splat,) = find_splats(text)
+    assert splat.title == "BUG: unable to handle kernel paging request at ADDR in __memset"
 
 
 def test_stall_with_backtraces_of_other_processors_is_one() -> None:
