@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -79,7 +80,7 @@ def _run_command(argv: list[str]) -> int:
 def run_with_ui(args: argparse.Namespace) -> int:
     """Run what *args* ask for, print its error if there is one; return the exit code."""
     ui = Ui(verbose=args.verbose)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _take_signals()
     try:
         take_settings(args)
         if getattr(args, "templates", None) == "no":
@@ -92,14 +93,35 @@ def run_with_ui(args: argparse.Namespace) -> int:
         ui.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        ui.err.print("interrupted", style="bold")
+        with contextlib.suppress(OSError):  # the terminal may be what went
+            ui.err.print("interrupted", style="bold")
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         sys.stdout = None
         return int(ExitCode.INTERRUPTED)
 
 
+def _take_signals() -> None:
+    """Let what ends a job end the command as an interrupt does.
+
+    What was ignored when the command was started, by ``nohup`` or by a shell that put it into the
+    background, does nothing here.  But programs that are started must hear of an interrupt: what
+    is ignored they would inherit, a handler they do not (``execve(2)``).
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda _signal, _frame: None)
+
+
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _hang_up(_signal: int, _frame: object) -> NoReturn:
+    # Kernel and shell may both tell; the second must not disturb the teardown.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -110,8 +110,9 @@ class Session:
             from harness.run.pipeline import Pipeline
 
             # What ends a job in CI must end compilers and machines too, as Ctrl-C does.
-            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
+            for ending in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(ending) is signal.SIG_DFL:
+                    signal.signal(ending, signal.default_int_handler)
             target = target_from_settings(lambda name: setting(self.config, name))
             self._pipeline = Pipeline(target, Store(), self.say)
         return self._pipeline

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -487,3 +491,65 @@ def test_findings_fail_coverage_when_it_is_strict(
     given = [f"--kernel={kernel}", "--series=none", f"--results={results}", *words]
     assert run_command(["coverage", *given]) == 3
     assert [(cell.strict, cell.target.profile) for cell in asked] == [(strict, "coverage")]
+
+
+# -- signals -----------------------------------------------------------------------------------
+
+WAITS = """\
+import argparse, sys
+from harness.base import command
+from harness.cli.main import run_with_ui
+
+def wait(args, ui):
+    said = "import time; print('ready', flush=True); time.sleep(100)"
+    return command.run_attached([sys.executable, "-c", said])
+
+sys.exit(run_with_ui(argparse.Namespace(verbose=0, debug=False, run=wait)))
+"""
+"""A command that waits for a program, as every command does for pytest."""
+
+
+@contextlib.contextmanager
+def waiting(tmp_path: Path, ignored: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command with signals ignored, as a shell does it, and its program."""
+    script = tmp_path / "waits.py"
+    script.write_text(WAITS)
+    # What is ignored stays so over an exec; -: of none.
+    words = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh", sys.executable, script]
+    log = tmp_path / "log"
+    with log.open("wb") as sink, subprocess.Popen(words, stdout=sink, stderr=sink) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while "ready" not in log.read_text() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("ignored", ["USR1", "INT QUIT"], ids=["foreground", "background"])
+def test_signal_that_ends_a_command_ends_its_program_at_once(
+    tmp_path: Path, ignored: str, sent: signal.Signals
+) -> None:
+    with waiting(tmp_path, ignored) as process:
+        process.send_signal(sent)
+        # Far less than the program would be given to tear down, which is a minute.
+        assert process.wait(20) == 130
+    said = (tmp_path / "log").read_text()
+    assert "KeyboardInterrupt" in said, "the program was asked, not killed"
+    assert said.endswith("interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("ignored", "sent"), [("HUP", signal.SIGHUP), ("INT", signal.SIGINT)], ids=["nohup", "&"]
+)
+def test_signal_that_is_to_be_ignored_is(
+    tmp_path: Path, ignored: str, sent: signal.Signals
+) -> None:
+    with waiting(tmp_path, ignored) as process:
+        process.send_signal(sent)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 130
