@@ -14,8 +14,9 @@ from harness.base.errors import CommandError, KconfigError
 from harness.base.spec import DEFAULT_CC
 from harness.base.store import digest
 from harness.base.timeouts import HOST
-from harness.kernel.fragment import Request, lost_requests, requested
-from harness.kernel.symbols import check_requests, load_kconfig, why
+from harness.kernel.fragment import Request, lost_requests, read_config, requested
+from harness.kernel.reasons import why
+from harness.kernel.symbols import check_requests, load_kconfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +113,10 @@ def _lost_error(
     tree: Path, arch: Architecture, config: Path, lost: Sequence[Request], cc: str
 ) -> KconfigError:
     kconfig = load_kconfig(tree, arch, config, cc=cc)
+    values = read_config(config)
     reasons = [
         f"CONFIG_{request.symbol}={request.value}, asked for in {request.where}, "
-        f"{why(kconfig, request.symbol, request.value)}"
+        + why(kconfig, request.symbol, request.value, values.get(request.symbol, "n"))
         for request in lost
     ]
     return KconfigError(

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Symbols of the kernel's configuration, read by kconfiglib: what they are, and "why not?".
+"""Symbols of the kernel's configuration, read by kconfiglib, and whether a request makes sense.
 
-It only reads: it checks fragments before a build, and afterwards says which dependency of a lost
-symbol is unmet.
+It only reads: ``make`` writes the configuration.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,17 @@ from harness.base.arch import Architecture
 from harness.base.errors import KconfigError
 from harness.base.spec import DEFAULT_CC
 from harness.base.timeouts import HOST
-from harness.kernel.fragment import Request
+from harness.kernel.fragment import Request, read_config
+
+_DEFINED = re.compile(r"^\s*(?:menu)?config\s+(\w+)\s*$", re.M)
+
+_FORMS = {
+    kconfiglib.INT: "a number without zeros before it, such as 10",
+    kconfiglib.HEX: "a number such as 0x1f",
+    kconfiglib.STRING: 'a text in quotes, such as "two words"',
+    kconfiglib.TRISTATE: "y, m or n",
+    kconfiglib.BOOL: "y or n; it cannot be a module",
+}
 
 
 class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
@@ -31,6 +41,8 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
     A if B`` (7.1) is read, and int and hex symbols without a default are 0 as in the kernel's
     own ``scripts/kconfig/symbol.c``.
 
+    :ivar transitional: names of symbols that are read of old configurations only.
+
     It keeps to itself what kconfiglib takes from the process, so that other threads are left
     alone: variables come from *environment*, and its programs run in *directory*, where the
     compiler probes of Kconfig leave files.
@@ -39,7 +51,9 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
         self._environment = environment
         self._directory = directory
-        self._in_properties = 0
+        self._in_properties: list[Any] = []
+        self.transitional: set[str] = set()
+        self.arch = environment["ARCH"]
         super().__init__("Kconfig", warn=False)
         for symbol in self.unique_defined_syms:
             if symbol.orig_type in (kconfiglib.INT, kconfiglib.HEX):
@@ -79,15 +93,36 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
             return self._environment[name]
         return super()._fn_val(args)
 
+    @functools.cached_property
+    def elsewhere(self) -> Mapping[str, str]:
+        """The symbols that are defined for other architectures alone: name -> which, and where.
+
+        All Kconfig files below ``arch`` are read, those of this architecture not.
+        """
+        found: dict[str, list[tuple[str, Path]]] = {}
+        top = Path(self.srctree) / "arch"
+        for path in sorted(top.glob("*/**/Kconfig*")):
+            arch = path.relative_to(top).parts[0]
+            if arch != self.arch:
+                for name in _DEFINED.findall(path.read_text(errors="replace")):
+                    found.setdefault(name, []).append((arch, path.relative_to(top.parent)))
+        return {
+            name: f"{', '.join(dict.fromkeys(arch for arch, _ in places))} ({places[0][1]})"
+            for name, places in found.items()
+            if name not in self.syms or not self.syms[name].nodes
+        }
+
     def _parse_props(self, node: Any) -> None:
-        self._in_properties += 1
+        self._in_properties.append(node)
         try:
             super()._parse_props(node)
         finally:
-            self._in_properties -= 1
+            self._in_properties.pop()
 
     def _tokenize(self, line: str) -> Any:
         if self._in_properties and line.strip() in ("modules", "transitional"):
+            if line.strip() == "transitional":
+                self.transitional.add(self._in_properties[-1].item.name)
             return (None,)
         return super()._tokenize(line)
 
@@ -126,7 +161,7 @@ def load_kconfig(
         "BINDGEN": "bindgen",
         "PAHOLE": "pahole",
         "PYTHON3": "python3",
-        "HOST.compile_sHELL": "/bin/sh",
+        "CONFIG_SHELL": "/bin/sh",
         "CLANG_FLAGS": "",
         "USERCFLAGS": "",
         "USERLDFLAGS": "",
@@ -134,6 +169,11 @@ def load_kconfig(
         "RUSTC_VERSION_TEXT": "",
         "PAHOLE_VERSION": "0",
     }
+    if config is not None:
+        # What make has found out about programs that we do not ask.
+        values = read_config(config)
+        for name in ("RUSTC_VERSION_TEXT", "PAHOLE_VERSION"):
+            environment[name] = values.get(name, environment[name]).strip('"')
     with tempfile.TemporaryDirectory(prefix="harness-kconfig-") as scratch:
         try:
             kconfig = _Kconfig(environment, Path(scratch))
@@ -160,24 +200,49 @@ def check_requests(
     for request in requests:
         symbol = kconfig.syms.get(request.symbol)
         if symbol is None or not symbol.nodes:
-            near = difflib.get_close_matches(request.symbol, _defined(kconfig), n=3, cutoff=0.75)
-            raise KconfigError(
-                f"{request.file}:{request.line}: there is no symbol CONFIG_{request.symbol} "
-                f"in this kernel",
-                symbols=(request.symbol,),
-                hint=f"did you mean {', '.join(near)}?" if near else "no symbol has a name like it",
-            )
+            raise unknown_symbol(kconfig, request.symbol, f"{request.file}:{request.line}: ")
         if not _fits(symbol, request.value):
             kind = kconfiglib.TYPE_TO_STR[symbol.orig_type]
             raise KconfigError(
                 f"{request.file}:{request.line}: CONFIG_{request.symbol} is of type {kind}, "
                 f"{request.value!r} is not",
                 symbols=(request.symbol,),
+                hint=_FORMS.get(symbol.orig_type),
             )
 
 
-def _defined(kconfig: Any) -> list[str]:
-    return [symbol.name for symbol in kconfig.unique_defined_syms]
+def unknown_symbol(kconfig: Any, name: str, where: str = "") -> KconfigError:
+    """Return the error about a symbol that this kernel does not have, with what may be meant.
+
+    :param where: what the message begins with.
+    """
+    if name in kconfig.elsewhere:
+        return KconfigError(
+            f"{where}there is no symbol CONFIG_{name} for {kconfig.arch}",
+            symbols=(name,),
+            hint=f"it is of {kconfig.elsewhere[name]}",
+        )
+    near = nearest(name, (symbol.name for symbol in kconfig.unique_defined_syms))
+    return KconfigError(
+        f"{where}there is no symbol CONFIG_{name} in this kernel",
+        symbols=(name,),
+        hint=f"did you mean {', '.join(near)}?" if near else "no symbol has a name like it",
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return what may be meant by a name that is none, the likeliest first, three at most.
+
+    Case, a prefix too many, words that were left out, and letters are what people get wrong.
+    """
+    wanted = re.sub(r"^(?:CONFIG_)+", "", name.upper().strip()) or name
+    names = list(known)
+    if wanted in names:
+        return [wanted]
+    ending = sorted((n for n in names if n.endswith(f"_{wanted}")), key=len)
+    close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.75)
+    parts = sorted((n for n in names if f"_{wanted}_" in f"_{n}_"), key=len)
+    return list(dict.fromkeys((*ending[:2], *close, *parts)))[:3]
 
 
 def _fits(symbol: Any, value: str) -> bool:
@@ -187,98 +252,9 @@ def _fits(symbol: Any, value: str) -> bool:
         case kconfiglib.TRISTATE:
             return value in ("y", "m", "n")
         case kconfiglib.INT:
-            return re.fullmatch(r"-?\d+", value) is not None or value == "n"
+            # As scripts/kconfig/symbol.c has it: sym_string_valid().
+            return re.fullmatch(r"-?(?:0|[1-9]\d*)", value) is not None or value == "n"
         case kconfiglib.HEX:
             return re.fullmatch(r"0[xX][0-9a-fA-F]+", value) is not None or value == "n"
         case _:
             return re.fullmatch(r'".*"', value) is not None or value == "n"
-
-
-def explain(
-    tree: Path, arch: Architecture, config: Path, name: str, *, cc: str = DEFAULT_CC
-) -> str:
-    """Say what a symbol is, what value it has in *config*, and why.
-
-    :raises KconfigError: when the tree knows no such symbol.
-    """
-    kconfig = load_kconfig(tree, arch, config, cc=cc)
-    plain = name.removeprefix("CONFIG_")
-    symbol = kconfig.syms.get(plain)
-    if symbol is None or not symbol.nodes:
-        near = difflib.get_close_matches(plain.upper(), _defined(kconfig), n=3)
-        raise KconfigError(
-            f"there is no symbol CONFIG_{plain} in this kernel",
-            symbols=(plain,),
-            hint=f"did you mean {', '.join(near)}?" if near else None,
-        )
-    node = symbol.nodes[0]
-    lines = [
-        f"CONFIG_{plain}={symbol.str_value or 'n'}  ({kconfiglib.TYPE_TO_STR[symbol.type]})",
-        f"  prompt      {node.prompt[0] if node.prompt else 'none: only others can set it'}",
-        f"  defined     {', '.join(f'{n.filename}:{n.linenr}' for n in symbol.nodes)}",
-        f"  depends on  {_expression(symbol.direct_dep)}",
-    ]
-    unmet = _unmet(symbol.direct_dep)
-    lines += [f"  unmet       {text}" for text in unmet]
-    if not unmet:
-        lines.append("  unmet       nothing")
-    lines += [f"  {word:11} {text}" for word, text in _pulled(symbol)]
-    return "\n".join(lines)
-
-
-def _pulled(symbol: Any) -> list[tuple[str, str]]:
-    found = []
-    for word, expr in (("selected by", symbol.rev_dep), ("implied by", symbol.weak_rev_dep)):
-        active = [
-            kconfiglib.expr_str(term)
-            for term in kconfiglib.split_expr(expr, kconfiglib.OR)
-            if kconfiglib.expr_value(term)
-        ]
-        if active:
-            found.append((word, ", ".join(active)))
-    return found
-
-
-def why(kconfig: Any, name: str, value: str) -> str:
-    """Say in the field's words why a symbol did not get a value."""
-    symbol = kconfig.syms[name]
-    now = symbol.str_value or "n"
-    if value == "n":
-        pulled = _pulled(symbol)
-        by = "; ".join(f"{word} {text}" for word, text in pulled)
-        return f"is {now}: {by}" if by else f"is {now}, its default, and cannot be changed"
-    unmet = _unmet(symbol.direct_dep)
-    if unmet:
-        return f"is {now}: unmet dependency {'; '.join(unmet)}"
-    if symbol.choice is not None and symbol.choice.selection is not symbol:
-        chosen = symbol.choice.selection
-        return f"is {now}: the choice fell on {chosen.name if chosen else 'nothing'}"
-    if not any(node.prompt for node in symbol.nodes):
-        return f"is {now}: it has no prompt, only other symbols can set it"
-    return f"is {now}"
-
-
-def _unmet(expr: Any) -> list[str]:
-    """Return the terms of a dependency that are not met, with the values that decide them."""
-    return [
-        f"{kconfiglib.expr_str(term)} ({_values(term)})"
-        for term in kconfiglib.split_expr(expr, kconfiglib.AND)
-        if not kconfiglib.expr_value(term)
-    ]
-
-
-def _values(expr: Any) -> str:
-    symbols = sorted(
-        (item for item in kconfiglib.expr_items(expr) if getattr(item, "name", None)),
-        key=lambda item: item.name,
-    )
-    return ", ".join(f"{s.name}={s.str_value or 'n'}" for s in symbols if not _constant(s))
-
-
-def _constant(item: Any) -> bool:
-    return bool(getattr(item, "is_constant", False))
-
-
-def _expression(expr: Any) -> str:
-    text = str(kconfiglib.expr_str(expr))
-    return "nothing" if text == "y" else text

@@ -37,10 +37,10 @@ from harness.kernel.fragment import fragments_of
 from harness.kernel.kconfig import KernelConfig
 from harness.kernel.known import check_names
 from harness.kernel.make import BuildSpec, make_argv
+from harness.kernel.reasons import explain
 from harness.kernel.recognise import normalised
 from harness.kernel.series import Series, read_series
 from harness.kernel.source import SourceTree, open_source
-from harness.kernel.symbols import explain
 from harness.kernel.toolchain import Toolchain, probe_toolchain
 from harness.kernel.worktree import Trees, object_tree, work_tree
 from harness.run.features import Features

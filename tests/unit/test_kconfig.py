@@ -16,7 +16,8 @@ from harness.base.arch import X86_64
 from harness.base.errors import KconfigError
 from harness.kernel.fragment import read_config, read_fragment
 from harness.kernel.kconfig import KernelConfig, configure
-from harness.kernel.symbols import check_requests, explain, load_kconfig
+from harness.kernel.reasons import explain
+from harness.kernel.symbols import check_requests, load_kconfig
 
 KCONFIG = """\
 mainmenu "Tiny"
