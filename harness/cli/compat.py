@@ -143,5 +143,4 @@ def _run(
 
 
 def _intro(results: CompatResults) -> str:
-    kernels = ", ".join(f"{name} is {release}" for name, release in results.releases.items())
-    return f"{time.strftime('%Y-%m-%d')}, profile {results.profile}; {kernels}."
+    return f"{time.strftime('%Y-%m-%d')}, profile {results.profile}: {results.summary}."

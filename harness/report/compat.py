@@ -109,21 +109,24 @@ def to_markdown(results: CompatResults, intro: str) -> str:
         lines.append(f"| {source} | {' | '.join(fates)} |")
     lines += [
         "",
+        *(f"- {name}: `{release}`" for name, release in results.releases.items()),
+        "",
         "*carried*: every test of two kernels found what was handed over, its content proven.",
         "*refused*: the next kernel boots, takes nothing over, and says so. *lost*: something is",
         "missing or another, and no kernel says so. *crashed*: a kernel died, or printed a splat.",
         "",
         "## What was said",
         "",
-        "| from | to | test | fate | message |",
+        "| from | to | fate | tests | message of the first |",
         "| --- | --- | --- | --- | --- |",
     ]
     for pair in results.pairs:
-        for test in pair.tests:
-            if test.fate is not Fate.CARRIED:
-                said = test.message.replace("|", "\\|")
-                name = test.id.rpartition("::")[2]
-                cells = (pair.source, pair.target, f"`{name}`", test.fate.value, said)
+        for fate in Fate:
+            own = [test for test in pair.tests if test.fate is fate]
+            if own and fate is not Fate.CARRIED:
+                count = f"{len(own)} of {len(pair.tests)}"
+                said = own[0].message.replace("|", "\\|")
+                cells = (pair.source, pair.target, fate.value, count, said)
                 lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -303,10 +303,14 @@ def test_line_of_a_pair_says_what_it_came_to_and_why() -> None:
 
 def test_markdown_has_the_table_and_what_kernels_said() -> None:
     piped = dataclasses.replace(REFUSED, message="a | b")
-    text = to_markdown(results(pair(CARRIED, ends=(OLD, OLD)), pair(piped)), "So it was.")
+    again = dataclasses.replace(REFUSED, message="c")
+    pairs = (pair(CARRIED, ends=(OLD, OLD)), pair(CARRIED, piped, again))
+    text = to_markdown(results(*pairs), "So it was.")
     assert f"| from \\ to | {OLD} | {NEW} |\n| --- | --- | --- |\n" in text
     assert f"| {OLD} | carried | refused |" in text
-    assert f"| {OLD} | {NEW} | `test_a` | refused | a \\| b |" in text
+    assert f"| {OLD} | {NEW} | refused | 2 of 3 | a \\| b |\n" in text
+    assert f"- {OLD}: `7.0.13-p11`\n" in text
+    assert f"{OLD} | carried" not in text.partition("## What was said")[2]
 
 
 def test_page_has_the_table_and_nothing_becomes_markup(tmp_path: Path) -> None:
