@@ -244,6 +244,9 @@ WHOLE = frozenset(
 CRASHES = frozenset(("oops", "page-fault", "bug", "list-corruption", "cfi", "unknown"))
 """Kinds that end a task, and may end the kernel."""
 
+ENDED = CRASHES | {"warning", "ubsan"}
+"""Kinds whose report has a line that says that it ends."""
+
 HANGS = frozenset(("soft-lockup", "hard-lockup", "workqueue-lockup", "rcu-stall", "hung-task"))
 """Kinds that say that something got no further: on a starved host that says nothing."""
 

@@ -14,6 +14,7 @@ from harness.results.log_lines import Piece
 from harness.results.splat_forms import (
     BOXED,
     CRASHES,
+    ENDED,
     HANGS,
     NOTE,
     UNSURE,
@@ -63,8 +64,7 @@ class Report:
     :param pending: lines since then, which belong to it if more of it follows.
     :param frame: how many lines it had before the last, when that is a line of '=' or the like;
         ``None`` when it is another.
-    :param traced: whether a line of a trace was in it.
-    :param called: whether its call trace has begun.
+    :param traced: whether its call trace has begun.
     :param over: whether the line that ends it has been read.
     """
 
@@ -79,7 +79,6 @@ class Report:
     pending: list[int] = field(default_factory=list)
     frame: int | None = None
     traced: bool = False
-    called: bool = False
     over: bool = False
     named: bool = False
 
@@ -88,7 +87,6 @@ class Report:
         self.frame = len(self.lines) if FENCE.match(piece.body) else None
         self.lines += [*self.pending, piece.at]
         self.pending.clear()
-        self.called = self.called or "Call " in piece.body
         self.traced = self.traced or TRACE.search(piece.body) is not None
         if self.kind in ("page-fault", "oops") and not self.named:
             where = function_in(piece.body)
@@ -101,6 +99,8 @@ class Report:
             return False
         if self.over:
             return self.kind in (*CRASHES, "panic") and REGISTERS.search(body) is not None
+        if END_TRACE.search(body):
+            return self.kind in ENDED
         return MEMBER.search(body) is not None or FENCE.match(body) is not None
 
     @property
@@ -139,7 +139,7 @@ class _Reader:
             self._begin(piece, *begun, now)
         elif CUT_HERE.search(piece.body):
             self._cut[piece.caller] = [piece]
-            if now is not None and not now.leads:
+            if now is not None and now.over:
                 del self._open[piece.caller]
         elif piece.caller in self._cut:
             self._after_cut(piece, now)
@@ -182,7 +182,7 @@ class _Reader:
         return False
 
     def _begin(self, piece: Piece, form: Form, first: str, now: Report | None) -> None:
-        owner = self._owner(form, first, now)
+        owner = self._owner(piece, form, first, now)
         if owner is not None:
             owner.rank, owner.leads = max(owner.rank, form.rank), form.leads
             owner.add(piece)
@@ -201,16 +201,18 @@ class _Reader:
         self._loose.pop(piece.caller, None)
         self._open[piece.caller] = owner
 
-    def _owner(self, form: Form, first: str, now: Report | None) -> Report | None:
+    def _owner(self, piece: Piece, form: Form, first: str, now: Report | None) -> Report | None:
         """Return the report that a line goes on with although it could begin one."""
         if form.kind == "panic":
             return self._ended_by(first, now)
-        if now is None or now.over:
-            return None
-        if NOTE.match(first):
+        if now is not None and not now.over and NOTE.match(first):
             return now
-        steps = now.leads and not now.called and 0 < now.rank < form.rank
-        return now if steps else None
+        for report in reversed(self.reports[self._boot :]):
+            if report.leads and 0 < report.rank < form.rank:
+                # Another processor may have begun a report in between.
+                near = piece.at - report.first <= _GAP_BEFORE_TRACE
+                return report if near and not report.over else None
+        return None
 
     def _ended_by(self, first: str, now: Report | None) -> Report | None:
         """Return the report that ends in a panic."""
@@ -233,8 +235,10 @@ class _Reader:
     def _after_cut(self, piece: Piece, now: Report | None) -> None:
         """Read a line between ``cut here`` and the one that says what happened."""
         held = self._cut[piece.caller]
-        if now is not None and now.leads and now.takes(piece.body):
-            del self._cut[piece.caller]
+        if now is not None and now.takes(piece.body):
+            # Of a report that began before: two processors print at once, or it is its message.
+            if now.leads:
+                del self._cut[piece.caller]
             self._go_on(piece, now)
             return
         strong = CONFIRMED.match(piece.body) or REGISTERS.match(piece.body)
@@ -278,6 +282,7 @@ class _Reader:
         elif "---[ end Kernel panic" in piece.body or (
             now.kind in BOXED and now.traced and FENCE.match(piece.body)
         ):
+            now.over = True
             del self._open[piece.caller]
 
     # -- reports without a beginning ---------------------------------------------------------
@@ -290,9 +295,9 @@ class _Reader:
         """
         end = END_TRACE.search(piece.body) is not None
         for report in reversed(self.reports[self._boot :]):
-            if report.over or not report.traced:
+            if report.over:
                 continue
-            ends = end and report.kind in (*CRASHES, "warning")
+            ends = end and report.kind in ENDED
             if ends or (report.kind == kind and piece.at - report.lines[-1] < _RECENT):
                 report.pending.clear()
                 report.add(piece)

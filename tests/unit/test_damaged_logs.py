@@ -6,6 +6,7 @@ Damage is done to recorded consoles at random places, from seeds that are the te
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -118,6 +119,21 @@ def test_damaged_console_without_a_report_has_none(name: str, seed: int) -> None
     for console in QUIET:
         damaged = DAMAGES[name](recorded(console), rng)
         assert find_splats(damaged) == (), console
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_reports_of_two_processors_at_once_are_both_found(seed: int) -> None:
+    """Line by line, from kernels that do not say who prints."""
+    rng = random.Random(seed)  # noqa: S311 - it must be the same again
+    for one, other in itertools.permutations(("atomic", "bug", "kasan", "lockdep", "panic"), 2):
+        lines = [recorded(name).splitlines(keepends=True)[::-1] for name in (one, other)]
+        mixed: list[str] = []
+        while lines[0] or lines[1]:
+            source = rng.choice([rest for rest in lines if rest])
+            mixed += [source.pop() for _ in range(rng.randint(1, 6)) if source]
+        kinds = {splat.kind for splat in find_splats("".join(mixed))}
+        wanted = {splat.kind for name in (one, other) for splat in find_splats(recorded(name))}
+        assert wanted <= kinds, (one, other)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
