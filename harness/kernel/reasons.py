@@ -198,10 +198,14 @@ def _range(symbol: Any) -> tuple[str, str] | None:
 
 
 def _setters(symbol: Any) -> str:
-    """Return what can set a symbol without a prompt."""
-    selects = [_text(t) for t in kconfiglib.split_expr(symbol.rev_dep, kconfiglib.OR)]
-    names = [name for name in selects if name != "n"]
-    return f"; {_some(names, 'or')} selects it" if names else _defaults(symbol)
+    """Return what can set a symbol without a prompt: whoever selects it, else its defaults."""
+    names = [
+        _text(kconfiglib.split_expr(term, kconfiglib.AND)[0])
+        for term in kconfiglib.split_expr(symbol.rev_dep, kconfiglib.OR)
+    ]
+    if names == ["n"]:
+        return _defaults(symbol)
+    return f"; {_some(names, 'or')} select{'' if len(names) > 1 else 's'} it"
 
 
 def _defaults(symbol: Any) -> str:

@@ -64,9 +64,13 @@ config LIKED
 config HIDDEN
 	bool
 
+config SHARED
+	bool
+
 config SETTER
 	bool "Setter"
 	select HIDDEN
+	select SHARED if HOST
 
 config NOBODYS
 	bool
@@ -80,6 +84,7 @@ menu "Fine tuning"
 
 config TUNED
 	bool "Tuned"
+	select SHARED
 
 config TUNED_SIZE
 	int "Size"
@@ -216,6 +221,11 @@ def told(tree: Path, request: str, config: str) -> str:
             ),
         ),
         ("RATE=100", "FAST=y RATE=250", "is 250: it has no prompt; it is 250 if FAST"),
+        (
+            "SHARED=y",
+            "",
+            "is n: it has no prompt, only other symbols can set it; SETTER or TUNED select it",
+        ),
         # Dependencies.
         ("GUEST=y", "MODULES=y", "is n: unmet dependency HOST (HOST=n); OTHER (OTHER=n)"),
         (
