@@ -86,7 +86,7 @@ class Run:
         return " ".join(filter(None, (head, self.options, f"-- {behind}" if behind else "")))
 
 
-_CHECKED = {"codes": (1,), "says": '"tool": "harness apply"'}
+_CHECKED = {"codes": (2,), "says": '"tool": "harness apply"'}
 """What a check comes to in a tree to which the series does not apply."""
 
 WITHOUT_MACHINE = {
