@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Commits of a git tree as the mails that they would be, and the cover letter that b4 keeps there.
 
-``b4 prep`` keeps the cover letter in an empty commit below the patches or on top of them, or in the
-branch's description, with a marker and data of its own behind the text (b4's documentation,
-"prep", "Cover letter strategies").
+``b4 prep`` keeps the cover letter in an empty commit below the patches or on top of them, with a
+marker and data of its own behind the text; or in the branch's description, with the data in
+``branch.NAME.b4-tracking`` (b4 0.16; its documentation, "prep", "Cover letter strategies").
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def read_commits(location: str, repo: Path | None) -> Iterator[bytes]:
             f"{location!r} is no file", hint="a git range needs the tree it is of: --kernel"
         )
     if ".." in location and repo is not None:
-        yield from _mails(repo, location, _cover_in(repo, location))
+        branch = location.rpartition("..")[2].lstrip(".")
+        cover = _cover_in(repo, location) or (_described(repo, branch) if branch else None)
+        yield from _mails(repo, location, cover)
         return
     known = repo is not None and _commit(repo, location)
     if repo is None or not known:
@@ -82,16 +84,20 @@ def _cover_in(repo: Path, revisions: str) -> _Cover | None:
 
 
 def _described(repo: Path, branch: str) -> _Cover | None:
-    said = git(repo, "config", f"branch.{branch}.description", check=False).stdout
-    return _cover(said, None) if _TRACKING in said else None
+    said, data = (
+        git(repo, "config", f"branch.{branch}.{key}", check=False).stdout
+        for key in ("description", "b4-tracking")
+    )
+    return _cover(f"{said}\n{_TRACKING}\n{data}", None) if data.strip() else None
 
 
 def _cover(message: str, commit: str | None) -> _Cover:
-    text, _, data = message.partition(_TRACKING)
+    # b4's template is in comments, and so is its warning before the data.
+    lines = "\n".join(line for line in message.splitlines() if not line.startswith("#"))
+    text, _, data = lines.partition(_TRACKING)
     title, _, body = text.strip().partition("\n")
-    lines = [line for line in data.splitlines() if not line.startswith("#")]
     try:
-        series = json.loads("\n".join(lines)).get("series", {})
+        series = json.loads(data).get("series", {})
         revision, base = int(series.get("revision", 1)), str(series.get("base-branch", ""))
     except (ValueError, AttributeError, TypeError):
         revision, base = 1, ""

@@ -187,7 +187,7 @@ def _plain(message: Message, parts: list[Message]) -> bytes:
     charset = next((c for part in parts if (c := part.get_content_charset())), _FALLBACK)
     try:
         body.decode(charset)
-    except (LookupError, UnicodeError):
+    except (LookupError, ValueError):
         charset = _FALLBACK if _is_text(body) else "iso-8859-1"
     author = _header(message, "From")
     if not _is_author(_header(message, "From")):
@@ -279,7 +279,7 @@ def _header(message: Message, name: str) -> str:
         return text
     try:
         return str(email.header.make_header(email.header.decode_header(text)))
-    except (LookupError, UnicodeError, ValueError, email.errors.HeaderParseError):
+    except (LookupError, ValueError, email.errors.MessageError):
         return text
 
 
@@ -334,7 +334,7 @@ def _decoded(parts: list[Message]) -> str:
         data = _bytes(part)
         try:
             texts.append(data.decode(part.get_content_charset() or _FALLBACK))
-        except (LookupError, UnicodeError):
+        except (LookupError, ValueError):
             # It says something of itself that is not so: a patch is mostly ASCII all the same.
             texts.append(data.decode(errors="replace"))
     return "\n".join(texts).replace("\r\n", "\n")

@@ -28,7 +28,8 @@ def cover(**series: object) -> str:
     """Return the text that b4 keeps a cover letter in."""
     data = {"series": {"revision": 3, "change-id": "20260101-x-1", **series}}
     return (
-        "mm: All of it\n\nThe whole story.\n\n--- b4-submit-tracking ---\n"
+        "mm: All of it\n\n# Lines such as this are b4's.\nThe whole story.\n\n"
+        "--- b4-submit-tracking ---\n"
         "# This section is used internally by b4 prep for tracking purposes.\n"
         f"{json.dumps(data, indent=2)}\n"
     )
@@ -62,8 +63,11 @@ def test_branch_with_the_cover_letter_elsewhere(tree: Path, where: str) -> None:
     if where == "tip":
         git(tree, "commit", "-q", "--allow-empty", "-m", text)
     else:
-        git(tree, "config", "branch.b4/x.description", text)
-    assert told(read_series("b4/x", repo=tree)) == WHOLE
+        said, _, data = text.partition("--- b4-submit-tracking ---\n")
+        git(tree, "config", "branch.b4/x.description", said)
+        git(tree, "config", "branch.b4/x.b4-tracking", data.partition("\n")[2])
+    for location in ("b4/x", "main..b4/x"):
+        assert told(read_series(location, repo=tree)) == WHOLE
 
 
 def test_branch_whose_patches_are_not_known_is_refused(tree: Path) -> None:

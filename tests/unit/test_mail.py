@@ -505,6 +505,8 @@ def test_changes_tell_binary_patches_apart(tree: Path) -> None:
         b"Content-Type: multipart/mixed; boundary=x\n\n--x\n\n--x--\n",
         b"Content-Type: text/plain; charset=\xff\nContent-Transfer-Encoding: base64\n\n!!!",
         b"In-Reply-To: me\nReferences: <<>>\nMessage-ID:\n\n",
+        b"Subject: =?\xf4tf-8?q?x?=\n\n",
+        b'Content-Type: text/plain; charset="a\x00b"\n\nx',
     ],
 )
 def test_damaged_mail_is_no_error(raw: bytes) -> None:
