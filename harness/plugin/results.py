@@ -46,7 +46,7 @@ def _result_of(report: Any, name: str) -> TestResult:
         name = f"{name}::{context.msg}"
     message = ""
     if outcome is not Outcome.PASSED or unexpected:
-        message = plain(_message(report))
+        message = plain(_said(_message(report), extra.get("asserted", "")))
     return TestResult(
         id=name,
         outcome=outcome,
@@ -62,6 +62,13 @@ def _result_of(report: Any, name: str) -> TestResult:
         finding=extra.get("finding", False),
         exception=extra.get("exception"),
     )
+
+
+def _said(message: str, asserted: str) -> str:
+    """Return *message*, first saying what was compared where it has only the values."""
+    if not asserted:
+        return message
+    return f"{asserted} does not hold: {message.removeprefix('AssertionError: ')}"
 
 
 def _message(report: Any) -> str:

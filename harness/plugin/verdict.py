@@ -7,7 +7,9 @@ the machine is an *error* (no verdict), a kernel that dies is a *failure* shown 
 
 from __future__ import annotations
 
+import ast
 import re
+import textwrap
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -102,12 +104,24 @@ def pytest_runtest_makereport(
     if call.excinfo is not None:
         if report.failed:
             report.harness["exception"] = _name_of(call.excinfo.type)
+            report.harness["asserted"] = _asserted(call.excinfo)
         _classify_error(call.excinfo.value, report, item.config)
     if SESSION in item.config.stash:
         _judge_consoles(item, report)
         _compare(item, report)
         _find(item, report)
     return report
+
+
+def _asserted(error: pytest.ExceptionInfo[BaseException]) -> str:
+    """Return the source of an assertion that failed without words of its own, on one line."""
+    if not error.errisinstance(AssertionError) or not str(error.value).startswith("assert "):
+        return ""
+    try:
+        (statement,) = ast.parse(textwrap.dedent(str(error.traceback[-1].statement))).body
+    except (SyntaxError, ValueError):
+        return ""
+    return ast.unparse(statement.test) if isinstance(statement, ast.Assert) else ""
 
 
 def _name_of(kind: type[BaseException]) -> str:

@@ -160,6 +160,38 @@ def test_report_names_the_exception(pytester: pytest.Pytester, error: str, name:
     done.stdout.fnmatch_lines([f"*exception: {name}*"])
 
 
+SAID = """\
+from harness.plugin.results import _result_of
+
+def pytest_runtest_logreport(report):
+    if report.when == "call":
+        print("message:", _result_of(report, report.nodeid).message.splitlines()[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("assertion", "said"),
+    [
+        ("assert len(pins) == 0", "len(pins) == 0 does not hold: assert 1 == 0"),
+        (
+            "assert (\n        len(pins)\n        == 0\n    )",
+            "len(pins) == 0 does not hold: assert",
+        ),
+        ("assert not pins", "not pins does not hold: assert not [1]"),
+        ("assert not pins, 'something is pinned'", "AssertionError: something is pinned"),
+        ("assert pins.x", "AttributeError: "),
+    ],
+)
+def test_message_of_a_bare_assertion_says_what_was_compared(
+    pytester: pytest.Pytester, assertion: str, said: str
+) -> None:
+    pytester.makeconftest(SAID)
+    pytester.makepyfile(f"def test_it():\n    pins = [1]\n    {assertion}\n")
+    done = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider")
+    (line,) = [line for line in done.outlines if "message: " in line]
+    assert line.partition("message: ")[2].startswith(said)
+
+
 @pytest.mark.parametrize(
     ("error", "word", "count"),
     [
