@@ -86,7 +86,7 @@ class Run:
         return " ".join(filter(None, (head, self.options, f"-- {behind}" if behind else "")))
 
 
-_CHECKED = {"codes": (2,), "says": '"tool": "harness apply"'}
+_CHECKED = {"codes": (1, 2), "says": '"tool": "harness apply"'}
 """What a check comes to in a tree to which the series does not apply."""
 
 WITHOUT_MACHINE = {
@@ -136,7 +136,7 @@ WITHOUT_MACHINE = {
     "harness cache prune --unused-days 14": Run(),
     "harness clean": Run(),
     "harness clean --all": Run(),
-    # The tree here is a tiny one: no patch applies to it, and it does not build.
+    # The tree here is a tiny one: no patch applies to it (2), and it does not build (1).
     "harness check-patch 0005-mm-Defer.patch": Run("--kernel ~/linux", **_CHECKED),
     "harness check-patch --series v4.mbx -- -k module <mail": Run("--kernel ~/linux", **_CHECKED),
     "harness check-series --positions 0..3 --profile debug --series v4.mbx": Run(

@@ -34,7 +34,7 @@ from harness.report.text import reroll_lines
 from harness.run.cell import Cell, CellResult
 from harness.run.executor import run_cell
 from harness.run.pipeline import Pipeline
-from harness.run.provenance import describe_series
+from harness.run.provenance import left_out_facts
 from harness.search.matrix import complaints, make_cells, position_of, subjects_of
 from harness.search.review import (
     TRACKING,
@@ -113,7 +113,8 @@ def _check_series(args: argparse.Namespace, ui: Ui) -> int:
             target = place_series(_read_mail(args.mail), target, directory / "series.mbx")
         pipeline = Pipeline(target, Store(), progress)
         applied = pipeline.applied
-        said = reroll_lines(describe_series(pipeline))
+        series = pipeline.series
+        said = reroll_lines(series.taken, left_out_facts(series)) if series else []
         cells = make_cells(
             target,
             parse_positions(args.positions, applied.last),

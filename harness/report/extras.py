@@ -55,7 +55,7 @@ def _facts(results: RunResults) -> list[tuple[str, str]]:
         ("base", kernel.base),
         *(("fixes", line) for line in lack_lines(kernel)),
         ("series", series.title or "none"),
-        ("re-roll", "; ".join(reroll_lines(series))),
+        ("re-roll", "; ".join(reroll_lines(series.taken, series.left_out))),
         ("below all patches", "; ".join(support)),
         ("profile", results.profile),
         ("configuration", kernel.config),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.base.text import duration, first_line
 from harness.report.sections import Sections, section_of
-from harness.results.facts import FixFacts, KernelFacts, SeriesFacts
+from harness.results.facts import FixFacts, KernelFacts, LeftOutFacts, SeriesFacts
 from harness.results.results import Outcome, RunResults, TestResult
 
 _STYLE = {
@@ -51,14 +51,14 @@ def print_results(
 
 def series_lines(series: SeriesFacts) -> list[str]:
     """Say of a series what is not plain: which mails were taken, and what the tree had before."""
-    return reroll_lines(series) + tree_lines(series)
+    return reroll_lines(series.taken, series.left_out) + tree_lines(series)
 
 
-def reroll_lines(series: SeriesFacts) -> list[str]:
+def reroll_lines(taken: str | None, left_out: Iterable[LeftOutFacts]) -> list[str]:
     """Say which re-roll was taken and what was left out; nothing when there was one alone."""
-    left_out = [f"left out: {each.what}: {each.why}" for each in series.left_out]
-    combined = ";" in (series.taken or "")
-    return [f"taken: {series.taken}", *left_out] if left_out or combined else []
+    said = [f"left out: {each.what}: {each.why}" for each in left_out]
+    combined = ";" in (taken or "")
+    return [f"taken: {taken}", *said] if said or combined else []
 
 
 def tree_lines(series: SeriesFacts) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from harness.guest.accel import qemu_version
 from harness.guest.doctor import describe_host
 from harness.kernel.recognise import Recognised
+from harness.kernel.series import Series
 from harness.kernel.source import git
 from harness.results.facts import (
     ExtraFacts,
@@ -101,10 +102,7 @@ def describe_series(pipeline: Pipeline) -> SeriesFacts:
         title=series.title if series else None,
         origin=series.origin if series else None,
         taken=series.taken if series else None,
-        left_out=tuple(
-            LeftOutFacts(what=each.what, why=each.why)
-            for each in (series.left_out if series else ())
-        ),
+        left_out=left_out_facts(series) if series else (),
         position=at.number,
         total=applied.last,
         extra=tuple(
@@ -141,6 +139,11 @@ def describe_series(pipeline: Pipeline) -> SeriesFacts:
             for item in pipeline.presences.values()
         ),
     )
+
+
+def left_out_facts(series: Series) -> tuple[LeftOutFacts, ...]:
+    """Return what the results say of patches that were not taken."""
+    return tuple(LeftOutFacts(what=each.what, why=each.why) for each in series.left_out)
 
 
 def _recognised(found: Recognised | None) -> RecognisedFacts | None:
