@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.base.text import first_line, plural
 from harness.report.problems import about, first_seen, where
+from harness.results.compat import PairResult
 from harness.results.complaint import problems_of
 from harness.results.evidence import Evidence, Kernel
 from harness.results.records import CellStatus
@@ -23,16 +24,20 @@ _WIDTH = 300
 def to_markdown(found: Sequence[Evidence]) -> str:
     """Return what the results in *found* come to."""
     kernels = [kernel for item in found for kernel in item.kernels]
-    wrong = sum(len(kernel.wrong) for kernel in kernels)
+    pairs = [pair for item in found for pair in item.pairs]
+    wrong = sum(len(kernel.wrong) for kernel in kernels) + sum(pair.unexpected for pair in pairs)
     tests = sum(len(kernel.tests) for kernel in kernels)
     said = f"{plural(wrong, 'thing')} to look at" if wrong else "all as it should be"
-    lines = [f"## {said}", "", f"kernels: {len(kernels)}, tests: {tests}", ""]
+    counts = f"kernels: {len(kernels)}, tests: {tests}" if kernels or not pairs else ""
+    lines = [f"## {said}", "", counts, ""] if counts else [f"## {said}", ""]
     for item in found:
         if item.text is not None:
             lines += ["```", *item.text.replace("```", "'''").rstrip().splitlines(), "```", ""]
     if kernels:
         lines += [*_table(kernels), ""]
-    if wrong:
+    if pairs:
+        lines += [*_pairs(pairs), ""]
+    if any(kernel.wrong for kernel in kernels):
         lines += [*_list(kernels), ""]
     if any(kernel.findings for kernel in kernels):
         lines += [*_findings(kernels), ""]
@@ -49,6 +54,16 @@ def _table(kernels: Sequence[Kernel]) -> Iterator[str]:
         ran = "yes" if kernel.status is CellStatus.TESTED else f"{kernel.status}: {kernel.message}"
         cells = (kernel.position, kernel.profile, ran, passed, stated, len(kernel.wrong))
         yield "| " + " | ".join(_plain(str(c)) for c in (*cells, kernel.subject)) + " |"
+
+
+def _pairs(pairs: Sequence[PairResult]) -> Iterator[str]:
+    yield "| from | to | came to | stated | what was said |"
+    yield "| --- | --- | --- | --- | --- |"
+    for pair in pairs:
+        stated = " or ".join(fate.value for fate in pair.allowed)
+        fate = f"**{pair.fate.value}**" if pair.unexpected else pair.fate.value
+        cells = (_plain(pair.source), _plain(pair.target), fate, stated, _plain(pair.message))
+        yield f"| {' | '.join(cells)} |"
 
 
 def _list(kernels: Sequence[Kernel]) -> Iterator[str]:

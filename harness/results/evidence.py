@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.base.errors import SpecError
 from harness.results.compat import FILE as COMPAT
-from harness.results.compat import read_compat
+from harness.results.compat import PairResult, read_compat
 from harness.results.complaint import Complaint, complaints_about
 from harness.results.records import BuildStatus, CellRecord, CellStatus, MatrixRecord, read_record
 from harness.results.results import Boot, RunResults, TestResult, read_results
@@ -57,12 +57,14 @@ class Evidence:
     """One results directory.
 
     :param name: its path below the directory that was asked for; empty for that itself.
-    :param text: what the nightly said of it, or what pairs of kernels came to; else ``None``.
+    :param text: what the nightly said of it, ``None`` when it is none.
+    :param pairs: what pairs of kernels came to.
     """
 
     name: str
     kernels: tuple[Kernel, ...]
     text: str | None = None
+    pairs: tuple[PairResult, ...] = ()
 
 
 def read_evidence(directory: Path) -> tuple[Evidence, ...]:
@@ -86,7 +88,7 @@ def _search(directory: Path, top: Path) -> Iterator[Evidence]:
         yield Evidence(name=name, kernels=(), text=text.read_text(errors="replace"))
     if (directory / COMPAT).exists():
         # Its runs are not of one kernel each, and a refusal there is no failure.
-        yield Evidence(name=name, kernels=(), text=read_compat(directory / COMPAT).summary + "\n")
+        yield Evidence(name=name, kernels=(), pairs=read_compat(directory / COMPAT).pairs)
     elif matrix.exists():
         yield Evidence(name=name, kernels=_of_matrix(matrix))
     elif run.exists():

@@ -327,4 +327,14 @@ def test_refusals_are_no_failures_of_the_runs_they_are_in(tmp_path: Path) -> Non
     write_file(tmp_path / "compat.json", results(pair(REFUSED)).to_json())
     (evidence,) = read_evidence(tmp_path)
     assert evidence.kernels == ()
-    assert "1 pair: 1 refused; none unexpected" in summary_of((evidence,))
+    text = summary_of((evidence,))
+    assert text.startswith("## all as it should be\n\n| from | to |")
+    assert "| 7.0.13:11 | 7.2.13 | refused | carried or refused | KHO: setup:" in text
+
+
+def test_summary_of_a_job_says_what_is_to_be_looked_at(tmp_path: Path) -> None:
+    write_file(tmp_path / "compat.json", results(pair(LOST, stated=Fate.CARRIED)).to_json())
+    text = summary_of(read_evidence(tmp_path))
+    assert text.startswith("## 1 thing to look at\n")
+    assert "| 7.0.13:11 | 7.2.13 | **lost** | carried | " in text
+    assert "kernels: 0" not in text
