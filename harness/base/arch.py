@@ -142,7 +142,8 @@ X86_64 = Architecture(
     # the 0.2 s for the local timer half is for its proof, which needs the ACPI timer where SeaBIOS
     # puts it on q35, or as long again; the delay loop of a second CPU takes 0.1 s: 5 GHz are said
     # (at HZ=250), so udelay() may take longer than it has to, never less.
-    cmdline_tcg=("pmtmr=0x608", "lpj=20000000"),
+    # Three times the 21 s after which RCU says that it stalls: code is that much slower.
+    cmdline_tcg=("pmtmr=0x608", "lpj=20000000", "rcupdate.rcu_cpu_stall_timeout=63"),
 )
 
 ARCHITECTURES = {X86_64.name: X86_64}

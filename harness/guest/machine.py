@@ -233,6 +233,11 @@ class Machine:
         """QEMU's process id: the same before and after a live update."""
         return self._qemu.qemu_pid
 
+    def why_starved(self) -> str | None:
+        """Say how the host kept processors from it, up to now; ``None`` when it did not."""
+        looked = self._qemu.processor_time
+        return looked.why_starved() if looked is not None else None
+
     # -- commands ------------------------------------------------------------------------------
 
     def run(self, words: str | list[str], *, timeout_s: float = GUEST.command_s) -> CommandResult:
@@ -332,10 +337,8 @@ class Machine:
             f"{self.epoch.release} runs; Ctrl-] ends it.  In another terminal:",
             f"  {shlex.join(ssh_argv(self._setup.keys, known, port))}",
         ]
-        if self._qemu.gdb_socket is not None:
-            lines += [
-                f"  gdb {self._build.vmlinux} -ex 'target remote {self._qemu.gdb_socket}'",
-            ]
+        if (gdb := self._qemu.gdb_socket) is not None:
+            lines.append(f"  gdb {self._build.vmlinux} -ex 'target remote {gdb}'")
         return "\n".join(lines)
 
     def interact(self) -> None:

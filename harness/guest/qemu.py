@@ -29,6 +29,7 @@ from harness.base.timeouts import HOST
 from harness.guest.archive import join_archives
 from harness.guest.console import Console
 from harness.guest.qmp import Qmp
+from harness.guest.starved import ProcessorTime
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ class Qemu:
         self.log_dir = log_dir
         self.ssh_port = 0
         self.gdb_socket: Path | None = None
+        self.processor_time: ProcessorTime | None = None
         self._gdb = gdb
         self._memory = memory
         self._console_text = console_text
@@ -180,6 +182,8 @@ class Qemu:
             inherited = [their_qmp.fileno(), *([state] if state is not None else [])]
             self._process = self._spawn(argv, inherited, stack)
             their_qmp.close()
+            self.processor_time = ProcessorTime(self._process.pid)
+            self._console.on_text = self.processor_time.sample
             self._qmp = Qmp(our_qmp)
             stack.callback(self._qmp.close)
             try:

@@ -22,6 +22,7 @@ from harness.plugin.session import SESSION, Session, or_exit, session_of
 from harness.results.expectation import EVERYWHERE, Expectation, Expected, beyond, resolve
 from harness.results.kernel_log import KnownIssue, classify, find_splats
 from harness.results.results import Outcome
+from harness.results.splat_forms import HANGS
 
 _EXPECTATION = pytest.StashKey[Expectation]()
 _MET = pytest.StashKey[set[str]]()
@@ -165,6 +166,7 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
         return
     expected = tuple(str(mark.args[0]) for mark in item.iter_markers("splat"))
     met: set[str] = item.stash.setdefault(_MET, set())
+    starved: list[str] = []
     for watch in list(session.watches):
         text = watch.machine.console.since(watch.judged)
         if watch.machine.closed:
@@ -176,12 +178,26 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
         verdict = classify(find_splats(text), session.known_issues, expected)
         report.harness["known"] += [splat.title for splat in verdict.known]
         met |= {splat.title for splat in verdict.expected}
+        hangs = any(splat.kind in HANGS for splat in verdict.unexpected)
+        why = watch.machine.why_starved() if hangs else None
         for splat in verdict.unexpected:
-            report.harness["splats"].append(splat.title)
+            if why is not None and splat.kind in HANGS:
+                starved.append(f"{splat.title}: {why}")
+            else:
+                report.harness["splats"].append(splat.title)
             decoded = watch.machine.decode(splat)
             report.sections.append(("splat", decoded))
             with _splats_file(session, item).open("a") as stream:
                 stream.write(f"{decoded}\n\n")
+    if starved:
+        report.sections.append(("starved", "\n".join(starved)))
+    crashed = report.harness["outcome"] == Outcome.CRASHED.value
+    if starved and not report.harness["splats"] and (report.passed or crashed):
+        # It is asked again: what befell a machine may not befall the next.
+        report.outcome, report.harness["outcome"] = "failed", Outcome.ERROR.value
+        trouble = "" if report.passed else f"\n{report.longrepr}"
+        report.longrepr = f"no verdict, {'; '.join(starved)}{trouble}"
+        return
     # Trouble that comes with a splat is the kernel's, not the harness's.
     if report.harness["splats"] and (
         report.passed or report.harness["outcome"] == Outcome.ERROR.value
