@@ -16,8 +16,12 @@ from harness.base.timeouts import HOST
 from harness.results.kernel_log import Splat
 
 _FRAME = re.compile(
-    r"(?P<symbol>[A-Za-z_][\w.$]*)\+(?P<offset>0x[0-9a-f]+)/0x[0-9a-f]+(?: \[(?P<module>\w+)\])?"
+    r"(?P<symbol>[A-Za-z_][\w.$]*)\+(?P<offset>0x[0-9a-f]{1,16})/0x[0-9a-f]+"
+    # With CONFIG_STACKTRACE_BUILD_ID the module's build id stands behind its name.
+    r"(?: \[(?P<module>\w+)(?: [0-9a-f]{20,64})?\])?"
 )
+_AT_ONCE = 1000
+"""Addresses of one command line."""
 
 
 def decode_splat(splat: Splat, vmlinux: Path, modules: Mapping[str, Path]) -> str:
@@ -63,8 +67,11 @@ def _lines(path: Path, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], s
         # A return address is one past its call: the instruction before it is the one that is meant.
         points = [hex(addresses[s][1] + max(int(o, 16) - 1, 0)) for s, o in pairs]
         only = ["-j", section] if relocatable else []
-        done = command.run(["addr2line", "-e", path, *only, *points], timeout_s=HOST.tool_s)
-        for pair, place in zip(pairs, done.stdout.splitlines(), strict=False):
+        places: list[str] = []
+        for at in range(0, len(points), _AT_ONCE):
+            words = ["addr2line", "-e", str(path), *only, *points[at : at + _AT_ONCE]]
+            places += command.run(words, timeout_s=HOST.tool_s).stdout.splitlines()
+        for pair, place in zip(pairs, places, strict=False):
             if not place.startswith("??"):
                 found[pair] = _below_tree(re.sub(r" \(discriminator \d+\)$", "", place))
     return found

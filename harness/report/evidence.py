@@ -10,14 +10,18 @@ from pathlib import Path
 
 from harness.base.text import plural
 from harness.report.columns import Column, Mark, detail_id, mark_of, visible
+from harness.results.log_lines import strip_prefix
 from harness.results.records import CellStatus
 from harness.results.results import TestResult
+from harness.results.splat_forms import form_of
+from harness.results.splat_lines import TRACE
 
 _BUDGET_BYTES = 3 << 18
 """What all the console slices of a page may take; the longest that fit are shown."""
 
 _LINES = (60, 40, 25, 15, 8, 4)
 _SPLAT_LINES = 60
+_TRACE_LINES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ def _evidence(
         test=test.id,
         mark=mark,
         message=visible(test.message),
-        splats="\n".join(_head(splats, _SPLAT_LINES))
+        splats="\n".join(_with_traces(splats, _SPLAT_LINES))
         or visible("\n".join((*test.splats, *test.known_issues))),
         console="\n".join(_tail(console, lines)),
         log=f"{column.directory.name}/{test.console}" if test.console else "",
@@ -179,7 +183,19 @@ def _tail(text: str, count: int) -> list[str]:
     return [f"({plural(left, 'line')} before these)", *lines[left:]] if left > 0 else lines
 
 
-def _head(text: str, count: int) -> list[str]:
+def _with_traces(text: str, count: int) -> list[str]:
+    """Return the first lines of splats, and of the others those of traces and where one begins."""
     lines = text.split("\n")
-    left = len(lines) - count
-    return [*lines[:count], f"({plural(left, 'line')} after these)"] if left > 0 else lines
+    kept, traces, left = lines[:count], 0, 0
+    for line in lines[count:]:
+        if traces < _TRACE_LINES and _is_trace(line):
+            kept += [f"({plural(left, 'line')} left out)"] if left else []
+            kept.append(line)
+            traces, left = traces + 1, 0
+        else:
+            left += 1
+    return [*kept, f"({plural(left, 'line')} left out)"] if left else kept
+
+
+def _is_trace(line: str) -> bool:
+    return TRACE.search(line) is not None or form_of(strip_prefix(line), whole=True) is not None

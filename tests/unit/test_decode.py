@@ -76,6 +76,19 @@ def test_each_of_several_frames_gets_its_line(binary: Path, frame: str) -> None:
     assert text.count("probe.c:") == 3
 
 
+def test_stack_of_any_length_is_decoded(binary: Path) -> None:
+    """A thousand addresses go to one command line."""
+    frames = "".join(f" main+{hex(n)}/0x1000\n" for n in [*range(10_000, 12_500), 1, 4])
+    lines = decoded(frames, binary).splitlines()
+    assert len(lines) == 2502
+    assert all("probe.c:" in line for line in lines[-2:])
+
+
+def test_module_with_its_build_id_is_the_module(directory: Path) -> None:
+    text = f" setup+0x4/0x10 [probe {'0a' * 20}]\n"
+    assert "probe.c:" in decoded(text, NOWHERE, {"probe": directory / "probe.ko"})
+
+
 def test_start_of_a_function_is_not_taken_for_the_one_before(binary: Path) -> None:
     assert re.search(r"probe\.c:1[23]\)", decoded("main+0x0/0x100", binary))
 

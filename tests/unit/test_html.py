@@ -31,6 +31,7 @@ from harness.cli.main import run_command
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.source import SourceTree
 from harness.liveupdate.results import KEY, UpdateResult
+from harness.report.evidence import _with_traces
 from harness.report.matrix import record_of
 from harness.report.page import breakable, write_report
 from harness.report.sections import load_sections
@@ -468,6 +469,18 @@ def test_tests_that_behave_alike_are_one_group(matrix: Path) -> None:
         )
     ]
     assert places == sorted(places)
+
+
+def test_trace_of_a_long_splat_is_never_left_out() -> None:
+    dump = "".join(f"RAX: {n:016x}\n" for n in range(300))
+    trace = "".join(f" deep_{n}+0x1/0x2 (kernel/a.c:{n})\n" for n in range(200))
+    text = f"WARNING: possible recursive locking detected\n{dump}stack backtrace:\n{trace}{dump}"
+    other = "[    9.1] BUG: KASAN: slab-out-of-bounds in f+0x1/0x2\n"
+    shown = _with_traces(text + other, 60)
+    assert [line for line in shown if "deep_" in line] == trace.splitlines()
+    assert other.rstrip() in shown
+    assert "(242 lines left out)" in shown
+    assert len(shown) < 270
 
 
 def test_control_characters_of_a_console_are_made_visible(matrix: Path) -> None:
