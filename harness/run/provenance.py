@@ -94,8 +94,10 @@ def _fixes(pipeline: Pipeline) -> Iterator[FixFacts]:
 
 
 def describe_series(pipeline: Pipeline) -> SeriesFacts:
-    """Return what the results say of the series."""
-    applied, at = pipeline.applied, pipeline.position()
+    """Return what the results say of the series, also of one that does not apply as a whole."""
+    applied, number = pipeline.applied, pipeline.target.position
+    number = applied.last if number is None else number
+    has_kernel = number < len(applied.positions)
     series = applied.series
     return SeriesFacts(
         name=series.name if series else None,
@@ -103,7 +105,7 @@ def describe_series(pipeline: Pipeline) -> SeriesFacts:
         origin=series.origin if series else None,
         taken=series.taken if series else None,
         left_out=left_out_facts(series) if series else (),
-        position=at.number,
+        position=number,
         total=applied.last,
         extra=tuple(
             ExtraFacts(subject=patch.subject, file=series.origin)
@@ -136,7 +138,7 @@ def describe_series(pipeline: Pipeline) -> SeriesFacts:
                 has=item.has,
                 recognised=_recognised(item.found),
             )
-            for item in pipeline.presences.values()
+            for item in (pipeline.presences.values() if has_kernel else ())
         ),
     )
 

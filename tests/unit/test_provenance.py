@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from schemas import complaints as wrong_with
 
+from harness.base.errors import SeriesError
 from harness.base.settings import target_from_settings
 from harness.base.store import Store
 from harness.guest.accel import Accel
@@ -125,6 +126,21 @@ def test_series_is_described_with_what_was_left_out(pipeline: Pipeline) -> None:
     found = describe_series(pipeline)
     assert found.taken == "v2, 11 patches"
     assert found.left_out == (LeftOutFacts(what="v3, part 1 of 2", why="part 2 of 2 missing"),)
+
+
+def test_series_that_does_not_apply_is_described(pipeline: Pipeline) -> None:
+    facts = describe_series(pipeline)
+    vars(pipeline).update(
+        target=dataclasses.replace(pipeline.target, position=None),
+        applied=dataclasses.replace(
+            pipeline.applied,
+            series=pipeline.series,
+            positions=pipeline.applied.positions[:2],
+            broken=SeriesError("patch 2 does not apply"),
+        ),
+    )
+    found = describe_series(pipeline)
+    assert (found.patches, found.suite) == (facts.patches[:1], ())
 
 
 def test_series_is_described_whole_whatever_is_applied(pipeline: Pipeline) -> None:
