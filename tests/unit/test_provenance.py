@@ -103,6 +103,9 @@ def test_fix_that_a_tree_shows_is_there(pipeline: Pipeline) -> None:
     repo, header = pipeline.source.repo, Path("kernel/liveupdate/luo_session.c")
     (repo / header).parent.mkdir(parents=True)
     (repo / header).write_text("static DECLARE_RWSEM(luo_session_serialize_rwsem);\n")
+    public = repo / "include/linux/liveupdate.h"
+    public.parent.mkdir(parents=True)
+    public.write_text("void liveupdate_unregister_file_handler(struct x *);\n")
     git(repo, "add", ".")
     words = ("-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-q", "-m", "fix")
     git(repo, *words)
@@ -110,6 +113,8 @@ def test_fix_that_a_tree_shows_is_there(pipeline: Pipeline) -> None:
     vars(pipeline)["_own"] = Position(number=1, subject="", commit=commit, tree="")
     fixes = {fix.feature: fix.has for fix in describe_kernel(pipeline).fixes}
     assert (fixes["reboot-holds-sessions"], fixes["retrieve-holds-sessions"]) == (True, False)
+    # One patch of a series shows what all of them bring: the others are missed all the same.
+    assert fixes["module-unload"] is False
 
 
 def test_patchset_has_each_patch_up_to_the_position(pipeline: Pipeline) -> None:
