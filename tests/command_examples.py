@@ -232,8 +232,8 @@ NOT_RUN = {
     "harness run --suite examples/get-options": _KERNELS,
     "harness run --cc gcc-14": "needs that compiler",
     "harness matrix --keep-going --profile debug --profile default": _KERNELS,
-    "harness matrix --series /tmp/broken --positions 6..11 --profile default -- test_module.py"
-    " -k 'flbs or idle'": _KERNELS,
+    "harness matrix --suite examples/get-options --series /tmp/broken --profile default"
+    " --keep-going -- -k 'range or stored'": _KERNELS,
     "harness compat": _KERNELS,
     "harness compat --kernels 7.0.13:11 7.0.13:11+file-fields-swapped": _KERNELS,
     "harness compat --from 7.2.13 --to ~/linux --json out.json": _KERNELS,

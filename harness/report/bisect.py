@@ -16,7 +16,7 @@ def step_line(step: Step) -> str:
     """Return one line about a step."""
     judgement = step.judgement
     seconds = "cached" if judgement.result.cached else duration(judgement.result.seconds)
-    line = f"{step.point.name:20}  {judgement.verdict.value:10}  {seconds:>6}  "
+    line = f"{step.point.name:20}  {judgement.verdict.value:10}  {seconds:>10}  "
     return f"{line}{judgement.reason or step.point.subject}"[:200]
 
 
