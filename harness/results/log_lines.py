@@ -18,7 +18,8 @@ _PREFIX = re.compile(
 
 _LOGGED = re.compile(
     r"(?:\s*(?:\d+\.\d{3}|template)  (?=\S|\s*\[))?"  # the harness's own log of a console
-    r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,80} kernel: ?)?"  # syslog, the journal
+    r"(?:(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S{8,30})"  # syslog, the journal
+    r" \S{1,80} kernel: ?)?"
     r"(?:\w{1,8} {0,4}: ?\w{1,8} {0,4}: (?=\[|<))?"  # dmesg --decode
     r"(?:\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\] ?)?"  # dmesg --ctime
 )

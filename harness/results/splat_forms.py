@@ -256,7 +256,8 @@ CASCADES: tuple[tuple[str, frozenset[str] | None], ...] = (
     (r"kasan|KASAN|UBSAN|ubsan|KFENCE|KMSAN|kmsan", None),
     (r".*(?:softlockup|soft lockup|hung_task|[Hh]ard LOCKUP|RCU Stall|hung tasks)", HANGS),
     (r".*[Kk]ernel stack overflow|Asynchronous SError|Unhandled exception|bad mode", CRASHES),
-    (r"Attempted to kill|Aiee|.*[Uu]nrecoverable", CRASHES),
+    # An oops of init ends it by SIGSEGV.
+    (r"Attempted to kill (?:init! exitcode=0x0000000b|the idle)|Aiee|.*[Uu]nrecoverable", CRASHES),
     (r"Out of memory|System is deadlocked on memory", frozenset(("oom",))),
 )
 """What a panic says when it is the end of another report, and of which kinds (``None``: of any)."""

@@ -41,6 +41,10 @@ _GAP = 6
 _GAP_BEFORE_TRACE = 30
 """Lines of others between two lines of a report: when its trace began, and before."""
 
+_FAR = 200
+_FAR_OF_HANGS = 5000
+"""Lines between a report and the panic that it ends in: another's oops is long over."""
+
 _CUT_GAP = 8
 """Lines from ``cut here`` to the line that says what happened."""
 
@@ -204,7 +208,7 @@ class _Reader:
     def _owner(self, piece: Piece, form: Form, first: str, now: Report | None) -> Report | None:
         """Return the report that a line goes on with although it could begin one."""
         if form.kind == "panic":
-            return self._ended_by(first, now)
+            return self._ended_by(piece, first, now)
         if now is not None and not now.over and NOTE.match(first):
             return now
         for report in reversed(self.reports[self._boot :]):
@@ -214,15 +218,17 @@ class _Reader:
                 return report if near and not report.over else None
         return None
 
-    def _ended_by(self, first: str, now: Report | None) -> Report | None:
+    def _ended_by(self, piece: Piece, first: str, now: Report | None) -> Report | None:
         """Return the report that ends in a panic."""
         ends, kinds = cascade_of(first)
         if not ends:
             return None
         for report in reversed(self.reports[self._boot :]):
             fits = report.kind != "panic" if kinds is None else report.kind in kinds
+            # What a task that hangs ends in comes behind all locks and all processors' traces.
+            far = _FAR_OF_HANGS if report.kind in HANGS else _FAR
             if fits or (report is now and report.kind != "panic"):
-                return report
+                return report if piece.at - report.lines[-1] <= far else None
         return None
 
     def _new(self, piece: Piece, kind: str, first: str) -> Report:

@@ -153,6 +153,25 @@ def test_report_in_the_middle_of_a_line_without_times(name: str) -> None:
     assert told(find_splats("\n".join(lines))) == told(whole)
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "    48.125  [   40.000000] ",
+        "  template  [   40.000000] ",
+        "<4>[   40.000000][   T61] ",
+        "[   40.000000][    C0] ",
+        "[  +0.010955] ",
+        "[Fri Nov 27 05:10:54 2026] ",
+        "kern  :warn  : [   40.000000] ",
+        "Nov 27 05:10:54 guest kernel: ",
+        "2026-11-27T05:10:54.123456+00:00 guest kernel: [   40.000000] ",
+    ],
+)
+def test_report_behind_whatever_a_log_puts_before_lines(before: str) -> None:
+    text = "".join(f"{before}{line}\n" for line in (*RCU, *ATOMIC, *ARM64))
+    assert [splat.kind for splat in find_splats(text)] == ["lockdep", "atomic-sleep", "page-fault"]
+
+
 # -- one crash -------------------------------------------------------------------------------
 
 
@@ -203,6 +222,20 @@ def test_panic_of_a_hung_task_is_the_end_of_its_report() -> None:
         *TRACE,
     )
     assert [splat.kind for splat in find_splats(text)] == ["hung-task"]
+
+
+def test_panic_long_after_an_oops_that_was_survived_is_no_end_of_it() -> None:
+    """Who expects the oops does not expect the panic."""
+    between = stamped(*(f"luo_test: line {n}" for n in range(300)))
+    panic = "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000009"
+    found = find_splats(recorded("bug") + between + stamped(panic, *TRACE))
+    assert [splat.kind for splat in found] == ["bug", "panic"]
+
+
+def test_panic_of_init_that_was_killed_is_no_end_of_an_oops() -> None:
+    panic = "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000009"
+    found = find_splats(recorded("bug") + stamped(panic, *TRACE))
+    assert [splat.kind for splat in found] == ["bug", "panic"]
 
 
 def test_panic_of_the_next_kernel_is_not_the_end_of_an_oops_of_the_last() -> None:
