@@ -46,7 +46,7 @@ from harness.report.page import write_report
 from harness.report.plan import to_github, to_gitlab
 from harness.report.sections import load_sections
 from harness.results.evidence import read_evidence
-from harness.results.form import to_plain, write_file
+from harness.results.form import write_file
 from harness.results.history import History
 from harness.results.pace import Pace
 from harness.results.records import record_json
@@ -278,17 +278,21 @@ def _history(args: argparse.Namespace, ui: Ui) -> int:
                 raise InputError(f"--keep {args.keep}: there are no such runs", hint="such as 500")
             ui.out.print(f"dropped {history.prune(args.keep)} runs, kept {args.keep} at most")
         if args.what == "flaky":
-            found = [to_plain(item) | {"rate": round(item.rate, 3)} for item in history.flaky()]
+            found = [
+                dataclasses.asdict(item) | {"rate": round(item.rate, 3)} for item in history.flaky()
+            ]
         elif args.what == "bad":
-            found = [to_plain(item) for item in history.bad_since()]
+            found = [dataclasses.asdict(item) for item in history.bad_since()]
         elif args.what == "figures":
-            found = history.figures(args.limit, args.name or "")
+            found = [
+                dataclasses.asdict(item) for item in history.figures(args.limit, args.name or "")
+            ]
         elif args.what == "test":
             if not args.name:
                 raise InputError("no test is named", hint="harness history test module")
-            found = history.trend(args.name, args.limit)
+            found = [dataclasses.asdict(item) for item in history.trend(args.name, args.limit)]
         else:
-            found = history.runs(args.limit)
+            found = [dataclasses.asdict(item) for item in history.runs(args.limit)]
         ui.out.print(_history_table(found, args.what) if found else "nothing is recorded")
     write_json(args, {"file": str(history.path), args.what: found})
     return int(ExitCode.PASSED)

@@ -12,7 +12,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,9 @@ from filelock import FileLock
 from harness import NAME
 from harness.base.errors import SpecError
 from harness.base.timeouts import HOST
+from harness.results.form import from_plain
 from harness.results.results import RunResults
+from harness.results.trends import BadSince, Flaky, PastFigure, PastRun, PastTest
 
 SCHEMA = 1
 """``PRAGMA user_version`` of the file."""
@@ -62,42 +63,6 @@ CREATE TABLE figures (
     PRIMARY KEY (run, name)
 ) WITHOUT ROWID;
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flaky:
-    """A test that came to different verdicts on the same inputs.
-
-    :param runs: how often it was run on them, and *bad* how often it was not as it should be.
-    """
-
-    test: str
-    release: str
-    profile: str
-    runs: int
-    bad: int
-
-    @property
-    def rate(self) -> float:
-        """The share of runs that were bad, from 0 to 1."""
-        return self.bad / self.runs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadSince:
-    """A test that is bad in its newest run.
-
-    :param at: when the first of the bad runs in a row was, in seconds since the epoch.
-    :param good: when it was good last, ``None`` when it never was.
-    """
-
-    test: str
-    profile: str
-    position: int | None
-    at: float
-    commit: str
-    good: float | None
-    runs: int
 
 
 def history_file() -> Path:
@@ -255,9 +220,9 @@ class History:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def runs(self, limit: int = 20) -> list[dict[str, Any]]:
+    def runs(self, limit: int = 20) -> list[PastRun]:
         """Return the newest runs with their counts, newest first."""
-        return self._rows(
+        rows = self._rows(
             """
             SELECT runs.*, count(test) AS tests, coalesce(sum(unexpected), 0) AS bad
             FROM runs LEFT JOIN tests ON run = id
@@ -265,10 +230,11 @@ class History:
             """,
             limit,
         )
+        return [from_plain(PastRun, row) for row in rows]
 
-    def trend(self, test: str, limit: int = 50) -> list[dict[str, Any]]:
+    def trend(self, test: str, limit: int = 50) -> list[PastTest]:
         """Return what tests whose id holds *test* came to, newest first."""
-        return self._rows(
+        rows = self._rows(
             """
             SELECT at, release, profile, position, test, outcome, unexpected AS bad,
                    tests.seconds AS seconds
@@ -278,6 +244,7 @@ class History:
             test,
             limit,
         )
+        return [from_plain(PastTest, row) for row in rows]
 
     def last_seconds(self, release: str) -> float | None:
         """Return what the newest run of a kernel took, ``None`` when there was none."""
@@ -288,9 +255,9 @@ class History:
         rows = self._rows(statement, release)
         return float(rows[0]["seconds"]) if rows else None
 
-    def figures(self, limit: int = 50, name: str = "") -> list[dict[str, Any]]:
+    def figures(self, limit: int = 50, name: str = "") -> list[PastFigure]:
         """Return the measured figures whose name holds *name*, newest first."""
-        return self._rows(
+        rows = self._rows(
             """
             SELECT at, release, profile, accel, name, unit, minimum, median, maximum
             FROM figures JOIN runs ON run = id
@@ -299,6 +266,7 @@ class History:
             name,
             limit,
         )
+        return [from_plain(PastFigure, row) for row in rows]
 
     def flaky(self) -> list[Flaky]:
         """Return the tests with different verdicts on the same inputs, the worst first."""

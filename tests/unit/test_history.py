@@ -48,7 +48,7 @@ def add(history: History, at: float, inputs: str = "i", **outcomes: Outcome) -> 
 def test_runs_are_told_newest_first_with_their_counts(history: History) -> None:
     add(history, 1, x=PASSED, y=FAILED)
     add(history, 2, x=PASSED, y=PASSED)
-    assert [(run["release"], run["tests"], run["bad"]) for run in history.runs()] == [
+    assert [(run.release, run.tests, run.bad) for run in history.runs()] == [
         ("7.0.13-c2", 2, 0),
         ("7.0.13-c1", 2, 1),
     ]
@@ -59,13 +59,13 @@ def test_runs_are_told_newest_first_with_their_counts(history: History) -> None:
 def test_error_is_never_bad(history: History, judge: str) -> None:
     found = results(judge=judge, x=FAILED, y=ERROR)
     history.add_run(found, directory=Path("r"), inputs="i")
-    assert [run["bad"] for run in history.runs()] == [1]
+    assert [run.bad for run in history.runs()] == [1]
 
 
 def test_trend_of_a_test(history: History) -> None:
     add(history, 1, x=FAILED, other=PASSED)
     add(history, 2, x=PASSED, other=PASSED)
-    assert [(row["at"], row["outcome"]) for row in history.trend("::x")] == [
+    assert [(row.at, row.outcome) for row in history.trend("::x")] == [
         (2, "passed"),
         (1, "failed"),
     ]
@@ -99,7 +99,7 @@ def test_keep_drops_the_oldest_with_all_that_belongs_to_them(history: History) -
     for at in range(5):
         add(history, at, x=PASSED)
     assert history.prune(keep=2) == 3
-    assert [run["at"] for run in history.runs()] == [4, 3]
+    assert [run.at for run in history.runs()] == [4, 3]
     assert len(history.trend("x")) == 2
 
 
@@ -108,7 +108,7 @@ def test_figures_are_kept(history: History) -> None:
     history.add_figures({"boot_to_ssh": figure}, release="r", accel="tcg", profile="default")
     history.add_figures({"blackout": figure}, release="r", accel="tcg", profile="default")
     (found,) = history.figures(name="boot")
-    assert (found["name"], found["median"], found["unit"]) == ("boot_to_ssh", 2.0, "s")
+    assert (found.name, found.median, found.unit) == ("boot_to_ssh", 2.0, "s")
 
 
 def _write_many(path: Path, who: int) -> None:
