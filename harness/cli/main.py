@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import functools
 import os
 import signal
 import sys
@@ -93,8 +93,7 @@ def run_with_ui(args: argparse.Namespace) -> int:
         ui.error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        with contextlib.suppress(OSError):  # the terminal may be what went
-            ui.err.print("interrupted", style="bold")
+        ui.err.print("interrupted", style="bold")
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         sys.stdout = None
@@ -110,7 +109,8 @@ def _take_signals() -> None:
     """
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _hang_up)
+        terminal = tuple(stream for stream in (1, 2) if os.isatty(stream))
+        signal.signal(signal.SIGHUP, functools.partial(_hang_up, terminal))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda _signal, _frame: None)
 
@@ -119,9 +119,14 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _hang_up(_signal: int, _frame: object) -> NoReturn:
+def _hang_up(terminal: tuple[int, ...], _signal: int, _frame: object) -> NoReturn:
     # Kernel and shell may both tell; the second must not disturb the teardown.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Nor must what is said meanwhile: writing to a terminal that went is an error.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in terminal:
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
     raise KeyboardInterrupt
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 from patches import write_kernel
 from runs import run_of
@@ -539,6 +540,21 @@ def test_signal_that_ends_a_command_ends_its_program_at_once(
     said = (tmp_path / "log").read_text()
     assert "KeyboardInterrupt" in said, "the program was asked, not killed"
     assert said.endswith("interrupted\n")
+
+
+def test_command_whose_terminal_goes_ends_as_by_an_interrupt(tmp_path: Path) -> None:
+    script, code = tmp_path / "waits.py", tmp_path / "code"
+    # With progress, which writes to the terminal to its end; and the exit code into a file.
+    drawn = "with ui.progress() as progress, progress.lane('x'):\n        return command"
+    script.write_text(WAITS.replace("return command", drawn).replace("sys.exit(", "print(", 1))
+    shell = 'exec "$0" "$1" >"$2"'
+    child = pexpect.spawn("sh", ["-c", shell, sys.executable, str(script), str(code)], timeout=30)
+    deadline = time.monotonic() + 30
+    while not (code.exists() and code.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.close(child.child_fd)
+    os.waitpid(child.pid, 0)
+    assert code.read_text().split() == ["ready", "130"]
 
 
 @pytest.mark.parametrize(
