@@ -171,8 +171,6 @@ def mails_for_am(mail: bytes) -> tuple[bytes, ...]:
     plain = _plain(message, parts)
     if message.is_multipart():
         return plain, _mbox(mail)
-    if not _is_author(_header(message, "From")):
-        return (plain,)
     return _mbox(mail), plain
 
 

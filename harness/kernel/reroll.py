@@ -64,7 +64,7 @@ def choose_reroll(mails: Sequence[Mail], location: str) -> Reroll:
     raise SeriesError(
         f"{location} is not a whole series: {'; '.join(problems)}"
         + "".join(f"; {aside.what} {aside.why}" for aside in asides),
-        hint="fetch the whole thread, for example with 'b4 am'",
+        hint="give the whole thread, as 'b4 mbox' saves it",
     )
 
 
@@ -144,8 +144,7 @@ def _made_whole(each: PatchSet, sets: Sequence[PatchSet], thread: Thread) -> Pat
 
 
 def _same_part(mail: Mail, above: Mail) -> bool:
-    same = (above.line.number, above.line.total) == (mail.line.number, mail.line.total)
-    return same and above.line.version < mail.line.version
+    return (above.line.number, above.line.total) == (mail.line.number, mail.line.total)
 
 
 def _related(one: PatchSet, other: PatchSet, thread: Thread) -> bool:

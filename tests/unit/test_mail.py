@@ -79,6 +79,7 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "latin-1": _write("kernel/a.c", "/* Käse */\n".encode("latin-1")),
     "utf-8": _write("kernel/a.c", "/* Käse \N{SNOWMAN} */\n".encode()),
     "crlf-file": _crlf,
+    "new-crlf-file": _write("new.txt", b"one\r\ntwo\r\n"),
     "space-in-name": _write("kernel/a b.c", b"new\n"),
     "quoted-name": _write("kernel/K\N{LATIN SMALL LETTER A WITH DIAERESIS}se\t.c", b"new\n"),
     "glob-name": _write("kernel/[a]*?.c", b"new\n"),
@@ -196,6 +197,13 @@ HTML = (
 )
 
 
+def _alternative_crlf(raw: bytes) -> bytes:
+    subject, body = parts_of(raw)
+    return _several("alternative", ("html", HTML))(
+        made(subject, "", body.replace(b"\n", b"\r\n"), "")
+    )
+
+
 def _attached_file(raw: bytes) -> bytes:
     subject, body = parts_of(raw)
     message = MIMEMultipart()
@@ -265,6 +273,7 @@ SHAPES: dict[str, tuple[tuple[str, ...], Callable[[bytes], bytes]]] = {
     "flowed-quoted": ((), lambda raw: _flowed(raw, '"flowed"')),
     "alternative": ((), _several("alternative", ("html", HTML))),
     "alternative-html-first": ((), _several("alternative", ("html", HTML), first=False)),
+    "alternative-crlf": ((), _alternative_crlf),
     "mixed-footer": ((), _several("mixed", ("plain", FOOTER))),
     "mixed-text-first": ((), _several("mixed", ("plain", "Hello.\n"), first=False)),
     "attached-file": ((), _attached_file),
@@ -334,6 +343,8 @@ def corpus() -> set[tuple[str, str]]:
         *(("format-patch", change) for change in CHANGES),
         *(("base64", change) for change in ("binary", "crlf-file", "form-feed", "latin-1")),
         ("attached-file", "crlf-file"),
+        ("attached-file", "new-crlf-file"),
+        ("base64", "new-crlf-file"),
         ("crlf", "crlf-file"),
     }
 
@@ -373,6 +384,14 @@ def test_author_of_a_mail_whose_sender_was_mangled(
     mail = SHAPES[shape][1](formatted(tree, "one-line"))
     commit = with_harness(tree, mail, tmp_path).commit
     assert git(tree, "log", "-1", "--format=%an <%ae>", commit) == author
+
+
+def test_mail_without_an_author_that_does_not_apply_names_the_hunk(
+    tree: Path, tmp_path: Path
+) -> None:
+    mail = SHAPES["name-only"][1](formatted(tree, "one-line")).replace(b"\n-old\n", b"\n-other\n")
+    with pytest.raises(SeriesError, match=r"does not apply: kernel/a\.c, the hunk at line 1"):
+        with_harness(tree, mail, tmp_path)
 
 
 @pytest.mark.parametrize("header", ["X-Original-From", "Reply-To"])
