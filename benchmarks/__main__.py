@@ -10,12 +10,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.bench import boot_gauge, build_gauge, clone_gauges, verdict_gauges
+from benchmarks.bench import (
+    boot_gauge,
+    build_gauge,
+    clone_gauges,
+    selftests_gauge,
+    verdict_gauges,
+)
 from benchmarks.figures import MEANINGS, figure_table, ratios, write_tables
 from benchmarks.figures import to_json as figures_json
 from benchmarks.gauge import Gauge, choose, take
+from benchmarks.rivals import KHO_VMTEST, LUO_VMTEST, virtme_gauges, vmtest_gauge
 from benchmarks.rivals import PROFILE as VIRTME
-from benchmarks.rivals import virtme_gauges, vmtest_gauge
 from benchmarks.soak import soak_gauges
 from harness.base.errors import ExitCode
 from harness.base.progress import OnProgress
@@ -105,7 +111,9 @@ def _gauges(pipeline: Pipeline, progress: OnProgress) -> tuple[Gauge, ...]:
         *virtme_gauges(virtme),
         *clone_gauges(pipeline.templates(build)),
         boot_gauge("boot_cold", make, cold=True),
-        vmtest_gauge(pipeline),
+        vmtest_gauge(pipeline, KHO_VMTEST),
+        vmtest_gauge(pipeline, LUO_VMTEST),
+        selftests_gauge(pipeline),
         build_gauge(pipeline_for, pipeline.target),
         *verdict_gauges(pipeline),
         *soak_gauges(lambda store: pipeline.templates(build, store=store), progress),

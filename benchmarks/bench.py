@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
 import sys
@@ -38,6 +39,10 @@ PATCH = 7
 
 _CHANGE = ("\n+\tprivate->users--;\n", "\n+\t(void){number}, private->users--;\n")
 """A statement that this patch adds; no later patch touches it or has it in its context."""
+
+
+SELFTESTS = ("luo_kexec_simple", "luo_multi_session", "luo_stress_files", "luo_stress_sessions")
+"""The kernel's own programs that go across a kexec; up to 7.0 there are no stress tests."""
 
 
 # -- machines ------------------------------------------------------------------------------
@@ -230,6 +235,44 @@ def verdict_gauges(pipeline: Pipeline) -> tuple[Gauge, ...]:
             alone=True,
         ),
     )
+
+
+def selftests_gauge(pipeline: Pipeline) -> Gauge:
+    """Return what runs the kernel's :data:`SELFTESTS` in our machines, by the command itself."""
+
+    def prepare(logs: Path) -> None:
+        pipeline.build()
+        run_selftests(pipeline.target, logs)
+
+    def measure(logs: Path) -> Values:
+        return {"selftests": (timed(lambda: run_selftests(pipeline.target, logs)),)}
+
+    return Gauge(
+        figures=("selftests",),
+        measure=measure,
+        prepare=prepare,
+        runs=3,
+        # An older kernel does not have them all.
+        foreign="selftest-stress" not in pipeline.build().features,
+    )
+
+
+def run_selftests(target: Target, logs: Path) -> None:
+    """Run those of our tests that run :data:`SELFTESTS`, one after the other.
+
+    :raises InfrastructureError: when a test fails, or the kernel does not have them all.
+    """
+    settings = [f"--{name}={value}" for name, value in settings_of(target).items()]
+    json_file = logs / "run.json"
+    words = [*settings, "--results", str(logs / "results"), "--json", str(json_file), "--"]
+    words += [str(PROJECT_ROOT / "tests/guest/test_selftests.py"), "-k", _ACROSS_KEXEC]
+    _harness(["run", *words], logs, good=(0,))
+    passed = json.loads(json_file.read_text())["counts"]["passed"]
+    if passed != len(SELFTESTS):
+        raise InfrastructureError(f"{passed} of {len(SELFTESTS)} selftests ran and passed")
+
+
+_ACROSS_KEXEC = "test_selftest_across_kexec"
 
 
 def one_line_verdict(target: Target, logs: Path) -> float:

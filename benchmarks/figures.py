@@ -65,6 +65,9 @@ MEANINGS = {
     "clone_to_verified": Meaning("s", "from nothing: cloning, and the round trip"),
     "vmtest": Meaning("s", "QEMU under the kernel's kho/vmtest.sh: boot, kexec, restored"),
     "vmtest_whole": Meaning("s", "all of vmtest.sh, its kernel built before"),
+    "luo_vmtest": Meaning("s", "QEMU under the kernel's liveupdate/vmtest.sh, its four tests"),
+    "luo_vmtest_whole": Meaning("s", "all of its four runs, its kernel built before"),
+    "selftests": Meaning("s", "`harness run` of the same four programs, everything built before"),
     "incremental_build": Meaning("s", "kernel and module after a line in the orchestrator"),
     "one_line_verdict": Meaning("s", "a line changed in patch 7: all guest tests at the end", 90.0),
     "matrix": Meaning("s", "`harness matrix --profile default --fresh`, kernels built", 360.0),
@@ -101,6 +104,11 @@ RATIOS = {
     ),
     "roundtrip_vs_vmtest": Ratio(
         "vmtest", "liveupdate_roundtrip", Meaning("x", "vmtest.sh's QEMU : a round trip")
+    ),
+    "selftests_vs_vmtest": Ratio(
+        "luo_vmtest_whole",
+        "selftests",
+        Meaning("x", "liveupdate/vmtest.sh, four runs : `harness run` of the same"),
     ),
 }
 

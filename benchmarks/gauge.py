@@ -21,8 +21,11 @@ from harness.base.progress import OnProgress, Progress
 Values = Mapping[str, Sequence[float]]
 """What one run measured: figure -> values."""
 
-SLOW = ("one_line_verdict", "matrix", "matrix_cached", "soak_clones", "soak_updates")
-"""Figures that take a minute or more each."""
+SLOW = (
+    *("luo_vmtest", "luo_vmtest_whole", "selftests"),
+    *("one_line_verdict", "matrix", "matrix_cached", "soak_clones", "soak_updates"),
+)
+"""Figures that take half a minute or more each."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "quick": tuple(name for name in MEANINGS if name not in SLOW),
@@ -41,7 +44,7 @@ class Gauge:
     :param prepare: makes what has to be there before, untimed; given a directory likewise.
     :param runs: how often it measures at most.
     :param alone: whether it has the host for itself, else it takes turns with others.
-    :param foreign: whether it is about another tool, which may be missing.
+    :param foreign: whether it is about what may be missing: another tool, tests of a newer kernel.
     """
 
     figures: tuple[str, ...]

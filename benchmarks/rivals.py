@@ -2,8 +2,8 @@
 """What other tools take for the same, measured beside ours.
 
 virtme-ng (``vng``) boots a kernel on the host's own root file system.  ``kho/vmtest.sh`` is the
-kernel's own test of a kexec with handover, in QEMU.  Neither is changed, and neither has to be
-there.
+kernel's own test of a kexec with handover, in QEMU; ``liveupdate/vmtest.sh`` is that of live
+updates, one program a run.  None is changed, and none has to be there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import shlex
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bench import boot_gauge
+from benchmarks.bench import SELFTESTS, boot_gauge
 from benchmarks.gauge import Gauge, Values
 from harness.base import command
 from harness.base.errors import CommandError, InfrastructureError
@@ -30,7 +31,36 @@ PROFILE = "virtme"
 VNG_S = 300.0
 """Seconds for one run of virtme-ng."""
 
-VMTEST = Path("tools/testing/selftests/kho/vmtest.sh")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vmtest:
+    """One of the kernel's own tests in QEMU.
+
+    :param figures: what it is called here: QEMU's time, and all of it.
+    :param script: where it is in the kernel's tree.
+    :param objdir: name of its build directory, beside the tree.
+    :param tests: what it is asked for in one run each; empty for a script of one test.
+    """
+
+    figures: tuple[str, str]
+    script: Path
+    objdir: str
+    tests: tuple[str, ...] = ()
+
+
+KHO_VMTEST = Vmtest(
+    figures=("vmtest", "vmtest_whole"),
+    script=Path("tools/testing/selftests/kho/vmtest.sh"),
+    objdir="obj-vmtest",
+)
+
+LUO_VMTEST = Vmtest(
+    figures=("luo_vmtest", "luo_vmtest_whole"),
+    script=Path("tools/testing/selftests/liveupdate/vmtest.sh"),
+    objdir="obj-vmtest-liveupdate",
+    tests=SELFTESTS,
+)
+"""What ``run-vmtests.sh`` beside it runs, which knows no build directory but its own."""
 
 VMTEST_S = 600.0
 """Seconds for one run of it once its kernel is built; that gets :data:`VMTEST_BUILD_S`."""
@@ -130,33 +160,40 @@ def seconds_to_first_command(argv: list[str | Path], logs: Path) -> float:
 # -- vmtest.sh -----------------------------------------------------------------------------
 
 
-def vmtest_gauge(pipeline: Pipeline) -> Gauge:
-    """Return what runs the kernel's own ``kho/vmtest.sh``.
+def vmtest_gauge(pipeline: Pipeline, vmtest: Vmtest) -> Gauge:
+    """Return what runs one of the kernel's own tests, all that it is asked for.
 
     It configures and builds a kernel of its own, which is kept; make only looks at it in the runs
     that count.  How long QEMU runs is noted by a program of QEMU's name that comes first on
     ``PATH``.
     """
 
-    def run(logs: Path, timeout_s: float) -> Values:
+    def run(logs: Path, tests: tuple[str, ...], timeout_s: float) -> Values:
         source, commit = pipeline.source, pipeline.position().commit
         # Its first build takes longer than others should have to wait for the tree.
         with pipeline.store.lock(f"{source.lock}-vmtest", waiting="it runs vmtest.sh"):
-            return run_vmtest(
-                own_tree(source.repo, commit),
-                source.repo.parent / "obj-vmtest",
-                logs,
-                qemu=pipeline.arch.qemu,
-                program=pipeline.qemu,
-                accel=pipeline.accel.name,
-                ccache=pipeline.store.ccache,
-                timeout_s=timeout_s,
-            )
+            tree = own_tree(source.repo, commit)
+            seconds = [
+                run_vmtest(
+                    (tree / vmtest.script, *(("-T", test) if test else ())),
+                    source.repo.parent / vmtest.objdir,
+                    logs / (test or "logs"),
+                    qemu=pipeline.arch.qemu,
+                    program=pipeline.qemu,
+                    accel=pipeline.accel.name,
+                    ccache=pipeline.store.ccache,
+                    timeout_s=timeout_s,
+                )
+                for test in tests
+            ]
+        qemu, whole = (sum(each) for each in zip(*seconds, strict=True))
+        return dict(zip(vmtest.figures, ((qemu,), (whole,)), strict=True))
 
+    tests = vmtest.tests or ("",)
     return Gauge(
-        figures=("vmtest", "vmtest_whole"),
-        measure=lambda logs: run(logs, VMTEST_S),
-        prepare=lambda logs: run(logs, VMTEST_BUILD_S),
+        figures=vmtest.figures,
+        measure=lambda logs: run(logs, tests, VMTEST_S),
+        prepare=lambda logs: run(logs, tests[:1], VMTEST_BUILD_S),
         runs=3,
         foreign=True,
     )
@@ -175,7 +212,7 @@ def own_tree(repo: Path, commit: str) -> Path:
 
 
 def run_vmtest(
-    tree: Path,
+    argv: tuple[Path, *tuple[str, ...]],
     objdir: Path,
     logs: Path,
     *,
@@ -184,28 +221,32 @@ def run_vmtest(
     accel: str,
     ccache: Path,
     timeout_s: float,
-) -> Values:
-    """Run ``vmtest.sh`` of *tree*; the caller holds the lock on *tree* and *objdir*.
+) -> tuple[float, float]:
+    """Run a script; return the seconds of QEMU, and of all of it.
 
+    The caller holds the lock on the script's tree and *objdir*.
+
+    :param argv: the script, and what it is asked for.
     :param qemu: what it calls QEMU.
     :param program: what it gets.
     :raises InfrastructureError: when the tree has none, or it does not pass.
     """
-    if not (tree / VMTEST).exists():
-        raise InfrastructureError(f"this kernel has no {VMTEST}")
+    script, *words = argv
+    if not script.exists():
+        raise InfrastructureError(f"this kernel has no {'/'.join(script.parts[-2:])}")
     programs, noted = logs / "bin", logs / "qemu-seconds"
     _make_stopwatch(programs / qemu, program, noted, accel=accel)
     places = [str(programs), *([str(_CCACHE)] if _CCACHE.is_dir() else [])]
     log_file = logs / "vmtest.log"
     started = time.monotonic()
     command.run(
-        [tree / VMTEST, "-d", objdir, "-j", str(os.cpu_count() or 1)],
+        [script, "-d", objdir, "-j", str(os.cpu_count() or 1), *words],
         timeout_s=timeout_s,
         env={
             "PATH": os.pathsep.join([*places, os.environ.get("PATH", os.defpath)]),
             "CROSS_COMPILE": "",
             "CCACHE_DIR": os.environ.get("CCACHE_DIR", str(ccache)),
-            "CCACHE_BASEDIR": str(tree.parent),
+            "CCACHE_BASEDIR": str(objdir.parent),
         },
         log_file=log_file,
         check=False,
@@ -215,7 +256,7 @@ def run_vmtest(
     if not any(line.startswith("ok 1") and "# SKIP" not in line for line in said):
         last = [line for line in said if line.startswith(("ok ", "not ok "))] or said[-1:]
         raise InfrastructureError(f"vmtest.sh did not pass: {last[0] if last else 'silence'}")
-    return {"vmtest": (float(noted.read_text()),), "vmtest_whole": (whole,)}
+    return float(noted.read_text()), whole
 
 
 _STOPWATCH = """\

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -21,7 +22,15 @@ from rich.console import Console as Terminal
 from schemas import complaints as wrong_with
 from shipped import SERIES, SUITE
 
-from benchmarks.bench import boot_gauge, change_a_line, one_line_verdict, run_matrix
+from benchmarks.bench import (
+    SELFTESTS,
+    boot_gauge,
+    change_a_line,
+    one_line_verdict,
+    run_matrix,
+    run_selftests,
+    selftests_gauge,
+)
 from benchmarks.figures import (
     BEGIN,
     END,
@@ -36,11 +45,14 @@ from benchmarks.figures import (
 )
 from benchmarks.gauge import GROUPS, Gauge, Values, choose, take
 from benchmarks.rivals import (
-    VMTEST,
+    KHO_VMTEST,
+    LUO_VMTEST,
+    Vmtest,
     find_vng,
     own_tree,
     run_vmtest,
     seconds_to_first_command,
+    vmtest_gauge,
     vng_argv,
 )
 from benchmarks.soak import Watch, private_temporary, soak_clones
@@ -375,6 +387,45 @@ def test_matrix_counts_when_every_position_was_tested(
         run_matrix(target_from_settings(lambda _name: None), tmp_path)
 
 
+# -- selftests -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("passed", "good"), [(4, True), (2, False)])
+def test_selftests_count_when_all_of_them_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed: int, good: bool
+) -> None:
+    found = json.dumps({"counts": {"passed": passed}})
+    asked = tmp_path / "asked"
+    python_that(monkeypatch, tmp_path, f"echo \"$@\" >{asked}; echo '{found}' >{tmp_path}/run.json")
+    target = target_from_settings({"position": "0", "profile": "debug"}.get)
+    hope = contextlib.nullcontext() if good else pytest.raises(InfrastructureError, match="2 of 4")
+    with hope:
+        run_selftests(target, tmp_path)
+    words = asked.read_text().split()
+    assert {"--position=0", "--profile=debug"} <= set(words)
+    test = ast.parse(Path(words[words.index("--") + 1]).read_text())
+    (across,) = (
+        node
+        for node in test.body
+        if isinstance(node, ast.FunctionDef) and node.name == words[words.index("-k") + 1]
+    )
+    strings = [node.value for node in ast.walk(across) if isinstance(node, ast.Constant)]
+    assert set(SELFTESTS) <= set(strings)
+
+
+def test_selftests_that_fail_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python_that(monkeypatch, tmp_path, "echo 1 failed; exit 1")
+    with pytest.raises(InfrastructureError, match="run ended with status 1: 1 failed"):
+        run_selftests(target_from_settings(lambda _name: None), tmp_path)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_selftests_fail_the_benchmark_only_where_the_kernel_has_them(has: bool) -> None:
+    pipeline = mock.Mock()
+    pipeline.build.return_value.features = frozenset(["selftest-stress"] if has else [])
+    assert selftests_gauge(pipeline).foreign is not has
+
+
 # -- other tools ---------------------------------------------------------------------------
 
 
@@ -411,28 +462,39 @@ def test_missing_tool_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         find_vng()
 
 
-def vmtest(tmp_path: Path, script: str, accel: str = "tcg") -> Values:
-    """Run a script in the place of vmtest.sh, and another in that of QEMU."""
-    (tmp_path / VMTEST).parent.mkdir(parents=True)
-    (tmp_path / VMTEST).write_text(f"#!/bin/sh\n{script}\n")
-    (tmp_path / VMTEST).chmod(0o755)
+def script_of(vmtest: Vmtest, tree: Path, text: str) -> Path:
+    """Put a script in the place of the kernel's."""
+    script = tree / vmtest.script
+    script.parent.mkdir(parents=True)
+    script.write_text(f"#!/bin/sh\n{text}\n")
+    script.chmod(0o755)
+    return script
+
+
+def vmtest(tmp_path: Path, text: str, *words: str) -> tuple[float, float]:
+    """Run a script in the place of vmtest.sh, and another program in that of QEMU."""
     return run_vmtest(
-        tmp_path,
+        (script_of(KHO_VMTEST, tmp_path, text), *words),
         tmp_path / "objects",
         tmp_path / "logs",
         qemu="sleep",
         program="sleep",
-        accel=accel,
+        accel="tcg",
         ccache=tmp_path,
         timeout_s=60,
     )
 
 
 def test_vmtest_times_qemu_apart_from_make(tmp_path: Path) -> None:
-    values = vmtest(tmp_path, "/bin/sleep 0.2; sleep 0.1; echo ok 1 KHO succeeded")
-    (qemu,), (whole,) = values["vmtest"], values["vmtest_whole"]
+    qemu, whole = vmtest(tmp_path, "/bin/sleep 0.2; sleep 0.1; echo ok 1 KHO succeeded")
     assert 0.1 <= qemu < 0.3
     assert whole >= 0.3
+
+
+def test_vmtest_is_asked_for_a_test(tmp_path: Path) -> None:
+    vmtest(tmp_path, f'sleep 0; echo "$@" >{tmp_path}/asked; echo ok 1', "-T", "luo_x")
+    asked = (tmp_path / "asked").read_text()
+    assert asked == f"-d {tmp_path}/objects -j {os.cpu_count()} -T luo_x\n"
 
 
 @pytest.mark.parametrize("line", ["not ok 1 KHO failed", "ok 1 # SKIP no KVM", "make: error"])
@@ -460,15 +522,35 @@ def test_tree_of_vmtest_is_its_own_and_follows(tmp_path: Path) -> None:
 
 
 def test_tree_without_vmtest_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match="has no tools/testing"):
+    with pytest.raises(InfrastructureError, match=r"has no liveupdate/vmtest\.sh"):
         run_vmtest(
-            *(tmp_path, tmp_path, tmp_path),
+            *((tmp_path / LUO_VMTEST.script,), tmp_path, tmp_path),
             qemu="sleep",
             program="sleep",
             accel="tcg",
             ccache=tmp_path,
             timeout_s=1,
         )
+
+
+def test_figures_of_several_tests_are_their_sum(tmp_path: Path) -> None:
+    repo = tmp_path / "work" / "src"
+    repo.mkdir(parents=True)
+    git(repo, "init", "-q")
+    text = f'sleep 0.1; for test; do :; done; echo $test >>{tmp_path}/asked; echo "ok 1 $test"'
+    script_of(LUO_VMTEST, repo, text)
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "one")
+    pipeline = mock.MagicMock()
+    pipeline.source.repo, pipeline.store.ccache = repo, tmp_path
+    pipeline.position.return_value.commit = "HEAD"
+    pipeline.arch.qemu = pipeline.qemu = "sleep"
+    gauge = vmtest_gauge(pipeline, LUO_VMTEST)
+    assert gauge.prepare is not None
+    (figure, whole) = take([gauge], tmp_path / "logs", runs=1, progress=print)
+    assert (figure.error, figure.name) == (None, "luo_vmtest")
+    assert (tmp_path / "asked").read_text().split() == [SELFTESTS[0], *SELFTESTS]
+    assert 0.4 <= figure.median <= whole.median
 
 
 # -- what is left behind -------------------------------------------------------------------
