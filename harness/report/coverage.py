@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.results.records import CoverageRecord, FileRecord, GapRecord
-from harness.search.coverage import FileCoverage, percent
+from harness.results.records import CoverageRecord, FileRecord
+from harness.search.coverage import percent
 
 
-def print_coverage(files: Sequence[FileCoverage], console: Console) -> None:
+def print_coverage(files: Sequence[FileRecord], console: Console) -> None:
     """Print the table of files and the list of what was not reached."""
     table = Table(box=None, pad_edge=False)
     table.add_column("file")
@@ -35,37 +35,16 @@ def print_coverage(files: Sequence[FileCoverage], console: Console) -> None:
         gaps.add_column(name, overflow="fold")
     for file in files:
         for gap in file.gaps:
-            where = f"{Path(gap.file).name}:{gap.first}"
+            where = f"{Path(file.file).name}:{gap.first}"
             where += f"-{gap.last}" if gap.last != gap.first else ""
             gaps.add_row(Text(where), Text(gap.function), Text(gap.text), Text(gap.reason or "?"))
     if gaps.row_count:
         console.print(gaps)
 
 
-def record_of(files: Sequence[FileCoverage], html: Path) -> CoverageRecord:
+def record_of(files: Sequence[FileRecord], html: Path) -> CoverageRecord:
     """Return what is written of coverage.
 
     :param html: gcovr's page.
     """
-    return CoverageRecord(
-        percent=round(percent(files), 2),
-        html=str(html),
-        files=tuple(
-            FileRecord(
-                file=file.file,
-                lines=file.lines,
-                reached=file.reached,
-                gaps=tuple(
-                    GapRecord(
-                        function=gap.function,
-                        first=gap.first,
-                        last=gap.last,
-                        text=gap.text,
-                        reason=gap.reason,
-                    )
-                    for gap in file.gaps
-                ),
-            )
-            for file in files
-        ),
-    )
+    return CoverageRecord(percent=round(percent(files), 2), html=str(html), files=tuple(files))

@@ -22,35 +22,7 @@ from harness.base.spec import DEFAULT_CC
 from harness.base.strict_yaml import read_yaml_list
 from harness.base.suite import CoverageSpec, Suite
 from harness.base.timeouts import HOST
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """Lines in a row of one function that no test reached.
-
-    :param reason: why none can; empty when nobody has said so.
-    """
-
-    file: str
-    function: str
-    first: int
-    last: int
-    text: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileCoverage:
-    """One source file.
-
-    :param lines: lines that hold code.
-    :param reached: those that ran at least once.
-    """
-
-    file: str
-    lines: int
-    reached: int
-    gaps: tuple[Gap, ...]
+from harness.results.records import FileRecord, GapRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +117,7 @@ def merge(
 
 def read_coverage(
     merged: dict[str, Any], sources: Path, reasons: Iterable[Reason]
-) -> tuple[FileCoverage, ...]:
+) -> tuple[FileRecord, ...]:
     """Turn gcovr's JSON into files and the gaps in them."""
     reasons = tuple(reasons)
     found = []
@@ -153,7 +125,7 @@ def read_coverage(
         name = str(item["file"])
         code = [line for line in item["lines"] if not line.get("gcovr/noncode")]
         text = (sources / name).read_text(encoding="utf-8").splitlines()
-        gaps: list[Gap] = []
+        gaps: list[GapRecord] = []
         for (function, hit), lines in groupby(
             code, key=lambda line: (line.get("function_name", ""), line["count"] > 0)
         ):
@@ -162,8 +134,7 @@ def read_coverage(
             numbers = [int(line["line_number"]) for line in lines]
             first = text[numbers[0] - 1].strip()
             gaps.append(
-                Gap(
-                    file=name,
+                GapRecord(
                     function=str(function),
                     first=numbers[0],
                     last=numbers[-1],
@@ -172,7 +143,7 @@ def read_coverage(
                 )
             )
         found.append(
-            FileCoverage(
+            FileRecord(
                 file=name,
                 lines=len(code),
                 reached=sum(line["count"] > 0 for line in code),
@@ -189,7 +160,7 @@ def _reason(reasons: Iterable[Reason], file: str, function: str, text: str) -> s
     return ""
 
 
-def percent(files: Iterable[FileCoverage]) -> float:
+def percent(files: Iterable[FileRecord]) -> float:
     """Return how much of all lines was reached, in percent; 0 of no lines."""
     files = tuple(files)
     lines = sum(file.lines for file in files)

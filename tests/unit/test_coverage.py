@@ -13,10 +13,8 @@ from shipped import SUITE
 from harness.base.errors import InfrastructureError, SpecError
 from harness.report.coverage import record_of
 from harness.results.form import from_plain
-from harness.results.records import CoverageRecord, record_json
+from harness.results.records import CoverageRecord, FileRecord, GapRecord, record_json
 from harness.search.coverage import (
-    FileCoverage,
-    Gap,
     Reason,
     counted,
     coverage_of,
@@ -118,16 +116,16 @@ def test_other_builds_do_not_count(tmp_path: Path) -> None:
 
 def test_percent_is_of_all_lines() -> None:
     files = [
-        FileCoverage(file="a.c", lines=90, reached=90, gaps=()),
-        FileCoverage(file="b.c", lines=10, reached=0, gaps=()),
+        FileRecord(file="a.c", lines=90, reached=90, gaps=()),
+        FileRecord(file="b.c", lines=10, reached=0, gaps=()),
     ]
     assert percent(files) == 90.0
     assert percent([]) == 0.0
 
 
 def test_json_has_gaps_with_their_reasons() -> None:
-    gap = Gap(file="a.c", function="f", first=3, last=5, text="return;", reason="late")
-    file = FileCoverage(file="a.c", lines=9, reached=6, gaps=(gap,))
+    gap = GapRecord(function="f", first=3, last=5, text="return;", reason="late")
+    file = FileRecord(file="a.c", lines=9, reached=6, gaps=(gap,))
     record = record_of([file], Path("/x.html"))
     found = record_json(record)
     assert wrong_with("coverage", found) == []
