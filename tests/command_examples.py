@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.cli import main
 from harness.run.cell import pytest_environment
@@ -292,3 +293,18 @@ def run(example: str, how: Run, home: Path, cache: Path) -> subprocess.Completed
         text=True,
         timeout=DEADLINE_S,
     )
+
+
+def finished(*words: str | Path, **options: Any) -> str:
+    """Run a program that must end well; return what it printed."""
+    done = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE_S,
+        **options,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout

@@ -15,7 +15,7 @@ from harness.guest.kexec import jumped
 from harness.kernel.build import KernelBuild
 from harness.liveupdate.update import LiveUpdate, NothingReceived
 from harness.results.compat import Refused
-from harness.results.kernel_log import strip_prefix
+from harness.results.log_lines import strip_prefix
 
 _SAYS_SO = re.compile(
     r"^.*\b(?:KHO|luo\w*|liveupdate|memfd_luo): .*"

@@ -12,20 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.base.text import plain
-from harness.results.ktap import KtapResult, parse_ktap
-from harness.results.log_lines import pieces, strip_prefix
+from harness.results.log_lines import pieces
 from harness.results.splat_reader import read_reports
-
-__all__ = [
-    "KnownIssue",
-    "KtapResult",
-    "LogVerdict",
-    "Splat",
-    "classify",
-    "find_splats",
-    "parse_ktap",
-    "strip_prefix",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

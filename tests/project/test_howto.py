@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import howto
 import pytest
-from command_examples import DEADLINE_S, environment
+from command_examples import environment, finished
 
 from harness.kernel.build import KernelBuild
 from harness.run.pipeline import Pipeline
@@ -21,17 +20,8 @@ pytestmark = [
 
 
 def harness(pipeline: Pipeline, home: Path, *words: str | Path) -> str:
-    done = subprocess.run(
-        ["harness", *words],
-        cwd=home,
-        env=environment(home, pipeline.store.root),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE_S,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    settings = environment(home, pipeline.store.root)
+    return finished("harness", *words, cwd=home, env=settings)
 
 
 def test_suite_of_what_the_how_tos_show(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_examples import DEADLINE_S, ROOT, environment
+from command_examples import ROOT, environment, finished
 from filelock import FileLock
 
 import harness
@@ -35,21 +34,6 @@ Command = Callable[..., str]
 FIX = "lib/cmdline: Count no more numbers than the array holds"
 CASE = "lib/cmdline: Test ranges that do not fit into the array"
 PAST_THE_END = "test_get_options.py::test_range_past_the_end_is_counted_as_far_as_stored"
-
-
-def finished(*words: str | Path, **options: Any) -> str:
-    """Run a program that must end well; return what it printed."""
-    done = subprocess.run(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE_S,
-        **options,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def install(place: Path) -> None:
