@@ -42,9 +42,14 @@ _OWN = ("base", "extra")
 """Settings of a kernel that a name says nothing of."""
 
 
+def mutant_name(file: Path) -> str:
+    """Return what a mutant is called: its file may have a number before that."""
+    return re.sub(r"^\d+-", "", file.stem)
+
+
 def _mutant(suite: Suite, name: str) -> Path:
-    """Return the file of a mutant, which may have a number before its name."""
+    """Return the file of a mutant."""
     for path in sorted(suite.mutants.glob("*.patch")) if suite.mutants is not None else ():
-        if re.sub(r"^\d+-", "", path.stem) == name:
+        if mutant_name(path) == name:
             return path
     raise SpecError(f"there is no mutant {name!r}", hint=f"they are in {suite.mutants}")
