@@ -18,6 +18,7 @@ import pytest
 
 from harness.base.errors import HarnessError, InfrastructureError, InputError, KernelCrash
 from harness.base.text import plain
+from harness.plugin.options import setting
 from harness.plugin.session import SESSION, Session, or_exit, session_of
 from harness.results.expectation import EVERYWHERE, Expectation, Expected, beyond, resolve
 from harness.results.kernel_log import KnownIssue, classify, find_splats
@@ -164,7 +165,7 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
     session = item.config.stash[SESSION]
     if not session.watches:
         return
-    expected = tuple(str(mark.args[0]) for mark in item.iter_markers("splat"))
+    expected = _expected_splats(item)
     met: set[str] = item.stash.setdefault(_MET, set())
     starved: list[str] = []
     for watch in list(session.watches):
@@ -209,6 +210,17 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
     if report.when == "call" and report.passed and missing:
         report.outcome, report.harness["outcome"] = "failed", Outcome.FAILED.value
         report.longrepr = f"the kernel log does not show the expected splat: {missing[0]}"
+
+
+def _expected_splats(item: pytest.Item) -> tuple[str, ...]:
+    """Return the titles, regular expressions, that the kernel log must show on this profile."""
+    profile = setting(item.config, "profile")
+    wanted = []
+    for mark in item.iter_markers("splat"):
+        only = mark.kwargs.get("profiles") or (profile,)
+        if profile in ((only,) if isinstance(only, str) else only):
+            wanted.append(str(mark.args[0]))
+    return tuple(wanted)
 
 
 def _keep_console(session: Session, item: pytest.Item, report: Any, text: str) -> None:

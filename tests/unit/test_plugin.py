@@ -396,7 +396,7 @@ def test_ids_in_results_are_below_the_tests_of_the_suite(pytester: pytest.Pytest
 # -- markers and names -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("marker", ["splat(regex)", "fresh_machine"])
+@pytest.mark.parametrize("marker", ["splat(regex, profiles=None)", "fresh_machine"])
 def test_marker_is_registered(pytester: pytest.Pytester, marker: str) -> None:
     done = pytester.runpytest_subprocess("--markers")
     done.stdout.fnmatch_lines([f"@pytest.mark.{marker}:*"])
@@ -409,6 +409,50 @@ def test_splat_marker_passes_strict_markers(pytester: pytest.Pytester) -> None:
     )
     done = pytester.runpytest_subprocess("--strict-markers", "-p", "no:cacheprovider")
     done.assert_outcomes(passed=1)
+
+
+# What a machine of one console is to the plugin; the test's kernel prints what is asked for.
+SPLAT = """\
+import pytest
+from harness.plugin.session import SESSION
+
+class Machine:
+    closed = False
+    console = None
+    def since(self, start):
+        return {text!r}[start:]
+    def decode(self, splat):
+        return splat.text
+
+class Watch:
+    judged = 0
+    machine = Machine()
+
+@pytest.mark.splat("use-after-free in f", profiles={profiles!r})
+def test_it(request):
+    Machine.console = Watch.machine
+    request.config.stash[SESSION].watches.append(Watch())
+"""
+USE_AFTER_FREE = "[    9.1] BUG: KASAN: use-after-free in f+0x1/0x2\n"
+
+
+@pytest.mark.parametrize(
+    ("profiles", "text", "outcome"),
+    [
+        (None, USE_AFTER_FREE, "PASSED"),
+        (None, "[    9.1] quiet\n", "FAILED"),
+        ("default", USE_AFTER_FREE, "PASSED"),
+        ("default", "[    9.1] quiet\n", "FAILED"),
+        (("debug", "kcsan"), USE_AFTER_FREE, "FAILED"),
+        (("debug", "kcsan"), "[    9.1] quiet\n", "PASSED"),
+    ],
+)
+def test_splat_is_due_on_its_profiles_only(
+    pytester: pytest.Pytester, profiles: object, text: str, outcome: str
+) -> None:
+    pytester.makepyfile(SPLAT.format(profiles=profiles, text=text))
+    done = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider")
+    assert f"::test_it {outcome}" in done.stdout.str()
 
 
 @pytest.mark.parametrize(
