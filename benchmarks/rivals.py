@@ -171,12 +171,16 @@ def vmtest_gauge(pipeline: Pipeline, vmtest: Vmtest) -> Gauge:
     def run(logs: Path, tests: tuple[str, ...], timeout_s: float) -> Values:
         source, commit = pipeline.source, pipeline.position().commit
         # Its first build takes longer than others should have to wait for the tree.
-        with pipeline.store.lock(f"{source.lock}-vmtest", waiting="it runs vmtest.sh"):
+        objects = source.repo.parent / vmtest.objdir
+        with (
+            pipeline.store.lock(f"{source.lock}-vmtest", waiting="it runs vmtest.sh"),
+            pipeline.store.using(objects),
+        ):
             tree = own_tree(source.repo, commit)
             seconds = [
                 run_vmtest(
                     (tree / vmtest.script, *(("-T", test) if test else ())),
-                    source.repo.parent / vmtest.objdir,
+                    objects,
                     logs / (test or "logs"),
                     qemu=pipeline.arch.qemu,
                     program=pipeline.qemu,

@@ -133,6 +133,7 @@ WITHOUT_MACHINE = {
     "harness history flaky": Run(),
     "harness history test module": Run(),
     "harness cache list": Run(),
+    "harness cache prune": Run(),
     "harness cache prune --max-gib 10": Run(),
     "harness cache prune --unused-days 14": Run(),
     "harness clean": Run(),

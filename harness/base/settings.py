@@ -29,6 +29,7 @@ class Group(StrEnum):
     TARGET = "where"
     MACHINE = "machines"
     OUTCOME = "results"
+    HOST = "this host"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +261,14 @@ SETTINGS = (
         metavar="DIR",
         help="where logs and results go; those of an earlier run there are removed",
         otherwise="a new directory below results/",
+    ),
+    Setting(
+        name="room",
+        group=Group.HOST,
+        metavar="GIB",
+        help="how large the cache may become; what was not used for longest goes first",
+        otherwise="20, and no more than a third of what there is",
+        inherited=True,
     ),
 )
 """All settings.  Each is an option of pytest (``--harness-NAME``), of those commands that have use

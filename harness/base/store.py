@@ -10,23 +10,24 @@ Layout below the root (``HARNESS_CACHE``, else the user's cache directory)::
     tmp/                       entries in the making
 
 An entry is made in ``tmp/`` and renamed into place, so a producer that is killed leaves none.
-What it leaves in ``tmp/`` is swept by the next one, which knows it by the lock nobody holds.
+What is in use is known by a shared ``flock(2)`` on it (:meth:`Store.hold`, :meth:`Store.using`),
+which ends with the process at the latest; :mod:`harness.base.room` drops nothing that is held.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
 import threading
-import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import platformdirs
@@ -40,20 +41,6 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One entry as :meth:`Store.entries` lists it.
-
-    :param used: when it was last asked for, in seconds since the epoch.
-    """
-
-    kind: str
-    key: str
-    path: Path
-    size_bytes: int
-    used: float
 
 
 def cache_root() -> Path:
@@ -117,17 +104,50 @@ def _acquire(locks: dict[str, FileLock], seconds: float) -> str | None:
     return None
 
 
+def _shared(path: Path) -> int | None:
+    """Return a descriptor of *path* with a shared lock on it; ``None`` when it is not there."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        # A file system without such locks has none that says "not in use" either.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if _is(path, descriptor):
+            return descriptor
+        # It was dropped while we waited.
+        os.close(descriptor)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    return False
+
+
+def _close_all(held: dict[Path, int]) -> None:
+    while held:
+        os.close(held.popitem()[1])
+
+
 class Store:
     """The cache below one root directory; several processes may share it.
 
     :param root: its directory, made when missing.
+    :param room: how large it may become, as the setting of that name has it; ``None`` is what the
+        environment says.
     :ivar announce: told when another process has to be waited for.
     :raises CacheError: when the directory cannot be made.
     """
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, *, room: str | None = None) -> None:
         self.root = (root or cache_root()).resolve()
+        self.room = room
         self.announce: OnProgress = log.info
+        self._held: dict[Path, int] = {}
+        self._holding = threading.Lock()
+        weakref.finalize(self, _close_all, self._held)
         try:
             for name in ("objects", "locks", "tmp", "work"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -143,18 +163,54 @@ class Store:
         return self.root / "ccache"
 
     def get(self, kind: str, key: str) -> Path | None:
-        """Return the directory of an entry, ``None`` when there is none.
+        """Return the directory of an entry, ``None`` when there is none; it is held.
 
         :raises CacheError: when the entry is damaged: a file is missing, or one whose size or
             time differs from the manifest has another content than the manifest says.
         """
         path = self._path(kind, key)
-        if not path.is_dir():
+        if not self.hold(path):
             return None
         self._verify(path)
         with contextlib.suppress(OSError):
             os.utime(path / MANIFEST)
         return path
+
+    def hold(self, path: Path) -> bool:
+        """Say that a file or directory of the cache is in use, for as long as this object lives.
+
+        :returns: whether it is there.
+        """
+        with self._holding:
+            held = self._held.get(path)
+            if held is not None and _is(path, held):
+                return True
+            descriptor = _shared(path)
+            if held is not None:
+                os.close(self._held.pop(path))
+            if descriptor is not None:
+                self._held[path] = descriptor
+            return descriptor is not None
+
+    def let_go(self, path: Path) -> None:
+        """Say that what :meth:`hold` or :meth:`get` held is in use no more."""
+        with self._holding:
+            if path in self._held:
+                os.close(self._held.pop(path))
+
+    @contextlib.contextmanager
+    def using(self, directory: Path) -> Iterator[None]:
+        """Have *directory*, and say that it is in use for the length of the block."""
+        descriptor = None
+        while descriptor is None:
+            directory.mkdir(parents=True, exist_ok=True)
+            descriptor = _shared(directory)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.utime(directory)
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def produce(self, kind: str, key: str, *, unhashed: Collection[str] = ()) -> Iterator[Path]:
@@ -165,13 +221,13 @@ class Store:
         :param unhashed: files too large to read; that they are whole is seen from size and time.
         """
         making = self.root / "tmp" / f"{kind}-{key}-{uuid.uuid4().hex[:8]}"
-        making.mkdir(parents=True)
-        try:
-            yield making
-            self._seal(making, unhashed)
-            self._put(making, self._path(kind, key))
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+        with self.using(making):
+            try:
+                yield making
+                self._seal(making, unhashed)
+                self._put(making, self._path(kind, key))
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
 
     def get_or_make(
         self,
@@ -235,32 +291,13 @@ class Store:
             locks[held].release()
 
     def work(self, name: str) -> Path:
-        """Return a mutable directory of that name; use it only inside :meth:`lock`."""
+        """Return a mutable directory of that name, held; use it only inside :meth:`lock`."""
         path = self.root / "work" / name
         path.mkdir(parents=True, exist_ok=True)
+        while not self.hold(path):
+            path.mkdir(parents=True, exist_ok=True)
+        os.utime(path)
         return path
-
-    def entries(self, kind: str = "*") -> Iterator[Entry]:
-        """List the entries of a kind, all without one, oldest use first."""
-        found: list[Entry] = []
-        for manifest in (self.root / "objects").glob(f"{kind}/*/{MANIFEST}"):
-            path = manifest.parent
-            with contextlib.suppress(OSError):
-                found.append(
-                    Entry(
-                        kind=path.parent.name,
-                        key=path.name,
-                        path=path,
-                        size_bytes=_tree_size([path]),
-                        used=manifest.stat().st_mtime,
-                    )
-                )
-        yield from sorted(found, key=lambda entry: entry.used)
-
-    def other_sizes(self) -> dict[str, int]:
-        """Return the sizes in bytes of trees, compiler cache and downloads: they are no entries."""
-        names = ("work", "ccache", "downloads")
-        return {name: _tree_size([self.root / name]) for name in names}
 
     def remove(self, kind: str, key: str) -> None:
         """Drop an entry; nothing happens when there is none."""
@@ -269,17 +306,6 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             self._path(kind, key).rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
-
-    def sweep(self, older_than_s: float = 86400.0) -> int:
-        """Remove what killed producers left in ``tmp/``; return how many."""
-        horizon = time.time() - older_than_s
-        count = 0
-        for path in (self.root / "tmp").iterdir():
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < horizon:
-                    shutil.rmtree(path, ignore_errors=True)
-                    count += 1
-        return count
 
     def _put(self, made: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -331,36 +357,3 @@ class Store:
                 raise CacheError(
                     f"damaged cache entry: {child} is not the file that was stored", hint=hint
                 )
-
-
-def to_prune(
-    entries: Iterable[Entry], *, unused_days: float | None = None, max_gib: float | None = None
-) -> list[Entry]:
-    """Return the entries to drop.
-
-    :param entries: oldest use first, as :meth:`Store.entries` lists them.
-    :param unused_days: those that were not used for so many days.
-    :param max_gib: and then those that were not used for longest, until no more is left than this.
-    """
-    kept, doomed = list(entries), []
-    if unused_days is not None:
-        horizon = time.time() - unused_days * 86400
-        doomed = [entry for entry in kept if entry.used < horizon]
-        kept = [entry for entry in kept if entry.used >= horizon]
-    if max_gib is not None:
-        total = sum(entry.size_bytes for entry in kept)
-        for entry in kept:
-            if total <= max_gib * 2**30:
-                break
-            doomed.append(entry)
-            total -= entry.size_bytes
-    return doomed
-
-
-def _tree_size(paths: Iterable[Path]) -> int:
-    return sum(
-        child.stat().st_blocks * 512
-        for path in paths
-        for child in path.rglob("*")
-        if child.is_file() and not child.is_symlink()
-    )

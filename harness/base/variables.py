@@ -57,12 +57,6 @@ VARIABLES = (
         otherwise="one for every four CPUs",
     ),
     Variable(
-        name="HARNESS_TEMPLATES_GIB",
-        metavar="N",
-        help="room for machine templates, in GiB",
-        otherwise="a third of what there is, 32 at most",
-    ),
-    Variable(
         name="HARNESS_AGENT_PORT",
         metavar="N",
         help="in the guest: port of the agent",

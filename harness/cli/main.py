@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from harness import __version__
 from harness.base.errors import ExitCode, HarnessError
-from harness.base.settings import SETTING
+from harness.base.settings import SETTINGS
 from harness.base.terminal import Ui
 from harness.cli import compat, judge, mail, prepare, search, shell, suite, unattended, upkeep
 from harness.cli.options import Commands, take_settings
@@ -83,9 +83,11 @@ def run_with_ui(args: argparse.Namespace) -> int:
     _take_signals()
     try:
         take_settings(args)
-        if getattr(args, "templates", None) == "no":
-            # Cells run in processes of their own, and whether they clone changes no result.
-            os.environ[SETTING["templates"].variable] = "no"
+        for setting in SETTINGS:
+            value = getattr(args, setting.name, None)
+            if setting.inherited and value is not None:
+                # Cells run in processes of their own; what this is changes none of their results.
+                os.environ[setting.variable] = value
         return int(args.run(args, ui))
     except HarnessError as error:
         if args.debug:

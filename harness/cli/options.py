@@ -55,11 +55,6 @@ def _options(group: str | None = None) -> tuple[argparse.ArgumentParser, Any]:
     return parser, parser if group is None else parser.add_argument_group(group)
 
 
-COMMON, _group = _options()
-_group.add_argument("-v", "--verbose", action="count", default=0, help="say more (twice: all)")
-_group.add_argument("--debug", action="store_true", help="show a traceback with an error")
-
-
 def add_settings(parser: Any, *names: str) -> None:
     """Let *parser*, or a group of one, take settings, by their names.
 
@@ -95,6 +90,11 @@ def _settings(group: Group) -> argparse.ArgumentParser:
     add_settings(heading, *(setting.name for setting in SETTINGS if setting.group is group))
     return parser
 
+
+COMMON, _group = _options()
+_group.add_argument("-v", "--verbose", action="count", default=0, help="say more (twice: all)")
+_group.add_argument("--debug", action="store_true", help="show a traceback with an error")
+add_settings(_group, "room")
 
 TREE = _settings(Group.TREE)
 TARGET = _settings(Group.TARGET)

@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 
 from rich.table import Table
 
-from harness.base.errors import ExitCode, InputError
-from harness.base.store import Entry, Store, to_prune
+from harness.base.errors import ExitCode
+from harness.base.room import Part, drop, make_room, parts, room_bytes, sweep
+from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.cli.options import OUTPUT, Commands, write_json
 
 _CACHE_EXAMPLES = """\
 examples:
   harness cache list
+  harness cache prune                       down to the cache's room, as every build does
   harness cache prune --unused-days 14
   harness cache prune --max-gib 10          what was not used for longest goes first
 """
@@ -24,6 +25,9 @@ examples:
   harness clean                             drop builds, images and probes
   harness clean --all                       also sources, object trees and the compiler cache
 """
+
+_SLOW = ("work", "ccache", "downloads")
+"""Kinds that take longest to have again."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -42,52 +46,54 @@ def add_commands(commands: Commands) -> None:
 
 
 def _cache(args: argparse.Namespace, ui: Ui) -> int:
-    store = Store()
-    entries = list(store.entries())
-    doomed: list[Entry] = []
-    if args.what == "prune":
-        if args.unused_days is None and args.max_gib is None:
-            raise InputError("nothing says what to drop", hint="--unused-days N or --max-gib N")
-        doomed = to_prune(entries, unused_days=args.unused_days, max_gib=args.max_gib)
-        for entry in doomed:
-            store.remove(entry.kind, entry.key)
-    kinds: dict[str, list[Entry]] = {}
-    for entry in doomed if args.what == "prune" else entries:
-        kinds.setdefault(entry.kind, []).append(entry)
+    store = Store(room=None if args.max_gib is None else str(args.max_gib))
+    pruning = args.what == "prune"
+    found = make_room(store, unused_days=args.unused_days) if pruning else parts(store)
+    kinds: dict[str, list[Part]] = {}
+    for part in sorted(found, key=lambda part: part.kind):
+        kinds.setdefault(part.kind, []).append(part)
     table = Table(box=None, pad_edge=False)
     table.add_column("kind")
     for column in ("entries", "MB"):
         table.add_column(column, justify="right")
-    found = {
-        kind: {"entries": len(own), "bytes": sum(entry.size_bytes for entry in own)}
-        for kind, own in sorted(kinds.items())
-    }
-    if args.what == "list":
-        for name, size in store.other_sizes().items():
-            found[name] = {"entries": 1, "bytes": size}
-    for kind, facts in found.items():
-        table.add_row(kind, str(facts["entries"]), f"{facts['bytes'] / 1e6:.0f}")
-    total = sum(facts["bytes"] for facts in found.values())
+    facts = {}
+    for kind, own in kinds.items():
+        size = sum(part.size_bytes for part in own)
+        facts[kind] = {"entries": len(own), "bytes": size}
+        table.add_row(kind, str(len(own)), f"{size / 1e6:.0f}")
+    total = sum(part.size_bytes for part in found)
+    holds = sum(part.size_bytes for part in parts(store)) if pruning else total
+    room = room_bytes(store, holds)
     ui.out.print(table)
-    said = "dropped" if args.what == "prune" else "in all"
+    said = "dropped" if pruning else "in all"
     ui.out.print(f"{said}: {total / 1e9:.2f} GB, in {store.root}", soft_wrap=True)
-    write_json(args, {"root": str(store.root), "kinds": found, "bytes": total})
+    ui.out.print(f"it holds {holds / 2**30:.1f} GiB and has room for {room / 2**30:.1f}")
+    write_json(
+        args,
+        {
+            "root": str(store.root),
+            "kinds": facts,
+            "bytes": total,
+            "holds_bytes": holds,
+            "room_bytes": room,
+        },
+    )
     return int(ExitCode.PASSED)
 
 
 def _clean(args: argparse.Namespace, ui: Ui) -> int:
     store = Store()
-    kept = () if args.all else ("source",)
-    freed, count = 0, 0
-    for entry in list(store.entries()):
-        if entry.kind not in kept:
-            store.remove(entry.kind, entry.key)
-            freed += entry.size_bytes
+    freed, count, left = 0, 0, 0
+    for part in parts(store):
+        doomed = args.all if part.kind in _SLOW else not part.stays
+        if doomed and drop(store, part):
+            freed += part.size_bytes
             count += 1
-    store.sweep(0.0)
-    if args.all:
-        for name in ("work", "ccache", "downloads"):
-            shutil.rmtree(store.root / name, ignore_errors=True)
+        else:
+            left += doomed
+    sweep(store)
     ui.out.print(f"dropped {count} entries, {freed / 1e6:.0f} MB, from {store.root}")
+    if left:
+        ui.out.print(f"left {left} that are in use")
     write_json(args, {"entries": count, "bytes": freed, "root": str(store.root)})
     return int(ExitCode.PASSED)

@@ -12,6 +12,7 @@ from typing import Any
 from harness.base.arch import Architecture
 from harness.base.command import which
 from harness.base.errors import CommandError, SpecError
+from harness.base.room import parts, room_bytes
 from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
 from harness.guest.accel import choose_accel, qemu_build
@@ -90,7 +91,7 @@ def check_host(
         for program, package in _read_packages(packages)
     ]
     missing = sorted({item.package for item in items if not item.ok and item.package})
-    items.append(_disk(store))
+    items += [_disk(store), _cache(store)]
     if all(item.ok for item in items if item.name == arch.qemu):
         accel = choose_accel("auto", arch, store, qemu)
         items.append(Finding(name="accelerator", ok=True, detail=f"{accel.name}: {accel.reason}"))
@@ -130,6 +131,15 @@ def _look_for_qemu(name: str, qemu: str, package: str) -> Finding:
         except CommandError as error:
             found = replace(found, ok=False, detail=error.message)
     return replace(found, name=name)
+
+
+def _cache(store: Store) -> Finding:
+    holds = sum(part.size_bytes for part in parts(store))
+    room = room_bytes(store, holds)
+    detail = f"{holds / 2**30:.1f} of {room / 2**30:.1f} GiB in {store.root}"
+    if holds > room:
+        detail += ": what was not used for longest goes when something is added"
+    return Finding(name="cache", ok=True, detail=detail)
 
 
 def _disk(store: Store) -> Finding:

@@ -17,8 +17,6 @@ import functools
 import inspect
 import json
 import logging
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +24,10 @@ from typing import Any, Protocol
 
 from harness.base import command
 from harness.base.arch import architecture
-from harness.base.errors import CacheError, ClockError, CommandError, MachineError, SpecError
+from harness.base.errors import CacheError, ClockError, CommandError, MachineError
+from harness.base.room import make_room
 from harness.base.spec import MachineSpec
-from harness.base.store import Store, digest, to_prune
+from harness.base.store import Store, digest
 from harness.base.timeouts import HOST
 from harness.guest.accel import qemu_build
 from harness.guest.epoch import Saved
@@ -40,10 +39,6 @@ log = logging.getLogger(__name__)
 _KIND = "template"
 _RECIPE = 3
 _MEMORY, _DEVICES, _FACTS = "memory", "devices", "saved.json"
-
-LIMIT_GIB = 32.0
-"""Most room for templates in the cache, where there is three times as much: a matrix of 12
-positions makes 15 GiB of them.  ``HARNESS_TEMPLATES_GIB`` sets another limit."""
 
 
 class MakeMachine(Protocol):
@@ -202,7 +197,7 @@ class Templates:
             self._store.remove(_KIND, key)
             found = get_or_make()
         if made:
-            self._make_room(key)
+            make_room(self._store)
         return found
 
     def _clone(self, entry: Path, log_dir: Path) -> Machine:
@@ -259,30 +254,6 @@ class Templates:
             return self._resumed(base, log_dir / "template", Memory(file=entry / _MEMORY))
 
         return self._on(None, log_dir / "template", booting, start).machine
-
-    def _make_room(self, newest: str) -> None:
-        """Drop the templates that were not used for longest, until the rest is within the limit."""
-        entries = list(self._store.entries(_KIND))
-        free = shutil.disk_usage(self._store.root).free
-        limit = _limit_gib(free + sum(entry.size_bytes for entry in entries))
-        # The newest was used last: only a limit of nothing would drop it.
-        for entry in to_prune(entries, max_gib=limit):
-            if entry.key != newest:
-                self._store.remove(_KIND, entry.key)
-
-
-def _limit_gib(available_bytes: int) -> float:
-    """Return the room for templates, of what they could have on the file system.
-
-    :raises SpecError: when ``HARNESS_TEMPLATES_GIB`` is no number.
-    """
-    given = os.environ.get("HARNESS_TEMPLATES_GIB")
-    if not given:
-        return min(LIMIT_GIB, available_bytes / 3 / 2**30)
-    try:
-        return float(given)
-    except ValueError:
-        raise SpecError(f"HARNESS_TEMPLATES_GIB must be a number, not {given!r}") from None
 
 
 def _as_kept(facts: Any) -> Any:

@@ -34,6 +34,7 @@ def fetch_package(package: PackageSpec, store: Store, progress: OnProgress) -> P
     for directory in package_places(store):
         path = directory / package.filename
         if path.is_file():
+            _hold(path, store)
             _verify(path, package, store, progress)
             return path
     with store.lock("downloads", waiting=f"it downloads {package.filename}"):
@@ -42,7 +43,15 @@ def fetch_package(package: PackageSpec, store: Store, progress: OnProgress) -> P
         target = directory / package.filename
         if not target.is_file():
             _download(package, target, progress)
+        _hold(target, store)
         return target
+
+
+def _hold(path: Path, store: Store) -> None:
+    """Say that a file is in use, and that it was used, if it is the cache's."""
+    if path.parent == store.root / "downloads" and store.hold(path):
+        # The other time is what a file that was verified is known by.
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def _verify(path: Path, package: PackageSpec, store: Store, progress: OnProgress) -> None:

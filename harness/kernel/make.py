@@ -17,6 +17,7 @@ from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import BuildError, CommandError
 from harness.base.progress import Building, OnProgress, Progress
+from harness.base.room import ccache_bytes
 from harness.base.spec import CONFIGS_DIR, ProfileSpec
 from harness.base.store import Store, digest
 from harness.base.suite import Suite
@@ -108,6 +109,8 @@ def make_argv(spec: BuildSpec, trees: Trees, store: Store, *, jobs: int | None) 
         # What a file includes is taken from the compiler, not from a run of the preprocessor before
         # it: a cold build takes a fifth less.
         cache += ["CCACHE_DEPEND=1"]
+        if ccache == store.ccache and "CCACHE_MAXSIZE" not in os.environ:
+            cache += [f"CCACHE_MAXSIZE={ccache_bytes(store) >> 20}Mi"]
     return [
         *cache,
         "make",

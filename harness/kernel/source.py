@@ -19,6 +19,7 @@ from pathlib import Path
 from harness.base import command
 from harness.base.errors import CommandError, DownloadError, SourceError
 from harness.base.progress import OnProgress, Progress
+from harness.base.room import make_room
 from harness.base.spec import GitSpec, KernelSpec
 from harness.base.store import Store, digest, file_sha256
 from harness.base.text import duration
@@ -127,7 +128,7 @@ def imported_source(spec: KernelSpec, store: Store) -> SourceTree | None:
     else:
         return None
     repo = store.root / "work" / name / "src"
-    if not (repo / ".git").is_dir():
+    if not (repo / ".git").is_dir() or not store.hold(repo.parent):
         return None
     there = git(repo, "rev-parse", "-q", "--verify", ref, check=False)
     commit = there.stdout.strip()
@@ -190,6 +191,7 @@ def _open_remote(
         there = git(repo, "rev-parse", "-q", "--verify", ref, check=False)
         if update or there.returncode != 0:
             _fetch(remote, wanted, repo, ref, progress)
+            make_room(store)
             there = git(repo, "rev-parse", "--verify", ref)
         commit = there.stdout.strip()
     return _describe(
@@ -231,7 +233,7 @@ def _open_archive(
     archive: Path, sha256: str, label: str, store: Store, progress: OnProgress
 ) -> SourceTree:
     name = _archive_name(sha256)
-    repo = store.root / "work" / name / "src"
+    repo = store.work(name) / "src"
     if (repo / ".git" / "harness-ready").exists():
         # Imported for good: whoever builds in it need not be waited for.
         base = git(repo, "rev-parse", _ARCHIVE_REF).stdout.strip()
@@ -240,7 +242,7 @@ def _open_archive(
         work = store.work(name)
         if not (repo / ".git" / "harness-ready").exists():
             shutil.rmtree(work)
-            work.mkdir()
+            store.work(name)
             try:
                 _import(archive, repo, progress)
             except BaseException as error:
@@ -250,6 +252,7 @@ def _open_archive(
                         f"the disk is full: {store.root}", hint="a kernel tree needs 2 GB there"
                     ) from error
                 raise
+            make_room(store)
         base = git(repo, "rev-parse", _ARCHIVE_REF).stdout.strip()
         return _describe(repo, base, label, name, public=False)
 

@@ -79,8 +79,11 @@ def work_tree(
     for number in range(2, count + 1):
         name = f"tree-{number}"
         names[f"{source.lock}-{name}"] = source.repo.parent / name / "src"
-    with store.lock_one(*names, waiting="it builds in the same tree") as name:
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(store.lock_one(*names, waiting="it builds in the same tree"))
         tree = names[name]
+        for directory in (tree.parent, object_tree(tree, profile, cc)):
+            stack.enter_context(store.using(directory))
         if not (tree / ".git").exists():
             # Twice forced: git may still know it from before it was deleted.
             words = ("worktree", "add", "--quiet", "-f", "-f", "--no-checkout", "--detach")

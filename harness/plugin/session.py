@@ -114,7 +114,7 @@ class Session:
                 if signal.getsignal(ending) is signal.SIG_DFL:
                     signal.signal(ending, signal.default_int_handler)
             target = target_from_settings(lambda name: setting(self.config, name))
-            self._pipeline = Pipeline(target, Store(), self.say)
+            self._pipeline = Pipeline(target, Store(room=setting(self.config, "room")), self.say)
         return self._pipeline
 
     @functools.cached_property

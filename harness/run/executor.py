@@ -281,6 +281,7 @@ class _Run:
             shutil.copytree(
                 entry, self.directory, dirs_exist_ok=True, ignore=lambda *_: ["manifest.json"]
             )
+        self.store.let_go(entry)
         return same
 
     def _into_cache(self, key: str) -> None:

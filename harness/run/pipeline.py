@@ -17,6 +17,7 @@ from pathlib import Path
 from harness.base.arch import Architecture, architecture
 from harness.base.errors import SpecError
 from harness.base.progress import OnProgress, Progress
+from harness.base.room import make_room
 from harness.base.spec import DEFAULT_CC, MachineSpec, ProfileSpec, Target
 from harness.base.store import Store
 from harness.base.suite import Suite, load_suite
@@ -259,7 +260,8 @@ class Pipeline:
                 )
                 if others.is_alive():
                     self._progress(Progress("image", "fetching packages"))
-            return build
+        make_room(self.store)
+        return build
 
     def new_warnings(self) -> tuple[str, ...] | None:
         """Return the compiler warnings that the patches bring.

@@ -349,8 +349,8 @@ def _fetched(kernel: NightlyKernel, store: Store, progress: OnProgress) -> Path:
     repository = store.root / "work" / f"nightly-{kernel.name}"
     progress(Progress(kernel.name, f"fetching {kernel.branch} of {kernel.git}"))
     with store.lock(repository.name):
+        store.work(repository.name)
         if not (repository / "HEAD").exists():
-            repository.mkdir(parents=True, exist_ok=True)
             git(repository, "init", "--quiet", "--bare")
         source = str(Path(kernel.git).expanduser()) if Path(kernel.git).exists() else kernel.git
         done = git(

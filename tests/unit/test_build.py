@@ -239,6 +239,29 @@ def test_make_argv_uses_ccache_if_there_is_one(
     assert said[0] == ("env" if ccache else "make")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("HARNESS_ROOM", "8", ["CCACHE_MAXSIZE=2048Mi"]),
+        ("CCACHE_DIR", "/c", []),
+        ("CCACHE_MAXSIZE", "1G", []),
+    ],
+)
+def test_compiler_cache_of_ours_keeps_to_its_part_of_the_room(
+    inputs: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    words: list[str],
+) -> None:
+    for name in ("CCACHE_DIR", "CCACHE_MAXSIZE", "HARNESS_ROOM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    said = argv(inputs, tmp_path, ccache=True)
+    assert [word for word in said if word.startswith("CCACHE_MAXSIZE")] == words
+
+
 @pytest.mark.parametrize(("ccache", "word"), [(True, "CC=ccache gcc-14"), (False, "CC=gcc-14")])
 def test_make_argv_names_the_compiler(
     inputs: dict[str, Any], tmp_path: Path, ccache: bool, word: str

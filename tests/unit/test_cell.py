@@ -75,7 +75,7 @@ def test_argv_of_a_test_that_is_not_there_is_refused() -> None:
 
 def test_no_setting_in_the_environment_gets_at_the_tests() -> None:
     # Whether machines are cloned changes no result.
-    names = SETTING.keys() - {"templates"}
+    names = SETTING.keys() - {"templates", "room"}
     assert set(pytest_environment()) == {SETTING[name].variable for name in names}
 
 

@@ -457,10 +457,43 @@ def test_report_of_nothing_is_refused(cache: Path) -> None:
     assert "holds no results" in done.stderr
 
 
-def test_cache_prune_wants_to_know_what(cache: Path) -> None:
-    done = harness(cache, "cache", "prune")
+@pytest.mark.parametrize("words", [("--max-gib=0",), ("--room=0",), ("--unused-days=1",)])
+def test_cache_prune_says_what_went(cache: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    store, out = Store(cache), tmp_path / "out.json"
+    with store.produce("build", "a") as directory:
+        (directory / "kernel").write_text("kernel")
+    os.utime(cache / "objects/build/a/manifest.json", (1, 1))
+    assert "build        1" in harness(cache, "cache", "list").stdout
+    assert "dropped: 0.00 GB" in harness(cache, "cache", "prune").stdout
+    done = harness(cache, "cache", "prune", f"--json={out}", *words)
+    assert done.returncode == 0
+    found = json.loads(out.read_text())
+    assert wrong_with("cache", found) == []
+    assert {kind: facts["entries"] for kind, facts in found["kinds"].items()} == {"build": 1}
+    assert not (cache / "objects/build/a").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("--all",)])
+def test_clean_drops_what_is_not_in_use(cache: Path, words: tuple[str, ...]) -> None:
+    store = Store(cache)
+    for key in ("a", "b"):
+        with store.produce("build", key) as directory:
+            (directory / "kernel").write_text("kernel")
+    (cache / "work/linux").mkdir()
+    (cache / "keys").mkdir()
+    assert store.get("build", "a")
+    done = harness(cache, "clean", *words)
+    assert f"dropped {1 + len(words)} entries" in done.stdout
+    assert "left 1 that are in use" in done.stdout
+    there = [path.name for path in cache.glob("objects/build/*")]
+    assert (there, (cache / "work/linux").exists()) == (["a"], not words)
+    assert (cache / "keys").exists()
+
+
+def test_room_that_is_no_number_is_refused(cache: Path) -> None:
+    done = harness(cache, "cache", "list", "--room=much")
     assert done.returncode == 2
-    assert "--unused-days N or --max-gib N" in done.stderr
+    assert "room must be a number of GiB, not 'much'" in done.stderr
 
 
 def test_cache_list_of_nothing(cache: Path) -> None:

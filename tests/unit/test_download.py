@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import http.server
+import os
 import subprocess
 import threading
 from collections.abc import Callable
@@ -16,8 +17,10 @@ import pytest
 from trees import FILES, left, opened, tarball, write
 
 from harness.base.errors import DownloadError, SourceError
+from harness.base.room import make_room
 from harness.base.spec import PackageSpec
 from harness.base.store import Store
+from harness.kernel.download import fetch_package
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_package_with_other_content_is_refused_and_not_kept(
         opened(store, package=pinned)
     assert "run again" in (caught.value.hint or "")
     assert left(store) == []
-    assert list(store.entries()) == []
+    assert list(store.root.glob("objects/*/*")) == []
 
 
 def test_package_changed_after_it_was_checked_is_refused(
@@ -159,3 +162,34 @@ def test_package_that_no_mirror_of_apt_has_comes_from_further_places(
             assert opened(store, package=pinned).version == "7.1.3-rc2"
         finally:
             server.shutdown()
+
+
+def test_download_of_the_cache_is_in_use_and_stays_verified(
+    store: Store, package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = package(FILES)
+    monkeypatch.delenv("HARNESS_DOWNLOADS", raising=False)
+    (tmp_path / "downloads").rename(store.root / "downloads")
+    path = store.root / "downloads" / pinned.filename
+    os.utime(path, (100, 100))
+    said: list[str] = []
+    for _ in range(2):
+        fetch_package(pinned, store, lambda progress: said.append(str(progress.stage)))
+        assert path.stat().st_atime > 100
+    assert said == [f"checking {pinned.filename}"]
+    other = Store(store.root, room="0")
+    make_room(other)
+    assert path.exists()
+    store.let_go(path)
+    make_room(other)
+    assert not path.exists()
+
+
+def test_room_is_made_when_an_archive_was_imported(
+    store: Store, package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = package(FILES)
+    old = Store(store.root).work("old")
+    monkeypatch.setenv("HARNESS_ROOM", "0")
+    assert opened(store, package=pinned).repo.exists()
+    assert not old.exists()

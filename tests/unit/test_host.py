@@ -131,3 +131,14 @@ def test_host_is_described() -> None:
     assert found.cpu
     assert found.cpus >= 1
     assert found.memory_mib > 256
+
+
+def test_cache_has_its_size_and_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache/work/linux").mkdir(parents=True)
+    (tmp_path / "cache/work/linux/file").write_bytes(b"x" * (200 << 20))
+    monkeypatch.setenv("HARNESS_ROOM", "3")
+    found = finding(check(tmp_path, "sh dash\n"), "cache")
+    assert (found.ok, found.detail) == (True, f"0.2 of 3.0 GiB in {tmp_path}/cache")
+    monkeypatch.setenv("HARNESS_ROOM", "0.1")
+    detail = finding(check(tmp_path, "sh dash\n"), "cache").detail
+    assert detail.startswith(f"0.2 of 0.1 GiB in {tmp_path}/cache: what was not used for longest")

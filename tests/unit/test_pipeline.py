@@ -253,3 +253,16 @@ def test_series_of_the_suite_is_told_from_another(
 
 def test_series_of_the_suite_needs_no_reading(tmp_path: Path) -> None:
     assert Pipeline(target(), Store(tmp_path), lambda _text: None).is_suites
+
+
+def test_room_is_made_when_a_kernel_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pipeline_at(tmp_path, 0, [])
+    old = Store(made.store.root).work("old")
+    monkeypatch.setenv("HARNESS_ROOM", "0")
+    monkeypatch.setattr("harness.run.meanwhile.fetch_packages", lambda *_, **__: None)
+    monkeypatch.setattr("harness.run.pipeline.replace", lambda build, **_: build)
+    monkeypatch.setattr("harness.run.pipeline.build_kernel", lambda *_, **__: "built")
+    assert made.build() == "built"
+    assert not old.exists()

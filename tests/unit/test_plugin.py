@@ -114,6 +114,26 @@ def test_every_setting_can_be_set_by_every_face(
     assert dict(said) == values
 
 
+SHOW_STORE = """\
+from harness.base.room import room_bytes
+from harness.plugin.session import Session
+
+def test_show(request):
+    print("value:", room_bytes(Session(request.config).pipeline.store, 0) >> 30)
+"""
+
+
+def test_room_of_the_ini_file_is_that_of_the_cache(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(pytester.path / "cache"))
+    ini(pytester, "7", "room")
+    pytester.makepyfile(test_show=SHOW_STORE)
+    done = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["*value: 7*"])
+
+
 def test_every_option_has_help(pytester: pytest.Pytester) -> None:
     done = pytester.runpytest_subprocess("--help")
     text = done.stdout.str()

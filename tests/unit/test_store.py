@@ -14,7 +14,7 @@ import pytest
 import harness.base.store
 from harness.base.errors import CacheError
 from harness.base.progress import Progress
-from harness.base.store import Entry, Store, digest, to_prune
+from harness.base.store import Store, digest
 
 
 def make(store: Store, key: str = "k", content: str = "content") -> Path:
@@ -131,24 +131,13 @@ def test_get_accepts_a_touched_but_equal_file(store: Store) -> None:
     assert store.get("builds", "k") == path
 
 
-def test_remove_and_entries(store: Store) -> None:
+def test_remove(store: Store) -> None:
     make(store, "a")
     make(store, "b")
-    assert {entry.key for entry in store.entries()} == {"a", "b"}
     store.remove("builds", "a")
     store.remove("builds", "absent")
-    assert [entry.key for entry in store.entries()] == ["b"]
-    assert all(entry.size_bytes > 0 for entry in store.entries())
-
-
-def test_sweep_removes_only_old_leftovers(store: Store) -> None:
-    old, new = store.root / "tmp" / "old", store.root / "tmp" / "new"
-    for path in (old, new):
-        path.mkdir()
-    os.utime(old, (1, 1))
-    assert store.sweep() == 1
-    assert new.exists()
-    assert not old.exists()
+    assert store.get("builds", "a") is None
+    assert store.get("builds", "b") is not None
 
 
 def test_digest_sees_file_content_not_its_name(tmp_path: Path) -> None:
@@ -213,29 +202,3 @@ def test_interrupt_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.Mo
         harness.base.store.interrupted.set()
         thread.join(10)
     assert ended == ["interrupted while waiting: it builds"]
-
-
-def entry(key: str, used: float, size: int) -> Entry:
-    return Entry(kind="build", key=key, path=Path(key), size_bytes=size, used=used)
-
-
-@pytest.mark.parametrize(
-    ("limits", "dropped"),
-    [
-        ({"unused_days": 10.0}, ["old"]),
-        ({"max_gib": 2.5}, ["old"]),
-        ({"max_gib": 1.5}, ["old", "recent"]),
-        ({"max_gib": 3.0}, []),
-        ({"unused_days": 10.0, "max_gib": 1.0}, ["old", "recent"]),
-    ],
-)
-def test_prune_drops_what_was_not_used_for_longest(
-    limits: dict[str, float], dropped: list[str]
-) -> None:
-    now = time.time()
-    entries = [
-        entry("old", now - 20 * 86400, 2**30),
-        entry("recent", now - 86400, 2**30),
-        entry("new", now, 2**30),
-    ]
-    assert [found.key for found in to_prune(entries, **limits)] == dropped

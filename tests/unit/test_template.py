@@ -2,20 +2,20 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import gc
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
 
-from harness.base.errors import ClockError, GuestError, MachineError, SpecError
+from harness.base.errors import ClockError, GuestError, MachineError
 from harness.base.spec import MachineSpec
 from harness.base.store import Store
 from harness.guest import template
 from harness.guest.epoch import Saved
 from harness.guest.machine import Machine
 from harness.guest.qemu import Memory
-from harness.guest.template import LIMIT_GIB, Step, Templates, _limit_gib
+from harness.guest.template import Step, Templates
 
 
 class Stand:
@@ -124,7 +124,7 @@ def test_clock_that_runs_fast_twice_is_an_error(
     monkeypatch.setattr(Stand, "fast", [None, None])
     with pytest.raises(ClockError):
         bench.templates().start(bench.logs)
-    assert list(bench.store.entries("template")) == []
+    assert list(bench.store.root.glob("objects/template/*")) == []
 
 
 def test_first_machine_is_booted_once_and_cloned_ever_after(bench: Bench) -> None:
@@ -213,47 +213,19 @@ def test_other_qemu_kernel_or_initrd_has_another_template(
     assert len(set(keys)) == len(keys)
 
 
-def test_room_is_made_of_what_was_not_used_for_longest(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter(range(1, 10))
-
-    def start(cpus: int) -> None:
-        templates = bench.templates(cpus=cpus)
-        templates.start(bench.logs)
-        entry = bench.store.get("template", templates.key())
-        assert entry is not None
-        used = next(clock)
-        os.utime(entry / "manifest.json", (used, used))
-
+def test_room_is_made_when_a_template_was(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def there(cpus: int) -> bool:
-        return bench.store.get("template", bench.templates(cpus=cpus).key()) is not None
+        return (bench.store.root / "objects/template" / bench.templates(cpus=cpus).key()).is_dir()
 
-    start(1)
-    start(2)
-    start(1)
-    size = sum(entry.size_bytes for entry in bench.store.entries())
-    monkeypatch.setenv("HARNESS_TEMPLATES_GIB", str(size / 2**30))
-    start(3)
-    assert [there(cpus) for cpus in (1, 2, 3)] == [True, False, True]
-    # The newest stays even if it alone is too large.
-    monkeypatch.setenv("HARNESS_TEMPLATES_GIB", "0")
-    start(4)
-    assert [there(cpus) for cpus in (1, 3, 4)] == [False, False, True]
-
-
-@pytest.mark.parametrize(("available_gib", "limit_gib"), [(3, 1), (90, 30), (900, LIMIT_GIB)])
-def test_templates_have_a_third_of_the_room_and_no_more_than_the_limit(
-    monkeypatch: pytest.MonkeyPatch, available_gib: int, limit_gib: float
-) -> None:
-    monkeypatch.delenv("HARNESS_TEMPLATES_GIB", raising=False)
-    assert _limit_gib(available_gib << 30) == limit_gib
-
-
-def test_limit_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_TEMPLATES_GIB", "much")
-    with pytest.raises(SpecError, match="must be a number, not 'much'"):
-        _limit_gib(1)
+    for cpus in (1, 2):
+        bench.templates(cpus=cpus).start(bench.logs)
+    assert there(1)
+    # Another process: this one holds what it uses.
+    bench.store = Store(bench.store.root)
+    gc.collect()
+    monkeypatch.setenv("HARNESS_ROOM", "0")
+    bench.templates(cpus=3).start(bench.logs)
+    assert [there(cpus) for cpus in (1, 2, 3)] == [False, False, True]
 
 
 def test_step_in_another_file_is_another_step(bench: Bench, tmp_path: Path) -> None:
