@@ -12,7 +12,7 @@ import traceback
 from typing import NoReturn
 
 from harness import __version__
-from harness.base.errors import ExitCode, HarnessError
+from harness.base.errors import ExitCode, HarnessError, trouble_of_host
 from harness.base.settings import SETTINGS
 from harness.base.terminal import Ui
 from harness.cli import compat, judge, mail, prepare, search, shell, suite, unattended, upkeep
@@ -100,6 +100,13 @@ def run_with_ui(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         sys.stdout = None
         return int(ExitCode.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - Python would exit with 1: the kernel's failure
+        trouble = trouble_of_host(error)
+        if trouble is None or args.debug:
+            traceback.print_exc()
+        if trouble is not None:
+            ui.error(trouble)
+        return int(ExitCode.INFRASTRUCTURE)
 
 
 def _take_signals() -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import errno
 import json
 import os
 import re
@@ -23,7 +25,7 @@ from schemas import complaints as wrong_with
 from harness import __version__
 from harness.base.errors import InfrastructureError
 from harness.base.store import Store
-from harness.cli.main import run_command
+from harness.cli.main import run_command, run_with_ui
 from harness.results.history import History
 from harness.results.results import Outcome, TestResult
 from harness.run.cell import Cell, CellResult
@@ -525,6 +527,27 @@ def test_findings_fail_coverage_when_it_is_strict(
     given = [f"--kernel={kernel}", "--series=none", f"--results={results}", *words]
     assert run_command(["coverage", *given]) == 3
     assert [(cell.strict, cell.target.profile) for cell in asked] == [(strict, "coverage")]
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "traced"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "f"), "the host: No space left", False),
+        (OSError(errno.EACCES, "Permission denied", "f"), "Permission denied", True),
+        (ValueError("a bug of ours"), "a bug of ours", True),
+    ],
+    ids=["full disk", "other", "bug"],
+)
+def test_error_that_nobody_expected_is_no_verdict(
+    capsys: pytest.CaptureFixture[str], error: Exception, said: str, *, traced: bool
+) -> None:
+    def fail(_args: object, _ui: object) -> int:
+        raise error
+
+    assert run_with_ui(argparse.Namespace(verbose=0, debug=False, run=fail)) == 3
+    told = capsys.readouterr().err
+    assert said in told
+    assert ("Traceback" in told) is traced
 
 
 # -- signals -----------------------------------------------------------------------------------
