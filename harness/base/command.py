@@ -182,18 +182,14 @@ def spawn(
 ) -> Iterator[Process]:
     """Run *argv* in the background for the length of the ``with`` block.
 
-    The kernel ends it when this process dies for whatever reason (``prctl(2)``,
-    ``PR_SET_PDEATHSIG``), through ``setpriv`` of util-linux.
+    The kernel ends it when this process dies for whatever reason.
 
     :param log_file: where both its streams go, appended.
     :param pass_fds: descriptors that it inherits.
     :param grace_s: seconds between SIGTERM and SIGKILL at the end of the block.
     :raises CommandError: when it cannot be started.
     """
-    words = tuple(str(word) for word in argv)
-    if which(words[0]) is None:
-        raise _not_found(words)
-    words = ("setpriv", "--pdeathsig", "KILL", "--", *words)
+    words = _tied(argv, signal.SIGKILL)
     log.debug("spawn %s", shlex.join(words))
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("ab") as sink:
@@ -215,14 +211,14 @@ def run_attached(
 
     It has no deadline: it is for a program that watches its own, such as pytest.  An interrupt is
     passed on exactly once, whoever sent it, and the program is then waited for, so that it can
-    tear down what it holds.
+    tear down what it holds.  When this process is killed the kernel passes on a SIGTERM.
 
     :param log_file: where both its streams go instead, appended.
     :param on_line: called with each line that goes there, without its newline.
     :raises CommandError: when it cannot be started.
     :raises KeyboardInterrupt: after the program ended because of one.
     """
-    words = tuple(str(word) for word in argv)
+    words = _tied(argv, signal.SIGTERM)
     log.debug("run %s", shlex.join(words))
     out = subprocess.PIPE if log_file is not None else None
     error = subprocess.STDOUT if log_file is not None else None
@@ -263,6 +259,17 @@ def _hand_out(source: IO[bytes], sink: IO[bytes], on_line: Callable[[str], None]
         # Whoever follows the log sees the line no later than on_line does.
         sink.flush()
         on_line(raw.decode(errors="replace").rstrip("\r\n"))
+
+
+def _tied(argv: Sequence[Argument], sig: signal.Signals) -> tuple[str, ...]:
+    """Return a command line whose program gets a signal when the thread that starts it is gone.
+
+    It is ``PR_SET_PDEATHSIG`` of ``prctl(2)``, through ``setpriv`` of util-linux.
+    """
+    words = tuple(str(word) for word in argv)
+    if which(words[0]) is None:
+        raise _not_found(words)
+    return ("setpriv", "--pdeathsig", sig.name.removeprefix("SIG"), "--", *words)
 
 
 def _start(

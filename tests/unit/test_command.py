@@ -147,6 +147,23 @@ def test_spawned_program_dies_with_its_parent(tmp_path: Path) -> None:
     assert wait_gone(int(pid_file.read_text()))
 
 
+def test_attached_program_is_told_when_its_parent_is_killed(tmp_path: Path) -> None:
+    pid_file, told = tmp_path / "pid", tmp_path / "told"
+    child = os.fork()
+    if child == 0:
+        script = (
+            f"trap 'touch {told}; exit' TERM; echo $$ >{pid_file}; while :; do sleep 0.05; done"
+        )
+        command.run_attached(["sh", "-c", script])
+    deadline = time.monotonic() + 5
+    while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert wait_gone(int(pid_file.read_text()))
+    assert told.exists()
+
+
 def test_spawn_missing_program_is_an_error_before_it_starts(tmp_path: Path) -> None:
     with (
         pytest.raises(CommandError, match="program not found"),
