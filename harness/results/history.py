@@ -91,10 +91,13 @@ class History:
                 self._db.close()
                 raise
         except (sqlite3.DatabaseError, OSError) as error:
-            raise SpecError(
-                f"{self.path} cannot be used as the history: {error}",
-                hint="move it away, or let HARNESS_HISTORY name another file",
-            ) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> SpecError:
+        return SpecError(
+            f"{self.path} cannot be used as the history: {error}",
+            hint="move it away, or let HARNESS_HISTORY name another file",
+        )
 
     def _prepare(self) -> None:
         self._db.row_factory = sqlite3.Row
@@ -121,14 +124,24 @@ class History:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Write at once or not at all; others wait, so that nothing has to be tried again."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Write at once or not at all; others wait, so that nothing has to be tried again.
+
+        :raises SpecError: when the file is damaged, or the disk full.
+        """
         try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                # sqlite has done so itself after some of its errors.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.IntegrityError:
+            raise  # a mistake of ours
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -313,4 +326,7 @@ class History:
         return sorted(found, key=lambda item: (item.at, item.test))
 
     def _rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
-        return [dict(row) for row in self._db.execute(statement, values)]
+        try:
+            return [dict(row) for row in self._db.execute(statement, values)]
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error

@@ -45,6 +45,30 @@ def add(history: History, at: float, inputs: str = "i", **outcomes: Outcome) -> 
     return history.add_run(found, directory=Path("r"), inputs=inputs, at=at)
 
 
+def test_history_on_a_full_disk_is_refused(history: History) -> None:
+    add(history, 1, x=PASSED)
+    history._db.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(SpecError, match="full"):
+        for n in range(100):
+            add(history, n, **{f"t{i}": PASSED for i in range(50)})
+    assert {run.tests for run in history.runs()} <= {1, 50}, "some are not whole"
+
+
+def test_history_with_a_damaged_page_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    with History(path) as history:
+        for n in range(50):
+            add(history, n, **{f"t{i}": PASSED for i in range(20)})
+    data = bytearray(path.read_bytes())
+    data[4096:] = bytes(len(data) - 4096)
+    path.write_bytes(data)
+    with History(path) as history:
+        with pytest.raises(SpecError, match="cannot be used as the history"):
+            add(history, 51, x=PASSED)
+        with pytest.raises(SpecError, match="cannot be used as the history"):
+            history.runs()
+
+
 def test_runs_are_told_newest_first_with_their_counts(history: History) -> None:
     add(history, 1, x=PASSED, y=FAILED)
     add(history, 2, x=PASSED, y=PASSED)
