@@ -50,7 +50,7 @@ from harness.results.pace import Pace
 from harness.results.records import record_json
 from harness.results.results import RunResults, read_results
 from harness.run.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment
-from harness.run.executor import check_chosen, run_cell
+from harness.run.executor import check_ended, run_cell
 from harness.run.provenance import describe_series
 from harness.search.coverage import (
     counted,
@@ -163,7 +163,7 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
         to=args.to or "",
     )
     status = command.run_attached(pytest_argv(cell, directory), env=pytest_environment())
-    check_chosen(status)
+    check_ended(status, directory)
     path = directory / "results.json"
     if not path.exists():
         return status

@@ -7,9 +7,11 @@ what its tests say.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -289,11 +291,18 @@ class _Run:
             shutil.copytree(self.directory, entry, dirs_exist_ok=True)
 
 
-def check_chosen(status: int) -> None:
+def check_ended(status: int, directory: Path) -> None:
     """Look at how pytest ended, whose words the user has read.
 
+    :param directory: where its results go.
     :raises InputError: when no test was chosen, or it made no sense of its arguments.
+    :raises InfrastructureError: when it did not come to its end: its status is no verdict.
     """
+    if status < 0:
+        raise InfrastructureError(f"pytest was killed by {signal.Signals(-status).name}")
+    if status == ExitCode.TESTS_FAILED and not _has_failed(directory):
+        # So ends Python on an error of its own, too.
+        raise InfrastructureError(f"pytest broke off with status {status}: its words are above")
     if status == _NO_TESTS:
         raise InputError(
             "no test was chosen",
@@ -303,6 +312,16 @@ def check_chosen(status: int) -> None:
         raise InputError(
             "pytest made no sense of what is behind --", hint="its words are above; see pytest -h"
         )
+
+
+def _has_failed(directory: Path) -> bool:
+    """Return whether a session has left a word about a test that failed; no kernel may be in it."""
+    if (directory / "results.json").exists():
+        return True
+    with contextlib.suppress(OSError):
+        said = (directory / "junit.xml").read_text(errors="replace")
+        return re.search(r'\b(failures|errors)="[1-9]', said) is not None
+    return False
 
 
 def ended_test(line: str) -> tuple[str, Count] | None:

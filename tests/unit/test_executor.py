@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from patches import write_kernel
 
-from harness.base.errors import InputError, SeriesError, SpecError
+from harness.base.errors import InfrastructureError, InputError, SeriesError, SpecError
 from harness.base.settings import target_from_settings
 from harness.base.spec import Target
 from harness.base.store import Store
 from harness.kernel.source import git
 from harness.results.records import CellStatus
 from harness.run.cell import Cell
-from harness.run.executor import check_chosen, run_cell
+from harness.run.executor import check_ended, run_cell
 
 TEST = "test_module.py::test_idle_module_can_be_unloaded[0]"
 
@@ -118,9 +118,32 @@ def test_arguments_that_choose_no_test_are_bad_input(
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
     status = subprocess.run(argv, cwd=tmp_path, capture_output=True).returncode
     with pytest.raises(InputError, match=said):
-        check_chosen(status)
+        check_ended(status, tmp_path)
 
 
-@pytest.mark.parametrize("status", [0, 1, 2, 3])
-def test_tests_that_ran_were_chosen(status: int) -> None:
-    check_chosen(status)
+@pytest.mark.parametrize("status", [0, 1, 2, 3, 130])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("results.json", "{}"), ("junit.xml", '<testsuite errors="0" failures="1" skipped="0"/>')],
+)
+def test_tests_that_ran_were_chosen(tmp_path: Path, status: int, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    check_ended(status, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "junit", "said"),
+    [
+        (-9, None, "pytest was killed by SIGKILL"),
+        (1, None, "broke off"),
+        (1, "", "broke off"),
+        (1, '<testsuite errors="0" failures="0" skipped="1"/>', "broke off"),
+    ],
+)
+def test_pytest_that_breaks_off_is_no_verdict(
+    tmp_path: Path, status: int, junit: str | None, said: str
+) -> None:
+    if junit is not None:
+        (tmp_path / "junit.xml").write_text(junit)
+    with pytest.raises(InfrastructureError, match=said):
+        check_ended(status, tmp_path)
