@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Generator
+
 import pytest
 
-from harness.base.errors import InputError
+from harness.base.errors import InputError, trouble_of_host
 from harness.base.importing import make_importable
 from harness.base.settings import SETTINGS
 from harness.plugin.options import setting, suite_of
@@ -51,6 +54,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.import_plugin(name)
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Let a session that cannot write its results say so, and be no verdict."""
+    try:
+        yield
+    except OSError as error:
+        trouble = trouble_of_host(error)
+        if trouble is None:
+            raise
+        print(f"\nERROR: {trouble.message}", file=sys.stderr)  # noqa: T201 - the terminal's part failed
+        session.exitstatus = int(trouble.exit_code)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

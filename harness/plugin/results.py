@@ -36,6 +36,20 @@ class _Collector:
         before = self._session.tests.get(found.id)
         self._session.tests[found.id] = _merged(before, found) if before else found
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, report: Any) -> None:
+        """Take a worker of pytest-xdist that died under a test for trouble of the host."""
+        report.harness = {"outcome": Outcome.ERROR.value, "unexpected": True}
+        self._session.lost_worker = True
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note that somebody interrupted the session, or a worker of it.
+
+        pytest interrupts itself with words of its own, when a file of tests cannot be imported.
+        """
+        by_worker = "keyboard-interrupt" in str(excinfo.value)
+        self._session.interrupted = excinfo.type is KeyboardInterrupt or by_worker
+
 
 def _result_of(report: Any, name: str) -> TestResult:
     extra = getattr(report, "harness", {})
@@ -111,7 +125,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the results, and tell infrastructure trouble from failing tests."""
     state = session.config.stash.get(SESSION, None)
-    if state is None or not state.used:
+    if state is None:
+        return
+    ours = state.used or setting(session.config, "results") is not None
+    if state.interrupted and ours and worker_of(session.config) is None:
+        # pytest's own is that of bad input.
+        session.exitstatus = int(ExitCode.INTERRUPTED)
+    if not state.used:
         return
     state.close()
     own = state.findings()

@@ -85,6 +85,8 @@ class Session:
         self.boots: list[BootResult] = []
         self.running = ""
         self.workers: list[Findings] = []
+        self.lost_worker = False
+        self.interrupted = False
         # How workers of pytest-xdist call the directory that they share, unless one was asked for.
         self.shared_name: str | None = getattr(config, "workerinput", {}).get(SHARED)
         # Below pytest-xdist, machines of several workers go into one directory.
@@ -151,8 +153,8 @@ class Session:
 
     @property
     def used(self) -> bool:
-        """Whether any test asked for a kernel."""
-        return self._pipeline is not None or bool(self.workers)
+        """Whether any test asked for a kernel, as far as is known."""
+        return self._pipeline is not None or bool(self.workers) or self.lost_worker
 
     def findings(self) -> Findings | None:
         """Return what goes into the results besides the tests; ``None`` without a kernel."""

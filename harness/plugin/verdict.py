@@ -16,7 +16,13 @@ from typing import Any
 
 import pytest
 
-from harness.base.errors import HarnessError, InfrastructureError, InputError, KernelCrash
+from harness.base.errors import (
+    HarnessError,
+    InfrastructureError,
+    InputError,
+    KernelCrash,
+    trouble_of_host,
+)
 from harness.base.text import plain
 from harness.plugin.options import setting
 from harness.plugin.session import SESSION, Session, or_exit, session_of
@@ -135,6 +141,7 @@ def _classify_error(error: BaseException, report: Any, config: pytest.Config) ->
         # What a fixture asserts is a verdict as well; other trouble of a fixture is none.
         if report.failed:
             verdict = report.when == "call" or isinstance(error, AssertionError)
+            verdict &= trouble_of_host(error) is None
             outcome = Outcome.FAILED if verdict else Outcome.ERROR
             report.harness["outcome"] = outcome.value
         return

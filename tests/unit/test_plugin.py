@@ -222,6 +222,8 @@ def test_message_of_a_bare_assertion_says_what_was_compared(
         ("CommandError('failed', argv=('x',))", "ERROR", "1 error"),
         ("KernelCrash('panic')", "CRASHED", "1 failed"),
         ("AssertionError('wrong')", "FAILED", "1 failed"),
+        ("OSError(28, 'the disk is full')", "ERROR", "1 error"),
+        ("OSError(13, 'not allowed')", "FAILED", "1 failed"),
     ],
     ids=lambda text: text.partition("(")[0],
 )
@@ -284,6 +286,47 @@ def test_error_in_a_fixture_is_an_error(pytester: pytest.Pytester) -> None:
     )
     done = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider")
     done.assert_outcomes(errors=1)
+
+
+def test_session_that_cannot_write_its_results_is_no_verdict(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it():\n    assert False\n")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--junitxml=/dev/full")
+    assert done.ret == 3
+    assert "ERROR: the host: No space left on device" in done.stderr.str()
+    assert "Traceback" not in done.stdout.str() + done.stderr.str()
+
+
+def test_worker_that_dies_is_no_verdict(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "import os, signal\n\ndef test_it():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "\ndef test_other():\n    pass\n"
+    )
+    done = pytester.runpytest_subprocess("-v", "-n", "1", "-p", "no:cacheprovider")
+    done.stdout.fnmatch_lines(["*ERROR*::test_it*", "*1 passed, 1 error*"])
+    assert done.ret == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "words", "code"),
+    [
+        ("raise KeyboardInterrupt", ("--harness-results=out",), 130),
+        ("raise KeyboardInterrupt", ("--harness-results=out", "-n", "1"), 130),
+        ("raise KeyboardInterrupt", (), 2),
+        ("assert False", ("--harness-results=out", "-x"), 1),
+    ],
+    ids=["alone", "worker", "no run of ours", "stopped"],
+)
+def test_session_that_was_interrupted_is_no_bad_input(
+    pytester: pytest.Pytester, body: str, words: tuple[str, ...], code: int
+) -> None:
+    pytester.makepyfile(f"def test_it():\n    {body}\n")
+    assert pytester.runpytest_subprocess("-p", "no:cacheprovider", *words).ret == code
+
+
+def test_file_that_cannot_be_imported_is_bad_input(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import nothing_of_this_name\n")
+    words = ("-p", "no:cacheprovider", "--harness-results=out")
+    assert pytester.runpytest_subprocess(*words).ret == 2
 
 
 def test_passing_test_is_left_alone(pytester: pytest.Pytester) -> None:
