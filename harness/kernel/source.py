@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -78,17 +79,36 @@ def git(
     timeout_s: float = HOST.git_s,
     env: dict[str, str] | None = None,
 ) -> command.Completed:
-    """Run git in *repo*, free of the user's configuration.
+    """Run git in *repo*, free of the user's configuration, whoever *repo* belongs to.
 
     :raises CommandError: when it fails, unless *check* is off.
     """
     return command.run(
-        ["git", "-c", "safe.directory=*", "-c", "gc.auto=0", "-C", repo, *words],
+        ["git", *_trusting(repo), "-c", "gc.auto=0", "-C", repo, *words],
         timeout_s=timeout_s,
         env=_IDENTITY | (env or {}),
         input=input,
         check=check,
     )
+
+
+def _trusting(*directories: Path) -> list[str]:
+    """Return git's options that let it use repositories of other users: these and no others."""
+    words = []
+    for directory in directories:
+        words += ["-c", f"safe.directory={directory.resolve()}"]
+    return words
+
+
+def from_local(path: Path) -> tuple[str, str]:
+    """Return the option of ``git fetch`` and ``git clone`` that reads a repository of this host.
+
+    What reads it is a program of its own, which takes no options from git.
+    """
+    found = git(path, "rev-parse", "--absolute-git-dir", check=False)
+    # Of a further work tree git asks about the file that leads to its directory.
+    places = (path / ".git", *(Path(line) for line in found.stdout.splitlines()))
+    return "--upload-pack", shlex.join(["git", *_trusting(*places), "upload-pack"])
 
 
 def open_source(
@@ -143,6 +163,9 @@ def imported_source(spec: KernelSpec, store: Store) -> SourceTree | None:
 def _open_git(path: Path, base: str | None, store: Store, progress: OnProgress) -> SourceTree:
     top = git(path, "rev-parse", "--absolute-git-dir", check=False)
     if top.returncode != 0:
+        above = re.search(r"dubious ownership in repository at '(.+)'", top.stderr)
+        if above is not None:
+            raise SourceError(f"{path} is not the top of a git tree", hint=f"give {above.group(1)}")
         raise SourceError(
             f"{path} is no git tree",
             hint="--kernel takes a git work tree, a tarball or a source package",
@@ -168,10 +191,11 @@ def _open_git(path: Path, base: str | None, store: Store, progress: OnProgress) 
         if not (repo / ".git" / "harness-ready").exists():
             progress(Progress(f"borrowing the objects of {path}"))
             shutil.rmtree(repo, ignore_errors=True)
-            git(work, "clone", "--quiet", "--shared", "--no-checkout", path.resolve(), repo)
+            words = ("--quiet", "--shared", "--no-checkout", *from_local(path))
+            git(work, "clone", *words, path.resolve(), repo)
             (repo / ".git" / "harness-ready").touch()
         if git(repo, "cat-file", "-e", commit, check=False).returncode != 0:
-            git(repo, "fetch", "--quiet", "--no-tags", path.resolve(), commit)
+            git(repo, "fetch", "--quiet", "--no-tags", *from_local(path), path.resolve(), commit)
         label = f"{path} at {revision} ({commit[:12]})"
         return _describe(repo, commit, label, name, public=True)
 

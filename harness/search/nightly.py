@@ -30,7 +30,7 @@ from harness.base.store import Store
 from harness.base.strict_yaml import Section, read_yaml
 from harness.base.suite import Suite, find_suite, load_suite
 from harness.kernel.apply import AppliedSeries
-from harness.kernel.source import git, open_source
+from harness.kernel.source import from_local, git, open_source
 from harness.results.complaint import Complaint
 from harness.results.directory import clear_results
 from harness.results.history import History
@@ -352,10 +352,12 @@ def _fetched(kernel: NightlyKernel, store: Store, progress: OnProgress) -> Path:
         store.work(repository.name)
         if not (repository / "HEAD").exists():
             git(repository, "init", "--quiet", "--bare")
-        source = str(Path(kernel.git).expanduser()) if Path(kernel.git).exists() else kernel.git
+        local = Path(kernel.git).expanduser()
         done = git(
             repository,
-            *("fetch", "--quiet", "--force", "--no-tags", "--depth=1000", source),
+            *("fetch", "--quiet", "--force", "--no-tags", "--depth=1000"),
+            *(from_local(local) if local.is_dir() else ()),
+            str(local) if local.exists() else kernel.git,
             f"refs/heads/{kernel.branch}:refs/heads/nightly",
             check=False,
         )

@@ -148,6 +148,19 @@ def test_newest_state_of_a_branch_is_fetched_each_time(tmp_path: Path) -> None:
     assert git(_fetched(kernel, store, print), "log", "-1", "--format=%s", "nightly") == "anew"
 
 
+def test_branch_of_another_users_repository_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = tmp_path / "upstream"
+    subprocess.run(["git", "init", "-q", "-b", "next", upstream], check=True)
+    git(upstream, "commit", "-q", "--allow-empty", "-m", "one")
+    kernel = NightlyKernel(name="next", git=str(upstream), branch="next")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    fetched = _fetched(kernel, Store(tmp_path / "cache"), lambda _text: None)
+    monkeypatch.undo()
+    assert git(fetched, "log", "-1", "--format=%s", "nightly") == "one"
+
+
 def test_branch_that_cannot_be_fetched_is_trouble_of_the_runner(tmp_path: Path) -> None:
     kernel = NightlyKernel(name="gone", git=str(tmp_path / "nowhere"), branch="main")
     with pytest.raises(InfrastructureError, match="cannot fetch main of"):

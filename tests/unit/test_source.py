@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from trees import FILES, git, left, opened, tarball, write
 
-from harness.base.errors import SourceError
+from harness.base.errors import CommandError, SourceError
 from harness.base.progress import Progress
 from harness.base.spec import KernelSpec
 from harness.base.store import Store
+from harness.kernel import source
 from harness.kernel.source import SourceTree, open_source
 from harness.kernel.worktree import check_out
 
@@ -242,3 +243,47 @@ def test_imported_tree_is_opened_while_somebody_builds_in_it(store: Store, tmp_p
         reader.start()
         reader.join(20)
         assert found == [first], "it waited for the builder"
+
+
+# -- whoever it belongs to -------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let git take every repository for another user's (its ``setup.c``)."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+
+
+@pytest.mark.usefixtures("foreign")
+def test_tree_of_another_user_is_read(store: Store, kernel: Path) -> None:
+    source = opened(store, path=kernel)
+    check_out(source.repo, source.base)
+    assert (source.repo / "kernel/a.c").read_text() == "b\n"
+    write(kernel, {"kernel/a.c": "c\n"})
+    git(kernel, "-c", f"safe.directory={kernel}", "commit", "-qam", "third")
+    assert opened(store, path=kernel).base != source.base
+
+
+@pytest.mark.usefixtures("foreign")
+def test_work_tree_of_another_user_is_read(store: Store, kernel: Path, tmp_path: Path) -> None:
+    git(kernel, "-c", f"safe.directory={kernel}", "worktree", "add", "-q", str(tmp_path / "other"))
+    other = tmp_path / "other"
+    source = opened(store, path=other)
+    write(other, {"kernel/a.c": "c\n"})
+    git(other, "-c", f"safe.directory={other}", "commit", "-qam", "third")
+    assert opened(store, path=other).base != source.base
+
+
+@pytest.mark.usefixtures("foreign")
+def test_directory_in_a_tree_of_another_user_is_not_its_top(store: Store, kernel: Path) -> None:
+    with pytest.raises(SourceError, match="is not the top of a git tree") as caught:
+        opened(store, path=kernel / "kernel")
+    assert caught.value.hint == f"give {kernel}"
+
+
+@pytest.mark.usefixtures("foreign")
+def test_no_repository_but_the_one_at_hand_is_trusted(kernel: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", str(tmp_path / "other"))
+    assert source.git(kernel, "status").returncode == 0
+    with pytest.raises(CommandError, match="dubious ownership"):
+        source.git(kernel, "-C", tmp_path / "other", "status")
