@@ -23,7 +23,9 @@ import hashlib
 import json
 import logging
 import os
+import pwd
 import shutil
+import stat
 import threading
 import uuid
 import weakref
@@ -41,6 +43,11 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
+_PRIVATE = 0o700
+_ANOTHER = "HARNESS_CACHE names another directory: each user has a cache of his own"
+_DIRECTORIES = ("objects", "locks", "tmp", "work")
+_OURS = {*_DIRECTORIES, "ccache", "downloads", "hosts", "keys", "qemu", "sizes.json", "lost+found"}
+"""What may lie in a cache; with anything else in it the directory is not only a cache."""
 
 
 def cache_root() -> Path:
@@ -104,6 +111,31 @@ def _acquire(locks: dict[str, FileLock], seconds: float) -> str | None:
     return None
 
 
+def _check_owner(root: Path) -> None:
+    """Look whether the cache is the user's own.
+
+    :raises CacheError: when it is another user's: what one makes the other could not drop, and
+        templates hold what a guest had in memory.
+    """
+    owner = root.stat().st_uid
+    if owner != os.geteuid():
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"number {owner}"
+        raise CacheError(f"cannot use {root} as the cache: it is the user {name}'s", hint=_ANOTHER)
+
+
+def _make_private(root: Path) -> None:
+    """Let nobody else look into the cache; a directory that holds other things stays as it is."""
+    ours = all(child.name in _OURS for child in root.iterdir())
+    for path in ([root] if ours else []) + [root / name for name in _DIRECTORIES]:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & ~_PRIVATE:
+            path.chmod(mode & _PRIVATE)
+            log.info("%s is for its owner alone now", path)
+
+
 def _shared(path: Path) -> int | None:
     """Return a descriptor of *path* with a shared lock on it; ``None`` when it is not there."""
     while True:
@@ -149,12 +181,14 @@ class Store:
         self._holding = threading.Lock()
         weakref.finalize(self, _close_all, self._held)
         try:
-            for name in ("objects", "locks", "tmp", "work"):
-                (self.root / name).mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            _check_owner(self.root)
+            for name in _DIRECTORIES:
+                (self.root / name).mkdir(mode=_PRIVATE, exist_ok=True)
+            _make_private(self.root)
         except OSError as error:
             raise CacheError(
-                f"cannot use {self.root} as the cache: {error.strerror}",
-                hint="HARNESS_CACHE names another directory",
+                f"cannot use {self.root} as the cache: {error.strerror}", hint=_ANOTHER
             ) from error
 
     @property
@@ -327,11 +361,11 @@ class Store:
     def _seal(path: Path, unhashed: Collection[str]) -> None:
         files = {}
         for child in sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
-            stat = child.stat()
+            status = child.stat()
             name = str(child.relative_to(path))
             files[name] = {
-                "size": stat.st_size,
-                "mtime_ns": stat.st_mtime_ns,
+                "size": status.st_size,
+                "mtime_ns": status.st_mtime_ns,
                 "sha256": None if name in unhashed else file_sha256(child),
             }
         (path / MANIFEST).write_text(json.dumps({"files": files}, indent=1) + "\n")
@@ -346,9 +380,9 @@ class Store:
         for name, want in files.items():
             child = path / name
             try:
-                stat = child.stat()
-                same = stat.st_size == want["size"] and (
-                    stat.st_mtime_ns == want["mtime_ns"]
+                status = child.stat()
+                same = status.st_size == want["size"] and (
+                    status.st_mtime_ns == want["mtime_ns"]
                     or (want["sha256"] is not None and file_sha256(child) == want["sha256"])
                 )
             except OSError as error:

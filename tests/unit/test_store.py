@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pwd
+import stat
 import threading
 import time
 from pathlib import Path
@@ -202,3 +204,49 @@ def test_interrupt_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.Mo
         harness.base.store.interrupted.set()
         thread.join(10)
     assert ended == ["interrupted while waiting: it builds"]
+
+
+# -- whose it is -----------------------------------------------------------------------------
+
+DIRECTORIES = ("objects", "locks", "tmp", "work")
+
+
+def modes(root: Path) -> set[int]:
+    return {stat.S_IMODE(path.stat().st_mode) for path in (root, *(root / n for n in DIRECTORIES))}
+
+
+@pytest.mark.parametrize("umask", [0, 0o022])
+def test_cache_is_for_its_owner_alone(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        store = Store(tmp_path / "further" / "cache")
+    finally:
+        os.umask(before)
+    assert modes(store.root) == {0o700}
+    assert stat.S_IMODE(store.root.parent.stat().st_mode) == 0o777 & ~umask
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o770, 0o701])
+def test_cache_that_others_may_read_is_mended(store: Store, mode: int) -> None:
+    (store.root / "keys").mkdir()
+    for path in (store.root, *(store.root / name for name in DIRECTORIES)):
+        path.chmod(mode)
+    assert modes(Store(store.root).root) == {0o700}
+
+
+def test_directory_that_holds_other_things_stays_open(tmp_path: Path) -> None:
+    (tmp_path / "letter").touch()
+    tmp_path.chmod(0o1777)
+    for _ in range(2):
+        Store(tmp_path)
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+        assert stat.S_IMODE((tmp_path / "objects").stat().st_mode) == 0o700
+
+
+def test_cache_of_another_user_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = os.geteuid() + 1
+    monkeypatch.setattr("os.geteuid", lambda: other)
+    name = pwd.getpwuid(os.getuid()).pw_name
+    with pytest.raises(CacheError, match=f"as the cache: it is the user {name}'s") as caught:
+        Store(store.root)
+    assert "HARNESS_CACHE names another directory" in (caught.value.hint or "")
