@@ -20,12 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from harness.base.errors import (
-    GuestError,
-    HarnessError,
-    InfrastructureError,
-    KexecError,
-)
+from harness.base.errors import GuestError, HarnessError, InfrastructureError, KexecError
 from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
 from harness.base.timeouts import GUEST
@@ -38,7 +33,8 @@ from harness.guest.gcov import fetch_counters
 from harness.guest.keys import GuestKeys, ssh_argv
 from harness.guest.module import KernelModule
 from harness.guest.preconditions import check_clock, check_preconditions, check_processor
-from harness.guest.qemu import Memory, Qemu
+from harness.guest.qemu import Qemu
+from harness.guest.qemu_argv import Memory
 from harness.guest.ssh import CommandResult
 from harness.kernel.build import KernelBuild
 from harness.results.kernel_log import Splat, find_splats

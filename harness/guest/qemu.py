@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""QEMU: its arguments and its life.
+"""QEMU's life.
 
 Nothing here has a fixed name or port, so any number of machines can run side by side.  The
 console is a pair of pipes in a private directory, the QMP control channel a socket pair that QEMU
@@ -16,7 +16,7 @@ import shlex
 import socket
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from qemu.qmp import ExecuteError, QMPError
@@ -28,6 +28,7 @@ from harness.base.spec import MachineSpec
 from harness.base.timeouts import HOST
 from harness.guest.archive import join_archives
 from harness.guest.console import Console
+from harness.guest.qemu_argv import Memory, qemu_argv
 from harness.guest.qmp import Qmp
 from harness.guest.starved import ProcessorTime
 
@@ -44,75 +45,11 @@ _LACKING_MACHINE = re.compile(r"unsupported machine type")
 
 _POLL_S = 0.001
 
+_SOCKET_NAME = 107
+"""Bytes that the name of a socket may have (unix(7), without the null byte)."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """A file that is the guest's memory.
-
-    :param private: what the guest writes is its own, and the file stays as it is; else the file
-        is what the guest wrote.
-    :param state: the devices' state that belongs to the memory, to go on from; ``None`` boots.
-    """
-
-    file: Path
-    private: bool = False
-    state: Path | None = None
-
-
-def qemu_argv(
-    spec: MachineSpec,
-    *,
-    initrd: Path | None,
-    console: Path,
-    qmp_fd: int,
-    gdb_socket: Path | None = None,
-    memory: Memory | None = None,
-) -> tuple[str, ...]:
-    """Return QEMU's command line for *spec*; pure.
-
-    :param initrd: all of ``spec.initrds`` in one file; ``None`` for a machine that goes on, which
-        has its kernel in memory.
-    :param console: named pipes for the serial port: this with ``.in`` and ``.out`` behind it.
-    :param qmp_fd: a connected socket that QEMU inherits for QMP.
-    :param gdb_socket: where a gdb stub listens; ``None`` for none.
-    :param memory: ``None`` for memory that nobody else sees and that ends with QEMU.
-    """
-    arch = architecture(spec.arch)
-    kvm = spec.accel == "kvm"
-    cpu = arch.cpu_kvm if kvm else arch.processor.argument
-    accel = "kvm" if kvm else "tcg,thread=multi"
-    argv = [spec.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    backend = ",memory-backend=ram" if memory is not None else ""
-    argv += ["-machine", arch.machine + backend, "-accel", accel, "-cpu", cpu]
-    # The firmware's MP table lists sockets, not cores.
-    argv += [
-        "-m",
-        f"{spec.memory_mib}M",
-        "-smp",
-        f"{spec.cpus},sockets={spec.cpus},cores=1,threads=1",
-    ]
-    if memory is not None:
-        share = "off" if memory.private else "on"
-        path = str(memory.file).replace(",", ",,")
-        backing = f"size={spec.memory_mib}M,mem-path={path},share={share}"
-        argv += ["-object", f"memory-backend-file,id=ram,{backing}"]
-        if memory.state is not None:
-            argv += ["-incoming", "defer"]
-    if initrd is not None:
-        argv += ["-kernel", str(spec.kernel), "-initrd", str(initrd)]
-        words = [*arch.cmdline, *(arch.cmdline_tcg if spec.accel == "tcg" else ()), *spec.cmdline]
-        argv += ["-append", " ".join([f"console={arch.console}", *words])]
-    argv += ["-chardev", f"pipe,id=console,path={console}", "-serial", "chardev:console"]
-    argv += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-qmp", "chardev:qmp"]
-    # Port 0 lets the host choose; QEMU says which it was.
-    argv += ["-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22"]
-    # A clone is where its template was: the guest has nothing to announce.
-    argv += ["-device", f"{arch.virtio_net},netdev=net,romfile=,guest_announce=off"]
-    argv += ["-device", "virtio-rng-pci"]
-    if gdb_socket is not None:
-        argv += ["-chardev", f"socket,id=gdb,path={gdb_socket},server=on,wait=off"]
-        argv += ["-gdb", "chardev:gdb"]
-    return (*argv, *spec.extra_args)
+_SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - a directory of our own is made there
+"""Where a socket goes when ``TMPDIR`` is too long for one."""
 
 
 class Qemu:
@@ -169,7 +106,7 @@ class Qemu:
             stack.callback(our_qmp.close)
             starting.callback(their_qmp.close)
             if self._gdb:
-                self.gdb_socket = private / "gdb"
+                self.gdb_socket = stack.enter_context(_short_directory(private)) / "gdb"
             state = self._open_state(starting)
             argv = qemu_argv(
                 self.spec,
@@ -369,6 +306,36 @@ class Qemu:
         if match is None:
             raise MachineError(f"QEMU does not say which port it forwards: {text!r}")
         return int(match.group(1))
+
+
+@contextlib.contextmanager
+def _short_directory(directory: Path) -> Iterator[Path]:
+    """Yield *directory*, or one in its place whose name leaves room for that of a socket.
+
+    :raises MachineError: when no directory for temporary files has a name that is short enough.
+    """
+    if _fits(directory):
+        yield directory
+        return
+    for place in _SHORT:
+        with contextlib.ExitStack() as stack:
+            try:
+                made = stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="harness-", dir=place)
+                )
+            except OSError:
+                continue
+            if _fits(Path(made)):
+                yield Path(made)
+                return
+    raise MachineError(
+        f"no directory has a name short enough for gdb's socket: {directory}",
+        hint="TMPDIR names a directory for temporary files",
+    )
+
+
+def _fits(directory: Path) -> bool:
+    return len(os.fsencode(directory / "gdb")) <= _SOCKET_NAME
 
 
 def _join(parts: tuple[Path, ...], target: Path) -> Path:

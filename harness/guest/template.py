@@ -32,7 +32,7 @@ from harness.base.timeouts import HOST
 from harness.guest.accel import qemu_build
 from harness.guest.epoch import Saved
 from harness.guest.machine import Machine
-from harness.guest.qemu import Memory
+from harness.guest.qemu_argv import Memory
 
 log = logging.getLogger(__name__)
 

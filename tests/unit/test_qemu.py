@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from harness.base.arch import X86_64
 from harness.base.errors import MachineError
 from harness.base.spec import MachineSpec
 from harness.guest import qemu
-from harness.guest.qemu import Memory, Qemu, qemu_argv
+from harness.guest import qemu_argv as qemu_argv_of
+from harness.guest.qemu import Qemu
+from harness.guest.qemu_argv import Memory, qemu_argv
 
 
 def idle_kernel() -> bytes:
@@ -81,6 +84,51 @@ def test_argv_kvm_uses_the_hosts_cpu_and_its_clocks(spec: MachineSpec) -> None:
     assert "lpj=" not in words
 
 
+def test_argv_takes_paths_with_commas(spec: MachineSpec) -> None:
+    words = qemu_argv(
+        spec,
+        initrd=None,
+        console=Path("a,b/tty"),
+        qmp_fd=8,
+        gdb_socket=Path("a,b/gdb"),
+        memory=Memory(file=Path("a,b/memory")),
+    )
+    for word in ("path=a,,b/tty", "path=a,,b/gdb,server", "mem-path=a,,b/memory,"):
+        assert word in " ".join(words)
+
+
+@pytest.mark.parametrize("name", ["short", "with,comma", "long-" * 20 + "/" + "name-" * 20])
+def test_gdb_can_attach_wherever_temporary_files_go(
+    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    directory = tmp_path / name
+    directory.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(directory))
+    with Qemu(spec, log_dir=tmp_path / "logs", gdb=True) as machine:
+        path = machine.gdb_socket
+        assert path is not None
+        with socket.socket(socket.AF_UNIX) as gdb:
+            gdb.settimeout(10)
+            gdb.connect(str(path))
+            gdb.sendall(b"$qSupported#37")
+            assert gdb.recv(1) in (b"+", b"$")
+        assert path.is_relative_to(directory) or len(name) > 100
+    assert not path.parent.exists()
+    assert list(directory.iterdir()) == []
+
+
+def test_no_directory_for_gdbs_socket_is_said(
+    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / ("long-" * 20)
+    directory.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(directory))
+    monkeypatch.setattr(qemu, "_SHORT", (str(directory), str(tmp_path / "absent")))
+    with pytest.raises(MachineError, match="no directory has a name short enough") as caught:
+        Qemu(spec, log_dir=tmp_path / "logs", gdb=True).start()
+    assert caught.value.hint == "TMPDIR names a directory for temporary files"
+
+
 def test_argv_gdb_stub_only_when_asked_for(spec: MachineSpec) -> None:
     assert "-gdb " not in argv(spec)
     words = argv(spec, gdb=Path("stub"))
@@ -127,7 +175,8 @@ def test_what_qemu_does_not_have_is_named_before_the_boot(
 ) -> None:
     change, words = without(what)
     arch = dataclasses.replace(X86_64, **change)
-    monkeypatch.setattr(qemu, "architecture", lambda _name: arch)
+    for module in (qemu, qemu_argv_of):
+        monkeypatch.setattr(module, "architecture", lambda _name: arch)
     with pytest.raises(MachineError, match=words) as caught:
         Qemu(spec, log_dir=tmp_path / "log").start()
     assert "--qemu" in (caught.value.hint or "")

@@ -14,7 +14,7 @@ from harness.base.store import Store
 from harness.guest import template
 from harness.guest.epoch import Saved
 from harness.guest.machine import Machine
-from harness.guest.qemu import Memory
+from harness.guest.qemu_argv import Memory
 from harness.guest.template import Step, Templates
 
 
