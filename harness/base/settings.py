@@ -165,7 +165,7 @@ SETTINGS = (
         group=Group.TREE,
         metavar="N",
         help="parallel compilers",
-        otherwise="one for each CPU",
+        otherwise="one for each CPU that it may use",
         short="-j",
     ),
     Setting(

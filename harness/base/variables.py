@@ -54,7 +54,7 @@ VARIABLES = (
         name="HARNESS_TREES",
         metavar="N",
         help="work trees of a kernel, each of which builds a position of its own",
-        otherwise="one for every four CPUs",
+        otherwise="one for every four CPUs that it may use",
     ),
     Variable(
         name="HARNESS_AGENT_PORT",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.base.cpus import usable_cpus
 from harness.base.errors import InputError
 from harness.base.progress import OnProgress
 from harness.base.settings import SETTING, SETTINGS, Group, target_from_settings
@@ -165,4 +166,4 @@ def write_json(args: argparse.Namespace, value: Any) -> None:
 
 def parallel_cells(args: argparse.Namespace) -> int:
     """Return how many cells are to be under way at once."""
-    return max(1, args.parallel or max(2, (os.cpu_count() or 1) // 2))
+    return max(1, args.parallel or max(2, usable_cpus() // 2))

@@ -25,6 +25,7 @@ from harness.kernel.kconfig import KernelConfig, configure
 from harness.kernel.kmod import build_module
 from harness.kernel.make import BuildSpec, make_argv, run_make, step_counter
 from harness.kernel.selftests import build_selftests, install_headers
+from harness.kernel.toolchain import ccache_of
 from harness.kernel.worktree import Trees
 
 log = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ def build_kernel(
     started = time.monotonic()
     ledger = _ledger_of(trees)
     trees.log_file.unlink(missing_ok=True)
-    make = make_argv(spec, trees, store, jobs=jobs)
+    make = make_argv(spec, trees, ccache_of(spec.toolchain, store), jobs=jobs)
     config = configure_kernel(spec, trees, make, progress=progress)
     counter = step_counter(trees, spec.stage, store)
     run_make([*make, spec.arch.image_target, "modules"], trees, counter, progress=progress)

@@ -7,24 +7,23 @@ changed.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import command
 from harness.base.arch import Architecture
+from harness.base.cpus import usable_cpus
 from harness.base.errors import BuildError, CommandError
 from harness.base.progress import Building, OnProgress, Progress
-from harness.base.room import ccache_bytes
 from harness.base.spec import CONFIGS_DIR, ProfileSpec
 from harness.base.store import Store, digest
 from harness.base.suite import Suite
 from harness.base.timeouts import HOST
 from harness.kernel.build_log import first_error
 from harness.kernel.fragment import fragments_of
-from harness.kernel.toolchain import Toolchain, ccache_of
+from harness.kernel.toolchain import Toolchain
 from harness.kernel.worktree import Trees
 from harness.results.pace import StepCounter, whole_build_steps
 
@@ -93,24 +92,25 @@ class BuildSpec:
         )
 
 
-def make_argv(spec: BuildSpec, trees: Trees, store: Store, *, jobs: int | None) -> list[str | Path]:
+def make_argv(
+    spec: BuildSpec, trees: Trees, ccache: Mapping[str, str] | None, *, jobs: int | None
+) -> list[str | Path]:
     """Return the make command line up to the target; reproducible and quiet.
 
-    :param store: has the compiler cache.
-    :param jobs: parallel compilers; ``None`` is one for each CPU.
+    :param ccache: what :func:`harness.kernel.toolchain.ccache_of` returned.
+    :param jobs: parallel compilers; ``None`` is one for each CPU that may be used.
     """
     cache: list[str | Path] = []
-    cc, ccache = spec.toolchain.cc, ccache_of(spec.toolchain, store)
+    cc = spec.toolchain.cc
     if ccache is not None:
         # Not in this process's environment: builds in other threads have paths of their own.
         # Those below the directory of sources and objects are made relative, so that all hit.
-        cache += ["env", f"CCACHE_DIR={ccache}", f"CCACHE_BASEDIR={trees.sources.parent}"]
+        cache += ["env", *(f"{name}={value}" for name, value in ccache.items())]
+        cache += [f"CCACHE_BASEDIR={trees.sources.parent}"]
         cache += ["CCACHE_NOHASHDIR=1", "CCACHE_COMPILERCHECK=content"]
         # What a file includes is taken from the compiler, not from a run of the preprocessor before
         # it: a cold build takes a fifth less.
         cache += ["CCACHE_DEPEND=1"]
-        if ccache == store.ccache and "CCACHE_MAXSIZE" not in os.environ:
-            cache += [f"CCACHE_MAXSIZE={ccache_bytes(store) >> 20}Mi"]
     return [
         *cache,
         "make",
@@ -124,7 +124,7 @@ def make_argv(spec: BuildSpec, trees: Trees, store: Store, *, jobs: int | None) 
         "KBUILD_BUILD_USER=harness",
         "KBUILD_BUILD_HOST=harness",
         "KBUILD_BUILD_VERSION=1",
-        f"-j{jobs or os.cpu_count() or 1}",
+        f"-j{jobs or usable_cpus()}",
         "--output-sync=target",
         *spec.profile.make,
     ]

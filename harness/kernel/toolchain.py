@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import tempfile
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import command
 from harness.base.errors import SpecError
+from harness.base.room import ccache_bytes
 from harness.base.spec import DEFAULT_CC
 from harness.base.store import Store
 from harness.base.timeouts import HOST
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +60,39 @@ def _look_for_compiler(cc: str) -> None:
         raise SpecError(f"{cc!r} is no compiler", hint="--cc names one, such as gcc-14")
 
 
-def ccache_of(toolchain: Toolchain, store: Store) -> Path | None:
-    """Return the compiler cache's directory, ``CCACHE_DIR`` or ours; ``None`` without ccache."""
-    return Path(os.environ.get("CCACHE_DIR") or store.ccache) if toolchain.ccache else None
+def ccache_of(toolchain: Toolchain, store: Store) -> Mapping[str, str] | None:
+    """Return the variables that ccache is to be run with; ``None`` when it cannot be used.
+
+    Its directory is ``CCACHE_DIR`` or the cache's, which keeps to its part of the cache's room.
+    """
+    if not toolchain.ccache:
+        return None
+    variables = {"CCACHE_DIR": os.environ.get("CCACHE_DIR") or str(store.ccache)}
+    if Path(variables["CCACHE_DIR"]) == store.ccache and "CCACHE_MAXSIZE" not in os.environ:
+        variables["CCACHE_MAXSIZE"] = f"{ccache_bytes(store) >> 20}Mi"
+    trouble = _trouble_of_ccache(toolchain.cc, variables)
+    if trouble is None:
+        return variables
+    log.warning("ccache is not used, builds take longer: %s", trouble)
+    return None
+
+
+def _trouble_of_ccache(cc: str, variables: Mapping[str, str]) -> str | None:
+    """Return why ccache cannot compile, in its words: a configuration, a full or read-only disk.
+
+    It is asked twice, since what it cannot read is what it wrote.
+    """
+    with tempfile.TemporaryDirectory(prefix="harness-ccache-") as name:
+        source = Path(name) / "probe.c"
+        source.write_text(f"int probe_{uuid.uuid4().hex};\n")
+        for _ in range(2):
+            done = command.run(
+                ["ccache", cc, "-c", source, "-o", source.with_suffix(".o")],
+                timeout_s=HOST.tool_s,
+                env=variables,
+                check=False,
+            )
+            if done.returncode != 0:
+                said = (done.stderr or done.stdout).strip().splitlines()
+                return said[-1] if said else f"exit status {done.returncode}"
+    return None

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.cpus import usable_cpus
 from harness.base.errors import CommandError, SourceError, SpecError
 from harness.base.spec import DEFAULT_CC
 from harness.base.store import Store
@@ -47,7 +48,7 @@ def tree_count() -> int:
     """
     given = os.environ.get("HARNESS_TREES")
     if not given:
-        return max(1, (os.cpu_count() or 1) // _CPUS)
+        return max(1, usable_cpus() // _CPUS)
     if not given.isdecimal() or int(given) < 1:
         raise SpecError(f"HARNESS_TREES must be a whole number from 1 on, not {given!r}")
     return int(given)

@@ -29,7 +29,7 @@ from harness.guest.image import Image, ImageContent, build_image
 from harness.guest.keys import GuestKeys, guest_keys
 from harness.guest.machine import GuestSetup, Machine
 from harness.guest.module import MODULES_PATH
-from harness.guest.qemu import Memory
+from harness.guest.qemu_argv import Memory
 from harness.guest.template import Templates
 from harness.kernel.apply import AppliedSeries, Position, apply_extra, apply_series
 from harness.kernel.build import KernelBuild, build_kernel, cached_build, configure_kernel
@@ -42,7 +42,7 @@ from harness.kernel.reasons import explain
 from harness.kernel.recognise import normalised
 from harness.kernel.series import Series, read_series
 from harness.kernel.source import SourceTree, open_source
-from harness.kernel.toolchain import Toolchain, probe_toolchain
+from harness.kernel.toolchain import Toolchain, ccache_of, probe_toolchain
 from harness.kernel.worktree import Trees, object_tree, work_tree
 from harness.run.features import Features
 from harness.run.meanwhile import meanwhile, needs_of_machines
@@ -302,7 +302,7 @@ class Pipeline:
 
     def _configure(self, trees: Trees) -> KernelConfig:
         spec = self._build_spec(self.position())
-        make = make_argv(spec, trees, self.store, jobs=self.target.jobs)
+        make = make_argv(spec, trees, ccache_of(spec.toolchain, self.store), jobs=self.target.jobs)
         return configure_kernel(spec, trees, make, progress=self._progress)
 
     def image(self, build: KernelBuild) -> Image:

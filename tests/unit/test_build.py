@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from harness.kernel import make
 from harness.kernel.build import cached_build
 from harness.kernel.build_log import BuildWarning
 from harness.kernel.make import BuildSpec, make_argv, run_make, step_counter
-from harness.kernel.toolchain import Toolchain, probe_toolchain
+from harness.kernel.toolchain import Toolchain, ccache_of, probe_toolchain
 from harness.kernel.worktree import Trees
 from harness.results.pace import WHOLE_BUILD_STEPS, StepCounter
 
@@ -207,16 +208,16 @@ TREES = Trees(sources=Path("/trees/src"), objects=Path("/trees/obj"))
 
 
 def argv(
-    inputs: dict[str, Any], tmp_path: Path, *, ccache: bool = False, cc: str = "gcc"
+    inputs: dict[str, Any], *, ccache: bool = False, cc: str = "gcc", jobs: int | None = 3
 ) -> list[str]:
-    tools = dataclasses.replace(inputs["toolchain"], ccache=ccache, cc=cc)
-    spec = BuildSpec(**inputs | {"toolchain": tools})
-    return [str(word) for word in make_argv(spec, TREES, Store(tmp_path / "cache"), jobs=3)]
+    spec = BuildSpec(**inputs | {"toolchain": dataclasses.replace(inputs["toolchain"], cc=cc)})
+    variables = {"CCACHE_DIR": "/c"} if ccache else None
+    return [str(word) for word in make_argv(spec, TREES, variables, jobs=jobs)]
 
 
-def test_make_argv_is_reproducible(inputs: dict[str, Any], tmp_path: Path) -> None:
+def test_make_argv_is_reproducible(inputs: dict[str, Any]) -> None:
     words = {"KBUILD_BUILD_TIMESTAMP=@0", "KBUILD_BUILD_USER=harness", "ARCH=x86"}
-    assert words <= set(argv(inputs, tmp_path))
+    assert words <= set(argv(inputs))
 
 
 @pytest.mark.parametrize(
@@ -227,46 +228,24 @@ def test_make_argv_is_reproducible(inputs: dict[str, Any], tmp_path: Path) -> No
     ],
 )
 def test_make_argv_uses_ccache_if_there_is_one(
-    inputs: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    ccache: bool,
-    words: set[str],
+    inputs: dict[str, Any], ccache: bool, words: set[str]
 ) -> None:
-    monkeypatch.setenv("CCACHE_DIR", "/c")
-    said = argv(inputs, tmp_path, ccache=ccache)
+    said = argv(inputs, ccache=ccache)
     assert words <= set(said)
     assert said[0] == ("env" if ccache else "make")
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "words"),
-    [
-        ("HARNESS_ROOM", "8", ["CCACHE_MAXSIZE=2048Mi"]),
-        ("CCACHE_DIR", "/c", []),
-        ("CCACHE_MAXSIZE", "1G", []),
-    ],
-)
-def test_compiler_cache_of_ours_keeps_to_its_part_of_the_room(
-    inputs: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    variable: str,
-    value: str,
-    words: list[str],
+@pytest.mark.parametrize(("jobs", "word"), [(3, "-j3"), (None, "-j5")])
+def test_make_argv_has_a_compiler_for_each_cpu_that_may_be_used(
+    inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, jobs: int | None, word: str
 ) -> None:
-    for name in ("CCACHE_DIR", "CCACHE_MAXSIZE", "HARNESS_ROOM"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(variable, value)
-    said = argv(inputs, tmp_path, ccache=True)
-    assert [word for word in said if word.startswith("CCACHE_MAXSIZE")] == words
+    monkeypatch.setattr("harness.kernel.make.usable_cpus", lambda: 5)
+    assert word in argv(inputs, jobs=jobs)
 
 
 @pytest.mark.parametrize(("ccache", "word"), [(True, "CC=ccache gcc-14"), (False, "CC=gcc-14")])
-def test_make_argv_names_the_compiler(
-    inputs: dict[str, Any], tmp_path: Path, ccache: bool, word: str
-) -> None:
-    assert word in argv(inputs, tmp_path, ccache=ccache, cc="gcc-14")
+def test_make_argv_names_the_compiler(inputs: dict[str, Any], ccache: bool, word: str) -> None:
+    assert word in argv(inputs, ccache=ccache, cc="gcc-14")
 
 
 def test_toolchain_is_that_of_the_compiler_that_was_asked_for(tmp_path: Path) -> None:
@@ -290,10 +269,6 @@ def test_compiler_that_is_none_is_refused(cc: str, said: str, hint: str) -> None
     with pytest.raises(SpecError, match=said) as caught:
         probe_toolchain(cc)
     assert hint in (caught.value.hint or "")
-
-
-def test_make_argv_jobs(inputs: dict[str, Any], tmp_path: Path) -> None:
-    assert "-j3" in argv(inputs, tmp_path)
 
 
 # -- how far a build is ------------------------------------------------------------------------
@@ -349,3 +324,69 @@ def test_first_build_that_did_not_end_goes_on_where_it_was(
     counter, said = make_kernel(tmp_path, monkeypatch)
     assert (counter.whole, counter.steps) == (True, 3 + 4)
     assert any(f"6 of about {WHOLE_BUILD_STEPS:,} steps" in text for text in said)
+
+
+# -- the compiler cache ----------------------------------------------------------------------
+
+
+def ccache(
+    store: Store, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **variables: str
+) -> Mapping[str, str] | None:
+    for name in ("CCACHE_DIR", "CCACHE_MAXSIZE", "CCACHE_UMASK", "HARNESS_ROOM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return ccache_of(inputs["toolchain"], store)
+
+
+def test_compiler_cache_of_ours_keeps_to_its_part_of_the_room(
+    store: Store, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {"CCACHE_DIR": str(store.ccache), "CCACHE_MAXSIZE": "2048Mi"}
+    assert ccache(store, inputs, monkeypatch, HARNESS_ROOM="8") == ours
+
+
+def test_compiler_cache_of_the_user_keeps_its_size(
+    store: Store, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {"CCACHE_DIR": str(tmp_path / "own")}
+    assert ccache(store, inputs, monkeypatch, **theirs) == theirs
+    said = ccache(store, inputs, monkeypatch, CCACHE_MAXSIZE="1G")
+    assert said == {"CCACHE_DIR": str(store.ccache)}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "why"),
+    [("umask = 0999\n", "invalid unsigned octal"), ("max_size = much\n", "much")],
+)
+def test_compiler_cache_with_a_wrong_configuration_is_not_used(
+    store: Store,
+    inputs: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    configuration: str,
+    why: str,
+) -> None:
+    store.ccache.mkdir()
+    (store.ccache / "ccache.conf").write_text(configuration)
+    assert ccache(store, inputs, monkeypatch) is None
+    assert "ccache is not used, builds take longer: " in caplog.text
+    assert why in caplog.text
+
+
+def test_compiler_cache_that_cannot_be_written_is_not_used(
+    store: Store,
+    inputs: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Neither root nor anybody else makes files there.
+    assert ccache(store, inputs, monkeypatch, CCACHE_DIR="/proc/ccache") is None
+    assert "ccache is not used, builds take longer: ccache: error: Failed" in caplog.text
+
+
+def test_compiler_cache_that_is_not_installed_is_not_asked(
+    store: Store, inputs: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert ccache_of(dataclasses.replace(inputs["toolchain"], ccache=False), store) is None
+    assert caplog.text == ""

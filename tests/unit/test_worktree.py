@@ -116,7 +116,7 @@ def test_work_tree_that_was_deleted_is_made_again(store: Store, built: SourceTre
 @pytest.mark.parametrize(("cpus", "trees"), [(1, 1), (2, 1), (7, 1), (8, 2), (64, 16)])
 def test_work_trees_by_cpus(monkeypatch: pytest.MonkeyPatch, cpus: int, trees: int) -> None:
     monkeypatch.delenv("HARNESS_TREES", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: cpus)
+    monkeypatch.setattr("harness.kernel.worktree.usable_cpus", lambda: cpus)
     assert tree_count() == trees
 
 
