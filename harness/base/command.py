@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ from pathlib import Path
 from typing import IO
 
 from harness.base.errors import CommandError
+from harness.base.process_group import group_alive
 from harness.base.timeouts import HOST
-from harness.base.trouble import raise_for_host
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +126,10 @@ def run(
         newline; ``Completed.stderr`` is then empty.
     :param check: raise on a non-zero exit status.
     :raises CommandError: when it cannot be started, passes its deadline, or (with *check*) fails.
-    :raises InfrastructureError: when it fails on a full disk or the like, whatever *check* says.
     """
     words = tuple(str(word) for word in argv)
     log.debug("run %s", shlex.join(words))
     streaming = on_line is not None
-    logged = log_file.stat().st_size if log_file is not None and log_file.exists() else 0
     with contextlib.ExitStack() as stack:
         sink: IO[bytes] | None = None
         if log_file is not None:
@@ -170,10 +167,8 @@ def run(
         stdout=(out or b"").decode(errors="replace"),
         stderr=(err or b"").decode(errors="replace"),
     )
-    if done.returncode != 0:
-        raise_for_host(words, (done.stderr, done.stdout), log_file, logged)
-        if check:
-            raise _failure(done, log_file)
+    if check and done.returncode != 0:
+        raise failure(done, log_file)
     return done
 
 
@@ -185,7 +180,9 @@ def spawn(
     pass_fds: Sequence[int] = (),
     grace_s: float = HOST.grace_s,
 ) -> Iterator[Process]:
-    """Run *argv* for the length of the ``with`` block, or as long as this process lives.
+    """Run *argv* in the background for the length of the ``with`` block.
+
+    The kernel ends it when this process dies for whatever reason.
 
     :param log_file: where both its streams go, appended.
     :param pass_fds: descriptors that it inherits.
@@ -271,7 +268,7 @@ def _tied(argv: Sequence[Argument], sig: signal.Signals) -> tuple[str, ...]:
     """
     words = tuple(str(word) for word in argv)
     if which(words[0]) is None:
-        raise _not_found(words)
+        raise not_found(words)
     return ("setpriv", "--pdeathsig", sig.name.removeprefix("SIG"), "--", *words)
 
 
@@ -307,12 +304,13 @@ def _start(
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():
             raise CommandError(f"no such directory: {cwd}", argv=words) from error
-        raise _not_found(words) from error
+        raise not_found(words) from error
     except OSError as error:
         raise CommandError(f"cannot start {words[0]}: {error}", argv=words) from error
 
 
-def _not_found(words: tuple[str, ...]) -> CommandError:
+def not_found(words: tuple[str, ...]) -> CommandError:
+    """Return the error about a program that is not there."""
     return CommandError(
         f"program not found: {words[0]}",
         argv=words,
@@ -320,7 +318,8 @@ def _not_found(words: tuple[str, ...]) -> CommandError:
     )
 
 
-def _failure(done: Completed, log_file: Path | None) -> CommandError:
+def failure(done: Completed, log_file: Path | None) -> CommandError:
+    """Return the error about a program that failed; *log_file* has what it said, else *done*."""
     last = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()][-3:]
     how = (
         f"was killed by {signal.Signals(-done.returncode).name}"
@@ -382,18 +381,7 @@ def _end_group(popen: subprocess.Popen[bytes], grace_s: float) -> None:
             break
         with contextlib.suppress(subprocess.TimeoutExpired):
             popen.wait(grace_s)
-        if popen.returncode is not None and not _group_alive(popen.pid, grace_s):
+        if popen.returncode is not None and not group_alive(popen.pid, grace_s):
             break
     with contextlib.suppress(subprocess.TimeoutExpired):
         popen.wait(grace_s)
-
-
-def _group_alive(pgid: int, grace_s: float) -> bool:
-    deadline = time.monotonic() + grace_s
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(pgid, 0)
-        except (ProcessLookupError, PermissionError):
-            return False
-        time.sleep(0.01)
-    return True
