@@ -13,6 +13,7 @@
     |  `- CacheError         an entry of the cache is damaged
     `- InfrastructureError   the host or the machine let us down; exit code 3
        |- CommandError       a program failed or could not be started
+       |- SandboxError       there is no sandbox, and one is required
        |- DownloadError      a package could not be fetched
        |- MachineError       QEMU did not start, died or does not answer
        |  `- ClockError         the guest's clock runs fast
@@ -32,6 +33,7 @@ under test, and only the pytest plugin and bisect turn it into one.
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from pathlib import Path
 
@@ -133,6 +135,28 @@ class InfrastructureError(HarnessError):
     """The host or the virtual machine let us down; says nothing about the kernel."""
 
 
+_OF_THE_HOST = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS),
+        *(errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+    }
+)
+"""What a host runs out of, or breaks: ``errno(3)``."""
+
+
+def trouble_of_host(error: BaseException) -> InfrastructureError | None:
+    """Return what an error of the system says of the host: a full disk, no memory.
+
+    :returns: ``None`` when it may as well be a mistake of whoever made the call.
+    """
+    if isinstance(error, MemoryError):
+        return InfrastructureError("the host has no memory left")
+    if not isinstance(error, OSError) or error.errno not in _OF_THE_HOST:
+        return None
+    where = f": {error.filename}" if error.filename is not None else ""
+    return InfrastructureError(f"the host: {error.strerror}{where}")
+
+
 class CommandError(InfrastructureError):
     """A program failed, timed out or could not be started.
 
@@ -153,6 +177,10 @@ class CommandError(InfrastructureError):
         super().__init__(message, hint=hint, log=log)
         self.argv = argv
         self.returncode = returncode
+
+
+class SandboxError(InfrastructureError):
+    """There is no sandbox for what a kernel tree runs, and one is required."""
 
 
 class DownloadError(InfrastructureError):

@@ -16,10 +16,9 @@ from pathlib import Path
 from harness.base.arch import architecture
 from harness.base.command import which
 from harness.base.errors import SpecError
+from harness.base.sandbox import MODES
 from harness.base.spec import DEFAULT_CC, KernelSpec, Target, load_kernels
 from harness.base.suite import Suite, find_suite, load_suite
-
-# -- the table -----------------------------------------------------------------------------
 
 
 class Group(StrEnum):
@@ -169,6 +168,14 @@ SETTINGS = (
         short="-j",
     ),
     Setting(
+        name="sandbox",
+        group=Group.TREE,
+        metavar="auto|require|off",
+        help="run what the tree brings without network, home and keys; require insists",
+        default="auto",
+        choices=MODES,
+    ),
+    Setting(
         name="position",
         group=Group.TARGET,
         metavar="N",
@@ -271,9 +278,8 @@ SETTINGS = (
         inherited=True,
     ),
 )
-"""All settings.  Each is an option of pytest (``--harness-NAME``), of those commands that have use
-for it (``--NAME``), a variable (``HARNESS_NAME``), and a key of pytest's ini file
-(``harness_NAME``)."""
+"""All settings: options of pytest (``--harness-NAME``) and of those commands that have use for them
+(``--NAME``), variables (``HARNESS_NAME``), and keys of pytest's ini file (``harness_NAME``)."""
 
 SETTING = {setting.name: setting for setting in SETTINGS}
 """The settings by their names."""
@@ -308,6 +314,7 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
         extra=tuple(Path(text) for text in (setting("extra") or "").split(os.pathsep) if text),
         cc=_program(setting("cc") or os.environ.get("CC") or DEFAULT_CC),
         qemu=qemu_from_setting(setting("qemu")),
+        sandbox=_chosen(setting, "sandbox"),
     )
 
 
@@ -345,6 +352,7 @@ def settings_of(target: Target) -> dict[str, str]:
         "profile": target.profile,
         "accel": target.accel,
         "cc": target.cc,
+        "sandbox": target.sandbox,
     }
     if target.kernel.path is not None:
         settings["kernel"] = str(target.kernel.path)

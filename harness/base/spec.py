@@ -174,6 +174,7 @@ class Target:
     :param extra: files of patches that go on top of the position, in this order.
     :param cc: the compiler of all that runs in the guest: a program's name or absolute path.
     :param qemu: the path of the QEMU program; ``None`` is the architecture's on ``PATH``.
+    :param sandbox: whether what the tree runs is in one (:data:`harness.base.sandbox.MODES`).
     """
 
     suite: Path
@@ -187,6 +188,7 @@ class Target:
     extra: tuple[Path, ...] = ()
     cc: str = DEFAULT_CC
     qemu: Path | None = None
+    sandbox: str = "auto"
 
 
 # -- read from YAML ------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import BuildError, CommandError, SpecError
 from harness.base.progress import OnProgress, Progress
+from harness.base.sandbox import open_sandbox
 from harness.base.spec import ImageSpec
 from harness.base.store import Store, digest
 from harness.base.timeouts import HOST
@@ -57,6 +58,8 @@ class ImageContent:
     :param uapi: the directory that should have the *headers*.
     :param cc: the compiler's program.
     :param compiler: how it names itself and its version.
+    :param sandbox: one of :data:`harness.base.sandbox.MODES`: a header may name any file of the
+        host, and its text goes into the program.
     """
 
     recipe: ImageSpec
@@ -66,6 +69,7 @@ class ImageContent:
     uapi: Path
     cc: str
     compiler: str
+    sandbox: str = "auto"
 
     def key(self, packages: Path) -> str:
         """Return the image's cache key."""
@@ -129,8 +133,14 @@ def _build_agent(directory: Path, content: ImageContent) -> None:
     """Build the agent (``harness/guest/agent/README.md``) with the suite's verbs."""
     sources = f"EXTRA={' '.join(str(path.resolve()) for path in content.verbs)}"
     variables = (f"OUT={directory}", f"UAPI={content.uapi}", f"CC={content.cc}", sources)
+    sandbox = open_sandbox(
+        content.sandbox,
+        writable=(directory,),
+        readable=(AGENT_SOURCES, content.uapi, *(path.resolve().parent for path in content.verbs)),
+        programs=(content.cc,),
+    )
     try:
-        command.run(["make", "-s", "-C", AGENT_SOURCES, *variables], timeout_s=HOST.compile_s)
+        sandbox.run(["make", "-s", "-C", AGENT_SOURCES, *variables], timeout_s=HOST.compile_s)
     except CommandError as error:
         raise BuildError(
             f"the guest's agent does not build: {error.message}",

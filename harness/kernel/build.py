@@ -12,25 +12,25 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.progress import OnProgress, Progress
+from harness.base.sandbox import Sandbox
 from harness.base.store import Store
 from harness.base.timeouts import HOST
 from harness.kernel.build_log import BuildWarning, WarningLedger
 from harness.kernel.kconfig import KernelConfig, configure
 from harness.kernel.kmod import build_module
-from harness.kernel.make import BuildSpec, make_argv, run_make, step_counter
+from harness.kernel.make import BuildSpec, make_of, run_make, step_counter
 from harness.kernel.selftests import build_selftests, install_headers
-from harness.kernel.toolchain import ccache_of
-from harness.kernel.worktree import Trees
+from harness.kernel.worktree import Trees, inside
 
 log = logging.getLogger(__name__)
 
 _KIND = "build"
+_RELEASE = "include/config/kernel.release"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,8 @@ class KernelBuild:
     :param features: names of the suite's features that its tree has.
     :param seconds: what the build took when it was made.
     :param cached: whether it came from the cache this time.
+    :param sandbox: why it was not made in a sandbox; empty when it was, ``None`` when that was not
+        noted.
     """
 
     directory: Path
@@ -57,6 +59,7 @@ class KernelBuild:
     cached: bool
     key: str
     features: frozenset[str] = frozenset()
+    sandbox: str | None = None
 
     @property
     def image(self) -> Path:
@@ -122,12 +125,13 @@ def configure_kernel(
     spec: BuildSpec,
     trees: Trees,
     make: Sequence[str | Path],
+    sandbox: Sandbox,
     *,
     progress: OnProgress,
 ) -> KernelConfig:
     """Configure what is checked out in *trees*, and prove the configuration.
 
-    :param make: what :func:`harness.kernel.make.make_argv` returned.
+    :param make: what :func:`harness.kernel.make.make_of` returned, with *sandbox*.
     :raises KconfigError: when the configuration cannot be had.
     """
     progress(Progress(f"configuring profile {spec.profile.name}"))
@@ -139,6 +143,7 @@ def configure_kernel(
         make=make,
         log_file=trees.log_file,
         cc=spec.toolchain.cc,
+        sandbox=sandbox,
     )
 
 
@@ -159,25 +164,28 @@ def build_kernel(
     started = time.monotonic()
     ledger = _ledger_of(trees)
     trees.log_file.unlink(missing_ok=True)
-    make = make_argv(spec, trees, ccache_of(spec.toolchain, store), jobs=jobs)
-    config = configure_kernel(spec, trees, make, progress=progress)
+    make, sandbox = make_of(spec, trees, store, jobs=jobs)
+    config = configure_kernel(spec, trees, make, sandbox, progress=progress)
     counter = step_counter(trees, spec.stage, store)
-    run_make([*make, spec.arch.image_target, "modules"], trees, counter, progress=progress)
-    made = _build_the_suites(spec, trees, make, progress)
+    words = [*make, spec.arch.image_target, "modules"]
+    run_make(words, trees, counter, progress=progress, sandbox=sandbox)
+    made = _build_the_suites(spec, trees, make, sandbox, progress)
     warnings = ledger.enter(trees.log_file.read_text(errors="replace"), trees.sources)
     facts = {
         "arch": spec.arch.name,
         "profile": spec.profile.name,
         "commit": spec.commit,
         "tree": spec.tree,
-        "release": (trees.objects / "include/config/kernel.release").read_text().strip(),
+        "release": inside(trees.objects, trees.objects / _RELEASE).read_text().strip(),
         "warnings": [asdict(warning) for warning in warnings],
         "seconds": time.monotonic() - started,
         "steps": counter.steps if counter.whole else None,
+        "sandbox": sandbox.off,
     }
     with store.produce(_KIND, spec.key) as entry:
-        _collect(entry, trees, spec.arch, config)
-        _collect_the_suites(entry, made, spec.suite.headers)
+        packing = replace(sandbox, writable=(entry,), readable=(trees.objects,))
+        _collect(entry, trees, spec.arch, config, packing)
+        _collect_the_suites(entry, trees, made, spec.suite.headers, packing)
         (entry / "build.json").write_text(json.dumps(facts, indent=1) + "\n")
     found = store.get(_KIND, spec.key)
     assert found is not None  # noqa: S101 - just made
@@ -201,24 +209,31 @@ def _build_the_suites(
     spec: BuildSpec,
     trees: Trees,
     make: Sequence[str | Path],
+    sandbox: Sandbox,
     progress: OnProgress,
 ) -> _SuitesOwn:
     modules = []
     for module in spec.suite.modules:
         progress(Progress(spec.stage, f"module {module.name}"))
         output = trees.objects / "harness-modules" / module.name
-        modules.append(
-            build_module(module, output, make=make, macros=spec.macros, log_file=trees.log_file)
+        made = build_module(
+            *(module, output),
+            make=make,
+            macros=spec.macros,
+            log_file=trees.log_file,
+            sandbox=sandbox,
         )
+        modules.append(made)
     progress(Progress(spec.stage, "selftests"))
-    headers = install_headers(make, trees.objects, trees.log_file)
-    selftests = build_selftests(spec.suite.selftests, trees, headers, cc=spec.toolchain.cc)
+    headers = install_headers(make, trees.objects, trees.log_file, sandbox)
+    cc = spec.toolchain.cc
+    selftests = build_selftests(spec.suite.selftests, trees, headers, cc=cc, sandbox=sandbox)
     return _SuitesOwn(modules=tuple(modules), selftests=selftests, headers=headers)
 
 
 def _ledger_of(trees: Trees) -> WarningLedger:
     """Return the ledger of an object tree, with what the last build said entered."""
-    ledger = WarningLedger(trees.objects / ".harness-warnings.json")
+    ledger = WarningLedger(trees.state / "warnings.json")
     # A build that was killed has compiled things that the next will not say anything about.
     if trees.log_file.exists() and trees.objects.exists():
         ledger.enter(trees.log_file.read_text(errors="replace"), trees.sources)
@@ -232,33 +247,45 @@ def _load(entry: Path, key: str, *, cached: bool) -> KernelBuild:
     return KernelBuild(directory=entry, key=key, cached=cached, warnings=warnings, **facts)
 
 
-def _collect(entry: Path, trees: Trees, arch: Architecture, config: KernelConfig) -> None:
-    """Copy what the kernel is, and what is needed to decode what it prints."""
+def _collect(
+    entry: Path, trees: Trees, arch: Architecture, config: KernelConfig, packing: Sandbox
+) -> None:
+    """Copy what the kernel is, and what is needed to decode what it prints.
+
+    :param packing: a sandbox that shows the objects and may write to the *entry*.
+    """
     objects = trees.objects
-    shutil.copyfile(objects / arch.image, entry / "kernel")
-    shutil.copyfile(config.path, entry / "config")
+    _copy(trees, objects / arch.image, entry / "kernel")
+    _copy(trees, config.path, entry / "config")
     for name in ("Module.symvers", "System.map"):
-        shutil.copyfile(objects / name, entry / name)
+        _copy(trees, objects / name, entry / name)
     compress = ["objcopy", "--compress-debug-sections"]
-    command.run([*compress, objects / "vmlinux", entry / "vmlinux"], timeout_s=HOST.file_s)
+    packing.run([*compress, objects / "vmlinux", entry / "vmlinux"], timeout_s=HOST.file_s)
     if "\nCONFIG_GCOV_KERNEL=y\n" in config.path.read_text():
         for notes in objects.rglob("*.gcno"):
-            target = entry / "gcov" / notes.relative_to(objects)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(notes, target)
+            _copy(trees, notes, entry / "gcov" / notes.relative_to(objects))
 
 
-def _collect_the_suites(entry: Path, made: _SuitesOwn, headers: Sequence[str]) -> None:
+def _collect_the_suites(
+    entry: Path, trees: Trees, made: _SuitesOwn, headers: Sequence[str], packing: Sandbox
+) -> None:
     """Copy what the guest gets besides the kernel; a tree may have no interface of some name."""
     for directory in ("modules", "debug"):
         (entry / directory).mkdir()
     for module in made.modules:
-        shutil.copyfile(module, entry / "debug" / module.name)
+        _copy(trees, module, entry / "debug" / module.name)
         stripped = entry / "modules" / module.name
-        command.run(["objcopy", "--strip-debug", module, stripped], timeout_s=HOST.tool_s)
-    shutil.copytree(made.selftests, entry / "selftests")
+        packing.run(["objcopy", "--strip-debug", module, stripped], timeout_s=HOST.tool_s)
+    (entry / "selftests").mkdir()
+    for program in made.selftests.iterdir():
+        _copy(trees, program, entry / "selftests" / program.name)
     (entry / "uapi").mkdir()
     for name in headers:
         if (made.headers / name).is_file():
-            (entry / "uapi" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(made.headers / name, entry / "uapi" / name)
+            _copy(trees, made.headers / name, entry / "uapi" / name)
+
+
+def _copy(trees: Trees, made: Path, target: Path) -> None:
+    """Copy a file that the tree has made, with its mode."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(inside(trees.objects, made), target)

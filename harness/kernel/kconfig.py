@@ -8,15 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import CommandError, KconfigError
+from harness.base.sandbox import OPEN, Sandbox
 from harness.base.spec import DEFAULT_CC
 from harness.base.store import digest
 from harness.base.timeouts import HOST
 from harness.kernel.fragment import Request, lost_requests, read_config, requested
 from harness.kernel.reasons import why
 from harness.kernel.symbols import check_requests, load_kconfig
+from harness.kernel.worktree import inside, state_directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ def configure(
     make: Sequence[str | Path],
     log_file: Path,
     cc: str = DEFAULT_CC,
+    sandbox: Sandbox = OPEN,
 ) -> KernelConfig:
     """Let make write a configuration of *fragments* and nothing else, and prove every request.
 
@@ -48,26 +50,31 @@ def configure(
 
     :param make: the make command line up to the target (:func:`harness.kernel.make.make_argv`).
     :param cc: the compiler that it names.
+    :param sandbox: for what the tree runs; it shows the directory of :func:`state_directory`.
     :raises KconfigError: on unknown symbols, wrong types, and symbols that did not survive.
     """
     kconfigs = _kconfig_files(tree)
     requests = requested(fragments, _of_arch(kconfigs, tree, arch))
-    objdir.mkdir(parents=True, exist_ok=True)
+    state = state_directory(objdir)
+    for directory in (objdir, state):
+        directory.mkdir(parents=True, exist_ok=True)
     target = objdir / ".config"
     wanted = digest("allnoconfig with requests", *fragments, *kconfigs)
-    stamp = objdir / ".harness-config"
+    stamp = state / "config"
     if not target.exists() or not stamp.exists() or stamp.read_text() != wanted:
-        check_requests(tree, arch, requests, cc=cc)
+        check_requests(tree, arch, requests, cc=cc, sandbox=sandbox)
         kept = target.read_bytes() if target.exists() else None
         times = target.stat() if target.exists() else None
-        _make_config(target, requests, make, log_file)
+        asked = _write_requests(requests, state)
+        _make_config(target, asked, make, log_file, sandbox)
+        inside(objdir, target)
         if kept is not None and times is not None and target.read_bytes() == kept:
             os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
         stamp.write_text(wanted)
     lost = lost_requests(target, requests)
     if lost:
         stamp.unlink(missing_ok=True)
-        raise _lost_error(tree, arch, target, lost, cc)
+        raise _lost_error(tree, arch, target, lost, cc, sandbox)
     return KernelConfig(path=target, requests=requests, key=digest(target))
 
 
@@ -92,15 +99,23 @@ def _of_arch(kconfigs: Iterable[Path], tree: Path, arch: Architecture) -> list[P
     ]
 
 
-def _make_config(
-    target: Path, requests: Iterable[Request], make: Sequence[str | Path], log_file: Path
-) -> None:
+def _write_requests(requests: Iterable[Request], state: Path) -> Path:
     # In one go: of two, the first would leave all the defaults that only an expert may change.
-    asked = target.with_name(".harness-requests")
+    asked = state / "requests"
     asked.write_text("".join(f"CONFIG_{r.symbol}={r.value}\n" for r in requests))
+    return asked
+
+
+def _make_config(
+    target: Path,
+    asked: Path,
+    make: Sequence[str | Path],
+    log_file: Path,
+    sandbox: Sandbox,
+) -> None:
     words = [*make, f"KCONFIG_CONFIG={target}", f"KCONFIG_ALLCONFIG={asked}"]
     try:
-        command.run([*words, "allnoconfig"], timeout_s=HOST.compile_s, log_file=log_file)
+        sandbox.run([*words, "allnoconfig"], timeout_s=HOST.compile_s, log_file=log_file)
     except CommandError as error:
         if error.returncode is None:
             raise
@@ -110,9 +125,14 @@ def _make_config(
 
 
 def _lost_error(
-    tree: Path, arch: Architecture, config: Path, lost: Sequence[Request], cc: str
+    tree: Path,
+    arch: Architecture,
+    config: Path,
+    lost: Sequence[Request],
+    cc: str,
+    sandbox: Sandbox,
 ) -> KconfigError:
-    kconfig = load_kconfig(tree, arch, config, cc=cc)
+    kconfig = load_kconfig(tree, arch, config, cc=cc, sandbox=sandbox)
     values = read_config(config)
     reasons = [
         f"CONFIG_{request.symbol}={request.value}, asked for in {request.where}, "

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.base import command
 from harness.base.errors import BuildError, CommandError
+from harness.base.sandbox import OPEN, Sandbox
 from harness.base.suite import ModuleSpec
 from harness.base.timeouts import HOST
 
@@ -19,6 +19,7 @@ def build_module(
     make: Sequence[str | Path],
     macros: Sequence[str] = (),
     log_file: Path,
+    sandbox: Sandbox = OPEN,
 ) -> Path:
     """Build a module; nothing is written to its source (``MO=``, Linux 6.13).
 
@@ -27,10 +28,11 @@ def build_module(
     :returns: the ``.ko`` with its debug information.
     :raises BuildError: when it does not compile or modpost refuses it.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    # What the tree has run may have made links of the directories above it.
+    sandbox.run(["mkdir", "-p", output], timeout_s=HOST.tool_s)
     flags = [f"KCFLAGS={' '.join(f'-D{macro}' for macro in macros)}"] if macros else []
     try:
-        command.run(
+        sandbox.run(
             [*make, *flags, f"M={module.source}", f"MO={output}", "modules"],
             timeout_s=HOST.compile_s,
             log_file=log_file,

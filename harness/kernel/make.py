@@ -12,19 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.cpus import usable_cpus
 from harness.base.errors import BuildError, CommandError
 from harness.base.progress import Building, OnProgress, Progress
+from harness.base.sandbox import OPEN, Sandbox, open_sandbox
 from harness.base.spec import CONFIGS_DIR, ProfileSpec
 from harness.base.store import Store, digest
 from harness.base.suite import Suite
 from harness.base.timeouts import HOST
 from harness.kernel.build_log import first_error
 from harness.kernel.fragment import fragments_of
-from harness.kernel.toolchain import Toolchain
-from harness.kernel.worktree import Trees
+from harness.kernel.reasons import explain
+from harness.kernel.toolchain import Toolchain, ccache_of
+from harness.kernel.worktree import Trees, git_directories
 from harness.results.pace import StepCounter, whole_build_steps
 
 _UNASKED = CONFIGS_DIR / "unasked.mk"
@@ -36,8 +37,8 @@ _RECIPE = 3
 _SHOW_S = 5.0
 """Seconds between two words about how far make is."""
 
-_STEPS = ".harness-steps"
-"""The file in an object tree that says how far its first build came; gone once that is done."""
+_STEPS = "steps"
+"""The file that says how far an object tree's first build came; gone once that is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class BuildSpec:
     :param localversion: what tells this kernel's release from others, such as ``-p07``.
     :param suite: what it wants built besides the kernel.
     :param macros: what its modules find defined.
+    :param sandbox: one of :data:`harness.base.sandbox.MODES`; what comes out is the same.
     """
 
     commit: str
@@ -59,6 +61,7 @@ class BuildSpec:
     suite: Suite
     toolchain: Toolchain
     macros: tuple[str, ...] = ()
+    sandbox: str = "auto"
 
     @property
     def fragments(self) -> tuple[Path, ...]:
@@ -90,6 +93,51 @@ class BuildSpec:
             self.toolchain.compiler,
             self.toolchain.linker,
         )
+
+
+def make_of(
+    spec: BuildSpec, trees: Trees, store: Store, *, jobs: int | None
+) -> tuple[list[str | Path], Sandbox]:
+    """Return the make command line up to the target, and the sandbox to run it in.
+
+    :param store: has the compiler cache.
+    :param jobs: as for :func:`make_argv`.
+    :raises SandboxError: when there has to be one, and is none.
+    """
+    ccache = ccache_of(spec.toolchain, store)
+    return make_argv(spec, trees, ccache, jobs=jobs), tree_sandbox(spec, trees, ccache)
+
+
+def tree_sandbox(spec: BuildSpec, trees: Trees, ccache: Mapping[str, str] | None = None) -> Sandbox:
+    """Return the sandbox for what the checked out tree runs.
+
+    It may write to its work tree, its objects and the compiler cache, and there not to what git or
+    ccache are told to run.
+
+    :param ccache: what :func:`harness.kernel.toolchain.ccache_of` returned.
+    :raises SandboxError: when there has to be one, and is none.
+    """
+    for directory in (trees.objects, trees.state):
+        directory.mkdir(parents=True, exist_ok=True)
+    writable, readable = [trees.sources, trees.objects], [_UNASKED, trees.state]
+    readable += [*git_directories(trees.sources), *(m.source for m in spec.suite.modules)]
+    if ccache is not None:
+        cache = Path(ccache["CCACHE_DIR"])
+        (cache / "ccache.conf").touch()
+        writable.append(cache)
+        readable.append(cache / "ccache.conf")
+    return open_sandbox(
+        spec.sandbox, writable=writable, readable=readable, programs=(spec.toolchain.cc,)
+    )
+
+
+def explain_symbol(spec: BuildSpec, trees: Trees, config: Path, symbol: str) -> str:
+    """Say why a configuration symbol has its value in a kernel's configuration.
+
+    :raises KconfigError: when the tree knows no such symbol.
+    """
+    sandbox, cc = tree_sandbox(spec, trees), spec.toolchain.cc
+    return explain(trees.sources, spec.arch, config, symbol, cc=cc, sandbox=sandbox)
 
 
 def make_argv(
@@ -137,7 +185,7 @@ def step_counter(trees: Trees, stage: Building, store: Store) -> StepCounter:
     """
     if (trees.objects / "vmlinux").exists():
         return StepCounter(stage, total=None)
-    stamp = trees.objects / _STEPS
+    stamp = trees.state / _STEPS
     before = int(stamp.read_text() or 0) if stamp.exists() else 0
     return StepCounter(stage, total=whole_build_steps(store, stage.profile), before=before)
 
@@ -148,13 +196,15 @@ def run_make(
     counter: StepCounter,
     *,
     progress: OnProgress,
+    sandbox: Sandbox = OPEN,
 ) -> None:
     """Run make, and say every few seconds how far it is.
 
     :raises BuildError: naming the first error's file and line.
     """
     began = last = time.monotonic()
-    stamp = trees.objects / _STEPS
+    trees.state.mkdir(parents=True, exist_ok=True)
+    stamp = trees.state / _STEPS
     progress(Progress(counter.stage))
 
     def on_line(line: str) -> None:
@@ -168,7 +218,7 @@ def run_make(
                 stamp.write_text(str(counter.steps))
 
     try:
-        command.run(
+        sandbox.run(
             argv,
             timeout_s=HOST.build_s,
             log_file=trees.log_file,

@@ -11,6 +11,7 @@ from typing import Any
 import kconfiglib
 
 from harness.base.arch import Architecture
+from harness.base.sandbox import OPEN, Sandbox
 from harness.base.spec import DEFAULT_CC
 from harness.kernel.fragment import read_config
 from harness.kernel.symbols import load_kconfig, unknown_symbol
@@ -22,13 +23,20 @@ _MOST = 4
 
 
 def explain(
-    tree: Path, arch: Architecture, config: Path, name: str, *, cc: str = DEFAULT_CC
+    tree: Path,
+    arch: Architecture,
+    config: Path,
+    name: str,
+    *,
+    cc: str = DEFAULT_CC,
+    sandbox: Sandbox = OPEN,
 ) -> str:
     """Say what a symbol is, what value it has in *config*, and why.
 
+    :param sandbox: see :func:`harness.kernel.symbols.load_kconfig`.
     :raises KconfigError: when the tree knows no such symbol.
     """
-    kconfig = load_kconfig(tree, arch, config, cc=cc)
+    kconfig = load_kconfig(tree, arch, config, cc=cc, sandbox=sandbox)
     plain = name.removeprefix("CONFIG_")
     symbol = kconfig.syms.get(plain)
     if symbol is None or not symbol.nodes:

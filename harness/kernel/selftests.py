@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.base import command
 from harness.base.errors import BuildError, CommandError
+from harness.base.sandbox import OPEN, Sandbox
 from harness.base.suite import SelftestSpec
 from harness.base.timeouts import HOST
 from harness.kernel.build_log import first_error
@@ -17,7 +16,9 @@ from harness.kernel.worktree import Trees
 _ROOM = "tools/testing/selftests"
 
 
-def install_headers(make: Sequence[str | Path], objdir: Path, log_file: Path) -> Path:
+def install_headers(
+    make: Sequence[str | Path], objdir: Path, log_file: Path, sandbox: Sandbox = OPEN
+) -> Path:
     """Install the headers of the kernel's interfaces; return the directory to include from.
 
     :param make: the make command line of the kernel.
@@ -25,11 +26,18 @@ def install_headers(make: Sequence[str | Path], objdir: Path, log_file: Path) ->
     """
     target = objdir / "harness-headers"
     words = [*make, "-s", "headers_install", f"INSTALL_HDR_PATH={target}"]
-    _compile(words, "headers_install", log_file)
+    _compile(words, "headers_install", log_file, sandbox)
     return target / "include"
 
 
-def build_selftests(specs: Sequence[SelftestSpec], trees: Trees, headers: Path, *, cc: str) -> Path:
+def build_selftests(
+    specs: Sequence[SelftestSpec],
+    trees: Trees,
+    headers: Path,
+    *,
+    cc: str,
+    sandbox: Sandbox = OPEN,
+) -> Path:
     """Build selftests statically, with the tree's own makefiles; what it does not have is left out.
 
     :param cc: the compiler.
@@ -39,23 +47,21 @@ def build_selftests(specs: Sequence[SelftestSpec], trees: Trees, headers: Path, 
     """
     log_file = trees.log_file
     output = trees.objects / "harness-selftests"
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir()
+    _empty(output, sandbox)
     for spec in specs:
         source = trees.sources / _ROOM / spec.directory
         if not (source / "Makefile").is_file():
             continue
         objects = trees.objects / "harness-selftests-objects" / spec.directory
-        shutil.rmtree(objects, ignore_errors=True)
-        objects.mkdir(parents=True)
+        _empty(objects, sandbox)
         make = _make_argv(source, objects, trees.sources, headers, cc)
         for name in spec.programs:
             if not (source / f"{name}.c").is_file():
                 continue
             with log_file.open("a") as stream:
                 stream.write(f"  HOSTCC  {output.name}/{name}\n")
-            _compile([*make, objects / name], f"selftest {name}", log_file)
-            shutil.copy(objects / name, output / name)
+            _compile([*make, objects / name], f"selftest {name}", log_file, sandbox)
+            sandbox.run(["cp", objects / name, output / name], timeout_s=HOST.tool_s)
     return output
 
 
@@ -78,9 +84,15 @@ def _make_argv(
     ]
 
 
-def _compile(words: list[str | Path], what: str, log_file: Path) -> None:
+def _empty(directory: Path, sandbox: Sandbox) -> None:
+    """Make an empty directory; what a tree has run may have made links of those above it."""
+    sandbox.run(["rm", "-rf", directory], timeout_s=HOST.file_s)
+    sandbox.run(["mkdir", "-p", directory], timeout_s=HOST.tool_s)
+
+
+def _compile(words: list[str | Path], what: str, log_file: Path, sandbox: Sandbox) -> None:
     try:
-        command.run(words, timeout_s=HOST.build_s, log_file=log_file)
+        sandbox.run(words, timeout_s=HOST.build_s, log_file=log_file)
     except CommandError as error:
         if error.returncode is None or error.returncode < 0:
             raise

@@ -19,6 +19,7 @@ import kconfiglib
 from harness.base import command
 from harness.base.arch import Architecture
 from harness.base.errors import KconfigError
+from harness.base.sandbox import OPEN, Sandbox
 from harness.base.spec import DEFAULT_CC
 from harness.base.timeouts import HOST
 from harness.kernel.fragment import Request, read_config
@@ -44,12 +45,13 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
     :ivar transitional: names of symbols that are read of old configurations only.
 
     It keeps to itself what kconfiglib takes from the process, so that other threads are left
-    alone: variables come from *environment*, and its programs run in *directory*, where the
-    compiler probes of Kconfig leave files.
+    alone: variables come from *environment*, and its programs run in *sandbox*, without one in
+    *directory*, since the compiler probes of Kconfig leave files.
     """
 
-    def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], sandbox: Sandbox, directory: Path) -> None:
         self._environment = environment
+        self._sandbox = sandbox
         self._directory = directory
         self._in_properties: list[Any] = []
         self.transitional: set[str] = set()
@@ -78,7 +80,7 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
         self._own_functions = functions | {"shell": (_Kconfig._shell, 1, 1)}
 
     def _shell(self, _function: str, line: str) -> str:
-        done = command.run(
+        done = self._sandbox.run(
             ["sh", "-c", line],
             cwd=self._directory,
             env=self._environment,
@@ -138,12 +140,18 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
 
 
 def load_kconfig(
-    tree: Path, arch: Architecture, config: Path | None = None, *, cc: str = DEFAULT_CC
+    tree: Path,
+    arch: Architecture,
+    config: Path | None = None,
+    *,
+    cc: str = DEFAULT_CC,
+    sandbox: Sandbox = OPEN,
 ) -> Any:
     """Parse a tree's Kconfig files (2 to 3 s for a whole kernel); return a ``kconfiglib.Kconfig``.
 
     :param config: a ``.config`` to load, or ``None``.
     :param cc: the compiler, whose abilities are values of symbols.
+    :param sandbox: for what the Kconfig files run; it shows the tree.
     :raises KconfigError: when the files cannot be parsed.
     """
     environment = {
@@ -176,7 +184,7 @@ def load_kconfig(
             environment[name] = values.get(name, environment[name]).strip('"')
     with tempfile.TemporaryDirectory(prefix="harness-kconfig-") as scratch:
         try:
-            kconfig = _Kconfig(environment, Path(scratch))
+            kconfig = _Kconfig(environment, sandbox, Path(scratch))
             if config is not None:
                 kconfig.load_config(str(config.resolve()))
         except (kconfiglib.KconfigError, OSError) as error:
@@ -190,13 +198,18 @@ def _version_text(compiler: str) -> str:
 
 
 def check_requests(
-    tree: Path, arch: Architecture, requests: Iterable[Request], *, cc: str = DEFAULT_CC
+    tree: Path,
+    arch: Architecture,
+    requests: Iterable[Request],
+    *,
+    cc: str = DEFAULT_CC,
+    sandbox: Sandbox = OPEN,
 ) -> None:
     """Refuse unknown symbols and values of the wrong type before anything is built.
 
     :raises KconfigError: naming file and line of the first, with the nearest known name.
     """
-    kconfig = load_kconfig(tree, arch, cc=cc)
+    kconfig = load_kconfig(tree, arch, cc=cc, sandbox=sandbox)
     for request in requests:
         symbol = kconfig.syms.get(request.symbol)
         if symbol is None or not symbol.nodes:

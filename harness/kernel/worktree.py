@@ -16,16 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.cpus import usable_cpus
-from harness.base.errors import CommandError, InfrastructureError, SourceError, SpecError
+from harness.base.errors import BuildError, CommandError, SourceError, SpecError
 from harness.base.spec import DEFAULT_CC
 from harness.base.store import Store
 from harness.kernel.source import SourceTree, git
 
 _CPUS = 4
 """CPUs for one work tree: with that many a small build is linking for half of its time."""
-
-_LEAST_BYTES = 1 << 24
-"""With less room than this a disk is full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +40,33 @@ class Trees:
     def log_file(self) -> Path:
         """What the programs of the last build said."""
         return self.objects.parent / f"{self.objects.name}.log"
+
+    @property
+    def state(self) -> Path:
+        """See :func:`state_directory`."""
+        return state_directory(self.objects)
+
+
+def state_directory(objects: Path) -> Path:
+    """Return where we note things about an object tree.
+
+    It is beside it: what a kernel tree runs may make a link of any name in its objects.
+    """
+    return objects.parent / f"{objects.name}.state"
+
+
+def inside(objects: Path, path: Path) -> Path:
+    """Return the file that *path* stands for, which has to be one of the object tree.
+
+    :raises BuildError: when it is a link to another one, such as a key of the user's.
+    """
+    found = path.resolve()
+    if not found.is_relative_to(objects.resolve()):
+        raise BuildError(
+            f"{path} is a link out of the object tree, to {found}",
+            hint="the tree's makefiles made it: read the patch",
+        )
+    return found
 
 
 def tree_count() -> int:
@@ -94,14 +118,45 @@ def work_tree(
             words = ("worktree", "add", "--quiet", "-f", "-f", "--no-checkout", "--detach")
             git(source.repo, *words, tree, commit)
         check_out(tree, commit)
-        yield tree
+        with _unbroken(object_tree(tree, profile, cc)):
+            yield tree
+
+
+@contextlib.contextmanager
+def _unbroken(objects: Path) -> Iterator[None]:
+    """Begin an object tree anew when whoever used it last was killed.
+
+    Make was killed with it, and had no time to remove what was half written.
+    """
+    state = state_directory(objects)
+    used = state / "in-use"
+    if used.exists():
+        for directory in (objects, state):
+            shutil.rmtree(directory, ignore_errors=True)
+    state.mkdir(parents=True, exist_ok=True)
+    used.touch()
+    try:
+        yield
+    finally:
+        used.unlink(missing_ok=True)
+
+
+def git_directories(tree: Path) -> tuple[Path, ...]:
+    """Return all that git goes by in a work tree: its ``.git``, and what that refers to.
+
+    :raises CommandError: when it is no work tree.
+    """
+    words = ("rev-parse", "--path-format=absolute", "--git-common-dir")
+    common = Path(git(tree, *words).stdout.strip())
+    borrowed = common / "objects/info/alternates"
+    lines = borrowed.read_text().splitlines() if borrowed.is_file() else []
+    return (tree / ".git", common, *(Path(line) for line in lines))
 
 
 def check_out(tree: Path, commit: str) -> None:
     """Bring a work tree to *commit*, touching only files that differ; call it under its lock.
 
     :raises SourceError: when git cannot.
-    :raises InfrastructureError: when the disk is full.
     """
     try:
         lock = git(tree, "rev-parse", "--path-format=absolute", "--git-path", "index.lock")
@@ -110,9 +165,6 @@ def check_out(tree: Path, commit: str) -> None:
         git(tree, "checkout", "--quiet", "--force", "--detach", commit)
         git(tree, "clean", "-ffdxq")
     except CommandError as error:
-        # git may not say why it cannot write a file.
-        if shutil.disk_usage(tree).free < _LEAST_BYTES:
-            raise InfrastructureError(f"the disk is full: {tree}") from error
         raise SourceError(
             f"cannot check out {commit[:12]}: {error.message}",
             hint="'harness clean --all' drops the cached repositories",

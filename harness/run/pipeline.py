@@ -37,12 +37,11 @@ from harness.kernel.build_log import new_warnings
 from harness.kernel.fragment import fragments_of
 from harness.kernel.kconfig import KernelConfig
 from harness.kernel.known import check_names
-from harness.kernel.make import BuildSpec, make_argv
-from harness.kernel.reasons import explain
+from harness.kernel.make import BuildSpec, explain_symbol, make_of
 from harness.kernel.recognise import normalised
 from harness.kernel.series import Series, read_series
 from harness.kernel.source import SourceTree, open_source
-from harness.kernel.toolchain import Toolchain, ccache_of, probe_toolchain
+from harness.kernel.toolchain import Toolchain, probe_toolchain
 from harness.kernel.worktree import Trees, object_tree, work_tree
 from harness.run.features import Features
 from harness.run.meanwhile import meanwhile, needs_of_machines
@@ -241,12 +240,12 @@ class Pipeline:
             suite=self.suite,
             toolchain=self.toolchain,
             macros=self.features.macros(at.commit),
+            sandbox=self.target.sandbox,
         )
 
     def _build(self, at: Position) -> KernelBuild:
         spec = self._build_spec(at)
-        found = cached_build(self.store, spec.key)
-        if found is not None:
+        if (found := cached_build(self.store, spec.key)) is not None:
             return found
         with self._trees(at) as trees:
             found = cached_build(self.store, spec.key)
@@ -298,12 +297,12 @@ class Pipeline:
         """Say why a configuration symbol has its value in the target's configuration."""
         with self._trees(self.position()) as trees:
             config = self._configure(trees).path
-            return explain(trees.sources, self.arch, config, symbol, cc=self.target.cc)
+            return explain_symbol(self._build_spec(self.position()), trees, config, symbol)
 
     def _configure(self, trees: Trees) -> KernelConfig:
         spec = self._build_spec(self.position())
-        make = make_argv(spec, trees, ccache_of(spec.toolchain, self.store), jobs=self.target.jobs)
-        return configure_kernel(spec, trees, make, progress=self._progress)
+        make, sandbox = make_of(spec, trees, self.store, jobs=self.target.jobs)
+        return configure_kernel(spec, trees, make, sandbox, progress=self._progress)
 
     def image(self, build: KernelBuild) -> Image:
         """Return the guest's root file system for *build*."""
@@ -316,6 +315,7 @@ class Pipeline:
                 uapi=build.uapi,
                 cc=self.target.cc,
                 compiler=self.toolchain.compiler,
+                sandbox=self.target.sandbox,
             )
             self._images[build.key] = build_image(content, self.store, progress=self._progress)
         return self._images[build.key]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,51 @@ def test_number_of_work_trees_that_is_none(monkeypatch: pytest.MonkeyPatch, text
     monkeypatch.setenv("HARNESS_TREES", text)
     with pytest.raises(SpecError, match="HARNESS_TREES"):
         tree_count()
+
+
+# -- who used the objects last ----------------------------------------------------------------
+
+
+@pytest.fixture
+def objects(store: Store, kernel: Path) -> Path:
+    """An object tree with a file in it."""
+    source = opened(store, path=kernel)
+    directory = object_tree(source.repo, "default")
+    write(directory, {"kernel/a.o": ""})
+    return directory
+
+
+def use(store: Store, kernel: Path, code: str) -> int:
+    """Run *code* in a process of its own, with the object tree in use."""
+    words = f"""if 1:
+        import os
+        from pathlib import Path
+        from trees import opened
+        from harness.base.store import Store
+        from harness.kernel.worktree import work_tree
+        source = opened(Store(Path({str(store.root)!r})), path=Path({str(kernel)!r}))
+        with work_tree(source, source.base, Store(Path({str(store.root)!r})), profile="default"):
+            {code}
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", words], cwd=Path(__file__).parent, capture_output=True, timeout=60
+    )
+    return done.returncode
+
+
+def test_objects_of_a_killed_build_are_begun_anew(
+    store: Store, kernel: Path, objects: Path
+) -> None:
+    assert use(store, kernel, "os.kill(os.getpid(), 9)") == -9
+    assert (objects / "kernel/a.o").exists()
+    assert use(store, kernel, "pass") == 0
+    assert not (objects / "kernel/a.o").exists()
+
+
+@pytest.mark.parametrize(("code", "status"), [("pass", 0), ("raise SystemExit(7)", 7)])
+def test_objects_of_a_build_that_came_to_its_end_are_kept(
+    store: Store, kernel: Path, objects: Path, code: str, status: int
+) -> None:
+    assert use(store, kernel, code) == status
+    assert use(store, kernel, "pass") == 0
+    assert (objects / "kernel/a.o").exists()
