@@ -26,6 +26,7 @@ from typing import IO
 from harness.base.errors import CommandError
 from harness.base.process_group import group_alive
 from harness.base.timeouts import HOST
+from harness.base.trouble import raise_for_host
 
 log = logging.getLogger(__name__)
 
@@ -126,10 +127,12 @@ def run(
         newline; ``Completed.stderr`` is then empty.
     :param check: raise on a non-zero exit status.
     :raises CommandError: when it cannot be started, passes its deadline, or (with *check*) fails.
+    :raises InfrastructureError: when it fails on a full disk or the like, whatever *check* says.
     """
     words = tuple(str(word) for word in argv)
     log.debug("run %s", shlex.join(words))
     streaming = on_line is not None
+    logged = log_file.stat().st_size if log_file is not None and log_file.exists() else 0
     with contextlib.ExitStack() as stack:
         sink: IO[bytes] | None = None
         if log_file is not None:
@@ -167,8 +170,10 @@ def run(
         stdout=(out or b"").decode(errors="replace"),
         stderr=(err or b"").decode(errors="replace"),
     )
-    if check and done.returncode != 0:
-        raise failure(done, log_file)
+    if done.returncode != 0:
+        raise_for_host(words, (done.stderr, done.stdout), log_file, logged)
+        if check:
+            raise failure(done, log_file)
     return done
 
 
@@ -180,9 +185,7 @@ def spawn(
     pass_fds: Sequence[int] = (),
     grace_s: float = HOST.grace_s,
 ) -> Iterator[Process]:
-    """Run *argv* in the background for the length of the ``with`` block.
-
-    The kernel ends it when this process dies for whatever reason.
+    """Run *argv* for the length of the ``with`` block, or as long as this process lives.
 
     :param log_file: where both its streams go, appended.
     :param pass_fds: descriptors that it inherits.

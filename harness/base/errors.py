@@ -33,7 +33,6 @@ under test, and only the pytest plugin and bisect turn it into one.
 
 from __future__ import annotations
 
-import errno
 from enum import IntEnum
 from pathlib import Path
 
@@ -133,28 +132,6 @@ class CacheError(InputError):
 
 class InfrastructureError(HarnessError):
     """The host or the virtual machine let us down; says nothing about the kernel."""
-
-
-_OF_THE_HOST = frozenset(
-    {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS),
-        *(errno.ENOMEM, errno.EMFILE, errno.ENFILE),
-    }
-)
-"""What a host runs out of, or breaks: ``errno(3)``."""
-
-
-def trouble_of_host(error: BaseException) -> InfrastructureError | None:
-    """Return what an error of the system says of the host: a full disk, no memory.
-
-    :returns: ``None`` when it may as well be a mistake of whoever made the call.
-    """
-    if isinstance(error, MemoryError):
-        return InfrastructureError("the host has no memory left")
-    if not isinstance(error, OSError) or error.errno not in _OF_THE_HOST:
-        return None
-    where = f": {error.filename}" if error.filename is not None else ""
-    return InfrastructureError(f"the host: {error.strerror}{where}")
 
 
 class CommandError(InfrastructureError):

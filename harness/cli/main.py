@@ -12,9 +12,10 @@ import traceback
 from typing import NoReturn
 
 from harness import __version__
-from harness.base.errors import ExitCode, HarnessError, trouble_of_host
+from harness.base.errors import ExitCode, HarnessError
 from harness.base.settings import SETTINGS
 from harness.base.terminal import Ui
+from harness.base.trouble import trouble_of_host
 from harness.cli import compat, judge, mail, prepare, search, shell, suite, unattended, upkeep
 from harness.cli.options import Commands, take_settings
 from harness.cli.search import VERDICT_CODES

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 import urllib.error
@@ -11,11 +10,12 @@ import urllib.request
 from pathlib import Path
 
 from harness.base import command
-from harness.base.errors import CommandError, DownloadError, SourceError
+from harness.base.errors import CommandError, DownloadError
 from harness.base.progress import Count, OnProgress, Progress
 from harness.base.spec import PackageSpec, download_directories
 from harness.base.store import Store, digest, file_sha256
 from harness.base.timeouts import HOST
+from harness.base.trouble import trouble_of_host
 
 _CHUNK = 1 << 20
 
@@ -29,7 +29,7 @@ def fetch_package(package: PackageSpec, store: Store, progress: OnProgress) -> P
     """Return the pinned file, from the download directories or else from apt's mirrors.
 
     :raises DownloadError: when it cannot be had, or is not the pinned one.
-    :raises SourceError: when the disk is full.
+    :raises InfrastructureError: when the disk is full.
     """
     for directory in package_places(store):
         path = directory / package.filename
@@ -90,8 +90,9 @@ def _download(package: PackageSpec, target: Path, progress: OnProgress) -> None:
                 asked.append(f"{url}: {error}")
                 continue
             except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    raise SourceError(f"the disk is full: {target.parent}") from error
+                trouble = trouble_of_host(error)
+                if trouble is not None:
+                    raise trouble from error
                 asked.append(f"{url}: {error}")
                 continue
             found = file_sha256(part)

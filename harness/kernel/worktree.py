@@ -16,13 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.cpus import usable_cpus
-from harness.base.errors import BuildError, CommandError, SourceError, SpecError
+from harness.base.errors import (
+    BuildError,
+    CommandError,
+    InfrastructureError,
+    SourceError,
+    SpecError,
+)
 from harness.base.spec import DEFAULT_CC
 from harness.base.store import Store
 from harness.kernel.source import SourceTree, git
 
 _CPUS = 4
 """CPUs for one work tree: with that many a small build is linking for half of its time."""
+
+_LEAST_BYTES = 1 << 24
+"""With less room than this a disk is full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +166,7 @@ def check_out(tree: Path, commit: str) -> None:
     """Bring a work tree to *commit*, touching only files that differ; call it under its lock.
 
     :raises SourceError: when git cannot.
+    :raises InfrastructureError: when the disk is full.
     """
     try:
         lock = git(tree, "rev-parse", "--path-format=absolute", "--git-path", "index.lock")
@@ -165,6 +175,9 @@ def check_out(tree: Path, commit: str) -> None:
         git(tree, "checkout", "--quiet", "--force", "--detach", commit)
         git(tree, "clean", "-ffdxq")
     except CommandError as error:
+        # git may not say why it cannot write a file.
+        if shutil.disk_usage(tree).free < _LEAST_BYTES:
+            raise InfrastructureError(f"the disk is full: {tree}") from error
         raise SourceError(
             f"cannot check out {commit[:12]}: {error.message}",
             hint="'harness clean --all' drops the cached repositories",

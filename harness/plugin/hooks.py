@@ -8,9 +8,10 @@ from collections.abc import Generator
 
 import pytest
 
-from harness.base.errors import InputError, trouble_of_host
+from harness.base.errors import InputError
 from harness.base.importing import make_importable
 from harness.base.settings import SETTINGS
+from harness.base.trouble import trouble_of_host
 from harness.plugin.options import setting, suite_of
 from harness.plugin.session import session_of
 

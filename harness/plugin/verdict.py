@@ -21,9 +21,9 @@ from harness.base.errors import (
     InfrastructureError,
     InputError,
     KernelCrash,
-    trouble_of_host,
 )
 from harness.base.text import plain
+from harness.base.trouble import trouble_of_host
 from harness.plugin.options import setting
 from harness.plugin.session import SESSION, Session, or_exit, session_of
 from harness.results.expectation import EVERYWHERE, Expectation, Expected, beyond, resolve
@@ -115,7 +115,14 @@ def pytest_runtest_makereport(
             report.harness["asserted"] = _asserted(call.excinfo)
         _classify_error(call.excinfo.value, report, item.config)
     if SESSION in item.config.stash:
-        _judge_consoles(item, report)
+        try:
+            _judge_consoles(item, report)
+        except OSError as error:
+            trouble = trouble_of_host(error)
+            if trouble is None:
+                raise
+            # Without evidence there is no verdict, for this test and for those to come.
+            pytest.exit(trouble.message, returncode=int(trouble.exit_code))
         _compare(item, report)
         _find(item, report)
     return report

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.base import command
-from harness.base.errors import CommandError
+from harness.base.errors import CommandError, InfrastructureError
 
 
 def alive(pid: int) -> bool:
@@ -35,6 +35,34 @@ def wait_gone(pid: int, timeout_s: float = 5.0) -> bool:
 def test_run_returns_both_streams_apart() -> None:
     done = command.run(["sh", "-c", "echo out; echo err >&2"], timeout_s=10)
     assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 0)
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("logged", [True, False])
+def test_program_that_fails_on_a_full_disk_is_no_verdict(
+    tmp_path: Path, *, check: bool, logged: bool
+) -> None:
+    log_file = tmp_path / "log" if logged else None
+    words = ["sh", "-c", "cat /proc/cmdline >/dev/full"]
+    with pytest.raises(InfrastructureError, match="the host: No space left on device") as caught:
+        command.run(words, timeout_s=10, check=check, log_file=log_file)
+    assert not isinstance(caught.value, CommandError)
+    assert caught.value.log == log_file
+
+
+def test_words_of_a_full_disk_in_an_older_log_or_in_a_source_are_not_taken_for_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "log").write_text("cat: write error: No space left on device\n")
+    quoted = "echo 'x.c:3: error: pr_err(\"No space left on device\");'; exit 1"
+    with pytest.raises(CommandError):
+        command.run(["sh", "-c", quoted], timeout_s=10, log_file=tmp_path / "log")
+
+
+def test_compiler_that_the_host_killed_is_no_verdict() -> None:
+    said = "gcc: fatal error: Killed signal terminated program cc1"
+    with pytest.raises(InfrastructureError, match="the host: Killed signal terminated program cc1"):
+        command.run(["sh", "-c", f"echo '{said}' >&2; exit 1"], timeout_s=10)
 
 
 def test_run_reads_nothing_from_our_standard_input() -> None:

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What tells trouble of the host from mistakes: errors of the system, and words of programs."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.base.errors import InfrastructureError
+
+_ERRNOS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS),
+        *(errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+    }
+)
+"""What a host runs out of, or breaks: ``errno(3)``."""
+
+_WORDS = re.compile(
+    r"(?:: |^)(No space left on device|Disk quota exceeded|Read-only file system"
+    r"|Input/output error|Cannot allocate memory)$"
+    r"|fatal error: (Killed signal terminated program \S+)$",
+    re.M,
+)
+"""How lines end in which a program says so; the last is gcc's when the kernel killed a part of it
+for want of memory."""
+
+
+def trouble_of_host(error: BaseException) -> InfrastructureError | None:
+    """Return what an error of the system says of the host: a full disk, no memory.
+
+    :returns: ``None`` when it may as well be a mistake of whoever made the call.
+    """
+    if isinstance(error, MemoryError):
+        return InfrastructureError("the host has no memory left")
+    if not isinstance(error, OSError) or error.errno not in _ERRNOS:
+        return None
+    where = f": {error.filename}" if error.filename is not None else ""
+    return InfrastructureError(f"the host: {error.strerror}{where}")
+
+
+def raise_for_host(
+    argv: Sequence[str], said: Sequence[str], log_file: Path | None, offset: int
+) -> None:
+    """Raise when a program that failed says that it did so for want of something of the host's.
+
+    For whoever looks at its status that would be a verdict: a patch that does not apply or build.
+
+    :param said: what it printed; to *log_file*, when that is given, from *offset* on.
+    :raises InfrastructureError: naming it.
+    """
+    texts = list(said)
+    if log_file is not None:
+        with log_file.open("rb") as stream:
+            stream.seek(offset)
+            texts.append(stream.read().decode(errors="replace"))
+    for found in filter(None, map(_WORDS.search, texts)):
+        what = shlex.join(argv[:4])
+        raise InfrastructureError(f"the host: {found[1] or found[2]}: {what}", log=log_file)
