@@ -99,7 +99,10 @@ class Qemu:
         """
         self.log_dir.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack, contextlib.ExitStack() as starting:
-            private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-")))
+            # A name is needed until QEMU has opened the file: then it goes, so that nothing of a
+            # machine is left when this process is killed.
+            held = stack if self._gdb else starting
+            private = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="harness-")))
             self._console = self._open_console(private / "console", starting)
             stack.callback(self._console.close)
             our_qmp, their_qmp = socket.socketpair()

@@ -175,9 +175,11 @@ def check_out(tree: Path, commit: str) -> None:
         git(tree, "checkout", "--quiet", "--force", "--detach", commit)
         git(tree, "clean", "-ffdxq")
     except CommandError as error:
-        # git may not say why it cannot write a file.
-        if shutil.disk_usage(tree).free < _LEAST_BYTES:
-            raise InfrastructureError(f"the disk is full: {tree}") from error
+        if "unable to write" in error.message:
+            # All that git says when there is no room.
+            full = shutil.disk_usage(tree).free < _LEAST_BYTES
+            why = "the disk is full" if full else "the host"
+            raise InfrastructureError(f"{why}: {tree}: {error.message}") from error
         raise SourceError(
             f"cannot check out {commit[:12]}: {error.message}",
             hint="'harness clean --all' drops the cached repositories",

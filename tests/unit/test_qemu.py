@@ -212,6 +212,15 @@ def test_machine_has_a_port_and_a_process_while_it_runs(spec: MachineSpec, tmp_p
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_running_machine_needs_no_temporary_file(
+    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    with Qemu(spec, log_dir=tmp_path / "log"):
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_killed_qemu_is_told_with_its_signal(spec: MachineSpec, tmp_path: Path) -> None:
     with Qemu(spec, log_dir=tmp_path / "log") as qemu:
         qemu.assert_alive()
