@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import re
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,9 @@ _WORDS = re.compile(
 )
 """How lines end in which a program says so; the last is gcc's when the kernel killed a part of it
 for want of memory."""
+
+_LEAST_BYTES = 1 << 20
+"""With less room than this a disk is full."""
 
 
 def trouble_of_host(error: BaseException) -> InfrastructureError | None:
@@ -57,6 +61,9 @@ def raise_for_host(
         with log_file.open("rb") as stream:
             stream.seek(offset)
             texts.append(stream.read().decode(errors="replace"))
+    what = shlex.join(argv[:4])
     for found in filter(None, map(_WORDS.search, texts)):
-        what = shlex.join(argv[:4])
         raise InfrastructureError(f"the host: {found[1] or found[2]}: {what}", log=log_file)
+    # What a program said of a full disk may have found no room itself.
+    if log_file is not None and shutil.disk_usage(log_file.parent).free < _LEAST_BYTES:
+        raise InfrastructureError(f"the disk is full: {log_file.parent}: {what}", log=log_file)

@@ -13,7 +13,7 @@ from harness.base.importing import make_importable
 from harness.base.settings import SETTINGS
 from harness.base.trouble import trouble_of_host
 from harness.plugin.options import setting, suite_of
-from harness.plugin.session import session_of
+from harness.plugin.session import SESSION, session_of
 
 pytest_plugins = ("harness.plugin.fixtures", "harness.plugin.verdict", "harness.plugin.results")
 
@@ -68,6 +68,10 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
             raise
         print(f"\nERROR: {trouble.message}", file=sys.stderr)  # noqa: T201 - the terminal's part failed
         session.exitstatus = int(trouble.exit_code)
+    finally:
+        # Others may have failed before our part had its turn.
+        if SESSION in session.config.stash:
+            session.config.stash[SESSION].close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,15 @@ def test_program_that_fails_on_a_full_disk_is_no_verdict(
         command.run(words, timeout_s=10, check=check, log_file=log_file)
     assert not isinstance(caught.value, CommandError)
     assert caught.value.log == log_file
+
+
+def test_program_that_can_log_nothing_on_a_full_disk_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
+    with pytest.raises(InfrastructureError, match="the disk is full"):
+        command.run(["false"], timeout_s=10, log_file=tmp_path / "log")
 
 
 def test_words_of_a_full_disk_in_an_older_log_or_in_a_source_are_not_taken_for_one(
