@@ -10,6 +10,7 @@ harness has, all others are killed with its PID namespace.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -221,6 +222,14 @@ def _is_system(path: Path) -> bool:
     return any(path.is_relative_to(name) for name in _SYSTEM)
 
 
+def _homes() -> set[Path]:
+    """Return the user's homes: what the system has, and what the environment says."""
+    homes = {os.environ.get("HOME", "")}
+    with contextlib.suppress(KeyError):  # in a container, that of a user who has no name
+        homes.add(pwd.getpwuid(os.geteuid()).pw_dir)
+    return {Path(home) for home in homes if home}
+
+
 def _installation(directory: Path) -> Path | None:
     """Return what to show for a directory of programs, ``None`` for nothing.
 
@@ -228,7 +237,7 @@ def _installation(directory: Path) -> Path | None:
     it.  No home is shown for its bin, and neither are ~/.local, ~/.cargo and the like, which hold
     passwords.
     """
-    homes = {Path(pwd.getpwuid(os.geteuid()).pw_dir), Path.home()}
+    homes = _homes()
     if any(home.is_relative_to(directory) for home in homes):
         return None
     above = directory.parent

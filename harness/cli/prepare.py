@@ -91,7 +91,7 @@ def add_commands(commands: Commands) -> None:
         _DOCTOR_EXAMPLES,
         OUTPUT,
     )
-    add_settings(doctor, "accel", "qemu")
+    add_settings(doctor, "accel", "qemu", "sandbox")
     text = "list the kernels that --kernel knows by name, and what of them is cached"
     commands.add("kernels", _kernels, text, _KERNELS_EXAMPLES, OUTPUT)
     parents = (TREE, TARGET, OUTPUT)
@@ -160,7 +160,7 @@ def _features(args: argparse.Namespace, ui: Ui) -> int:
 
 def _doctor(args: argparse.Namespace, ui: Ui) -> int:
     qemu = str(qemu_from_setting(args.qemu) or architecture().qemu)
-    report = check_host(Store(), architecture(), qemu)
+    report = check_host(Store(), architecture(), qemu, sandbox=args.sandbox)
     table = Table(box=None, pad_edge=False, show_header=False)
     for item in report.items:
         table.add_row(

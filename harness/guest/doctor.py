@@ -13,6 +13,7 @@ from harness.base.arch import Architecture
 from harness.base.command import which
 from harness.base.errors import CommandError, SpecError
 from harness.base.room import parts, room_bytes
+from harness.base.sandbox import PROGRAM, sandbox_trouble
 from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
 from harness.guest.accel import choose_accel, qemu_build
@@ -77,11 +78,17 @@ def describe_host() -> HostFacts:
 
 
 def check_host(
-    store: Store, arch: Architecture, qemu: str, packages: Path = PACKAGES
+    store: Store,
+    arch: Architecture,
+    qemu: str,
+    packages: Path = PACKAGES,
+    *,
+    sandbox: str = "auto",
 ) -> HostReport:
     """Look for everything the harness needs.
 
     :param qemu: the program that is used as the architecture's QEMU.
+    :param sandbox: one of :data:`harness.base.sandbox.MODES`.
     :raises SpecError: when the list of packages cannot be read.
     """
     items = [
@@ -91,7 +98,7 @@ def check_host(
         for program, package in _read_packages(packages)
     ]
     missing = sorted({item.package for item in items if not item.ok and item.package})
-    items += [_disk(store), _cache(store)]
+    items += [_disk(store), _cache(store), _sandbox(sandbox)]
     if all(item.ok for item in items if item.name == arch.qemu):
         accel = choose_accel("auto", arch, store, qemu)
         items.append(Finding(name="accelerator", ok=True, detail=f"{accel.name}: {accel.reason}"))
@@ -140,6 +147,15 @@ def _cache(store: Store) -> Finding:
     if holds > room:
         detail += ": what was not used for longest goes when something is added"
     return Finding(name="cache", ok=True, detail=detail)
+
+
+def _sandbox(mode: str) -> Finding:
+    """Say whether programs run in a sandbox here; only who requires one lacks something."""
+    trouble = sandbox_trouble()
+    if trouble is None:
+        return Finding(name="sandbox", ok=True, detail=f"{PROGRAM} works")
+    detail = f"none: {trouble.why}; {trouble.hint}"
+    return Finding(name="sandbox", ok=mode != "require", detail=detail)
 
 
 def _disk(store: Store) -> Finding:

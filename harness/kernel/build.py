@@ -30,6 +30,8 @@ from harness.kernel.worktree import Trees, inside
 log = logging.getLogger(__name__)
 
 _KIND = "build"
+_NO_SANDBOX = "no-sandbox"
+"""The file of an entry that says why it was not made in a sandbox."""
 _RELEASE = "include/config/kernel.release"
 
 
@@ -44,8 +46,8 @@ class KernelBuild:
     :param features: names of the suite's features that its tree has.
     :param seconds: what the build took when it was made.
     :param cached: whether it came from the cache this time.
-    :param sandbox: why it was not made in a sandbox; empty when it was, ``None`` when that was not
-        noted.
+    :param no_sandbox: why it was not made in a sandbox; empty when it was, ``None`` when that was
+        not noted.
     """
 
     directory: Path
@@ -59,7 +61,7 @@ class KernelBuild:
     cached: bool
     key: str
     features: frozenset[str] = frozenset()
-    sandbox: str | None = None
+    no_sandbox: str | None = None
 
     @property
     def image(self) -> Path:
@@ -180,13 +182,13 @@ def build_kernel(
         "warnings": [asdict(warning) for warning in warnings],
         "seconds": time.monotonic() - started,
         "steps": counter.steps if counter.whole else None,
-        "sandbox": sandbox.off,
     }
     with store.produce(_KIND, spec.key) as entry:
         packing = replace(sandbox, writable=(entry,), readable=(trees.objects,))
         _collect(entry, trees, spec.arch, config, packing)
         _collect_the_suites(entry, trees, made, spec.suite.headers, packing)
         (entry / "build.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (entry / _NO_SANDBOX).write_text(sandbox.off)
     found = store.get(_KIND, spec.key)
     assert found is not None  # noqa: S101 - just made
     return _load(found, spec.key, cached=False)
@@ -244,7 +246,15 @@ def _load(entry: Path, key: str, *, cached: bool) -> KernelBuild:
     facts = json.loads((entry / "build.json").read_text())
     warnings = tuple(BuildWarning(**item) for item in facts.pop("warnings"))
     facts.pop("steps", None)  # for harness.results.pace
-    return KernelBuild(directory=entry, key=key, cached=cached, warnings=warnings, **facts)
+    noted = entry / _NO_SANDBOX
+    return KernelBuild(
+        directory=entry,
+        key=key,
+        cached=cached,
+        warnings=warnings,
+        no_sandbox=noted.read_text() if noted.exists() else None,
+        **facts,
+    )
 
 
 def _collect(

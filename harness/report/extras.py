@@ -60,6 +60,7 @@ def _facts(results: RunResults) -> list[tuple[str, str]]:
         ("profile", results.profile),
         ("configuration", kernel.config),
         ("toolchain", kernel.toolchain),
+        ("built in no sandbox", kernel.no_sandbox or ""),
         ("QEMU", machine.qemu),
         ("accelerator", f"{results.accel}: {machine.accel_reason}"),
         ("guest", f"{machine.memory_mib} MiB, {machine.cpus} CPUs, {machine.arch}"),

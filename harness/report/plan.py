@@ -49,7 +49,10 @@ def to_gitlab(jobs: Sequence[Job]) -> str:
             "before_script": ["scripts/setup", 'export PATH="$PWD/.venv/bin:$PATH"'],
             "retry": _RETRIED,
         },
-        "variables": {"HARNESS_CACHE": f"$CI_PROJECT_DIR/{CACHE}"},
+        "variables": {
+            "HARNESS_CACHE": f"$CI_PROJECT_DIR/{CACHE}",
+            "HARNESS_SANDBOX": "require",
+        },
     }
     for job in jobs:
         pipeline[job.name] = _gitlab_job(job)

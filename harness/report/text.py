@@ -123,6 +123,8 @@ def _facts(results: RunResults) -> Panel:
             + f", {count} warning{'' if count == 1 else 's'}{compared}"
         ),
     )
+    if kernel.no_sandbox:
+        grid.add_row("", Text(f"built in no sandbox: {kernel.no_sandbox}", style="yellow"))
     grid.add_row("compiler", Text(kernel.toolchain))
     grid.add_row(
         "machine",

@@ -44,6 +44,8 @@ class KernelFacts:
     :param config: the file with its configuration.
     :param features: what the tree has of the suite's features.
     :param fixes: the fixes that the suite knows.
+    :param no_sandbox: why it was not built in a sandbox; empty when it was, ``None`` when that was
+        not noted.
     """
 
     version: str
@@ -61,6 +63,7 @@ class KernelFacts:
     config: str
     features: tuple[str, ...]
     fixes: tuple[FixFacts, ...] = ()
+    no_sandbox: str | None = None
 
     @property
     def lacks(self) -> Mapping[str, tuple[FixFacts, ...]]:

@@ -71,6 +71,7 @@ def describe_kernel(pipeline: Pipeline) -> KernelFacts:
         config=str(build.config),
         features=tuple(sorted(build.features)),
         fixes=tuple(_fixes(pipeline)),
+        no_sandbox=build.no_sandbox,
     )
 
 

@@ -160,3 +160,14 @@ def test_units_are_what_systemd_takes(tmp_path: Path) -> None:
     assert (done.returncode, about) == (0, []), done.stderr
     (when,) = re.findall(r"OnCalendar=(.*)", (tmp_path / "luo-harness-nightly.timer").read_text())
     passes("systemd-analyze", "calendar", when)
+
+
+def test_recipes_require_the_sandbox_wherever_something_may_be_built() -> None:
+    recipes = [path.read_text() for path in (*WORKFLOWS, GITLAB)]
+    recipes.append(to_gitlab(make_jobs({}, (0, 1), ("default",), last=1)))
+    for text in recipes:
+        assert re.findall(r"HARNESS_CACHE:.*\n *(.*)", text) == ["HARNESS_SANDBOX: require"] * len(
+            re.findall("HARNESS_CACHE:", text)
+        )
+    service = (ROOT / "docs/ci/luo-harness-nightly.service").read_text()
+    assert "\nEnvironment=HARNESS_SANDBOX=require\n" in service

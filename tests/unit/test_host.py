@@ -10,9 +10,12 @@ from schemas import complaints as wrong_with
 
 from harness.base.arch import X86_64
 from harness.base.errors import SpecError
+from harness.base.sandbox import Trouble
 from harness.base.store import Store
 from harness.guest import doctor as host
 from harness.guest.doctor import Finding, HostReport, check_host, describe_host
+
+TROUBLE = Trouble(why="it is refused", hint="allow it")
 
 
 def check(tmp_path: Path, text: str, qemu: str = "qemu-system-x86_64") -> HostReport:
@@ -112,6 +115,33 @@ def test_disk_space_does_not_matter_once_the_cache_is_filled(
     monkeypatch.setattr(host, "DISK_MIB", 1 << 40)
     Store(tmp_path / "cache").ccache.mkdir()
     assert finding(check(tmp_path, "sh dash\n"), "disk space").ok
+
+
+@pytest.mark.parametrize(
+    ("mode", "trouble", "ok", "detail"),
+    [
+        ("auto", None, True, "bwrap works"),
+        ("require", None, True, "bwrap works"),
+        ("auto", TROUBLE, True, "none: it is refused; allow it"),
+        ("require", TROUBLE, False, "none: it is refused; allow it"),
+    ],
+)
+def test_sandbox_that_does_not_work_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    trouble: Trouble | None,
+    ok: bool,
+    detail: str,
+) -> None:
+    monkeypatch.setattr(host, "sandbox_trouble", lambda: trouble)
+    (tmp_path / "packages.txt").touch()
+    packages = tmp_path / "packages.txt"
+    report = check_host(
+        Store(tmp_path / "cache"), X86_64, "qemu-system-x86_64", packages, sandbox=mode
+    )
+    found = finding(report, "sandbox")
+    assert (found.ok, found.detail) == (ok, detail)
 
 
 def test_report_for_machines(tmp_path: Path) -> None:

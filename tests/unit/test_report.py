@@ -535,6 +535,15 @@ def test_page_tells_what_a_tree_lacks(results: RunResults) -> None:
     assert [value for name, value in facts if name.startswith("fixes")] == LACKS
 
 
+@pytest.mark.parametrize("why", ["it was turned off", "", None])
+def test_kernel_that_was_built_in_no_sandbox_is_said(results: RunResults, why: str | None) -> None:
+    kernel = dataclasses.replace(results.kernel, no_sandbox=why)
+    told = dataclasses.replace(results, kernel=kernel)
+    assert ("built in no sandbox: it was turned off" in printed(told)) is bool(why)
+    facts = facts_of([told])
+    assert (("built in no sandbox", "it was turned off") in facts) is bool(why)
+
+
 def test_fixes_are_of_their_schema(results: RunResults) -> None:
     kernel = dataclasses.replace(results.kernel, fixes=FIXES)
     made = dataclasses.replace(results, kernel=kernel)

@@ -256,6 +256,13 @@ def test_path_in_a_home_shows_programs_and_no_secrets(
     assert open_sandbox("require", writable=[]).run(["own-tool"], timeout_s=30).stdout == "ran\n"
 
 
+def test_user_without_a_name_or_a_home_has_a_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("PATH", f"/root:{os.environ['PATH']}")
+    assert open_sandbox("require", writable=[]).run(["true"], timeout_s=30).returncode == 0
+
+
 # -- whether there is one ---------------------------------------------------------------------
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from harness.base.spec import ProfileSpec
 from harness.base.store import Store
 from harness.base.suite import ModuleSpec, SelftestSpec
 from harness.kernel.apply import apply_series
-from harness.kernel.build import KernelBuild, build_kernel
+from harness.kernel.build import KernelBuild, build_kernel, cached_build
 from harness.kernel.make import BuildSpec, explain_symbol
 from harness.kernel.series import read_series
 from harness.kernel.toolchain import probe_toolchain
@@ -185,9 +184,15 @@ def test_series_that_attacks_gets_nowhere(
 def test_build_says_whether_it_was_made_in_a_sandbox(
     stranger: Stranger, sandbox: str, noted: str
 ) -> None:
-    with stranger.built(stranger.send(README="x\n"), sandbox) as (build, _trees, _spec):
-        assert build.sandbox == noted
-        assert json.loads((build.directory / "build.json").read_text())["sandbox"] == noted
+    with stranger.built(stranger.send(README="x\n"), sandbox) as (build, _trees, spec):
+        assert build.no_sandbox == noted
+        found = cached_build(stranger.store, spec.key)
+        assert found is not None
+        assert found.no_sandbox == noted
+
+
+NOTES = ("build.json", "manifest.json", "no-sandbox")
+"""What an entry says of how it came to be."""
 
 
 def test_what_is_built_is_the_same_with_and_without_a_sandbox(stranger: Stranger) -> None:
@@ -197,7 +202,7 @@ def test_what_is_built_is_the_same_with_and_without_a_sandbox(stranger: Stranger
             files = {
                 path.relative_to(build.directory): path.read_bytes()
                 for path in sorted(build.directory.rglob("*"))
-                if path.is_file() and path.suffix != ".json"
+                if path.is_file() and path.name not in NOTES
             }
             made.append((build.key, files))
             stranger.store.remove("build", spec.key)
