@@ -11,6 +11,7 @@ import base64
 import logging
 import shlex
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -201,12 +202,25 @@ class Connection:
         return channel
 
     def _open(self, line: str, timeout_s: float) -> paramiko.Channel:
+        deadline = time.monotonic() + timeout_s
         try:
             channel = self._transport.open_session(timeout=timeout_s)
             channel.settimeout(timeout_s)
-            channel.exec_command(line)
+            # paramiko waits for the reply without end, or until the channel is closed.
+            guard = threading.Timer(max(0.0, deadline - time.monotonic()), channel.close)
+            guard.daemon = True
+            guard.start()
+            try:
+                channel.exec_command(line)
+            finally:
+                guard.cancel()
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise self._closed(line) from error
+            if time.monotonic() < deadline or not self._transport.is_active():
+                raise self._closed(line) from error
+            self._alive()
+            raise GuestTimeout(
+                f"in the guest: {line[:120]!r} did not begin within {timeout_s:.0f} s"
+            ) from error
         return channel
 
     def _drain(

@@ -30,8 +30,8 @@ DEADLINE_S = 240.0
 _TIMEOUT_SCALE = 0.2
 """Of a guest's deadlines: a hang is to be noticed in seconds."""
 
-_GONE_S = 3.0
-"""How long processes may take to end after the run has: those that the kernel kills."""
+_GONE_S = 20.0
+"""How long processes may take to end after the run has: those that the kernel kills or tells to."""
 
 
 # -- the place -------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ class Signalled:
     """A signal to one process of the run, at a moment between its start and its usual end.
 
     :param who: ``harness``, ``pytest`` below it, or one ``worker`` of pytest-xdist.
-    :param codes: exit codes of a run that the signal met; 0 is right when it came too late.
+    :param codes: exit codes of a run that the signal met; 0 is right when it came too late, and
+        with a worker that had nothing more to do.
     """
 
     who: str

@@ -71,6 +71,9 @@ class Server(paramiko.ServerInterface):
                 threading.Thread(target=self.converse, args=(channel,), daemon=True).start()
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        if command == b"mute":
+            # Nothing is answered as long as this lasts: as by a guest that stands still.
+            time.sleep(2.0)
         threading.Thread(target=self.run, args=(channel, command.decode()), daemon=True).start()
         return True
 
@@ -300,6 +303,14 @@ def test_run_reads_all_of_much_output(guest: Guest) -> None:
 def test_command_that_hangs_is_a_timeout_and_the_connection_stays(guest: Guest) -> None:
     with pytest.raises(GuestTimeout, match="hang"):
         guest.run("hang", timeout_s=0.2)
+    assert guest.run("streams 0", timeout_s=SOON).status == 0
+
+
+def test_guest_that_stands_still_before_a_command_begins_is_a_timeout(guest: Guest) -> None:
+    began = time.monotonic()
+    with pytest.raises(GuestTimeout, match="'mute' did not begin within"):
+        guest.run("mute", timeout_s=0.3)
+    assert time.monotonic() - began < 1.5
     assert guest.run("streams 0", timeout_s=SOON).status == 0
 
 
