@@ -74,8 +74,6 @@ class Console:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._echo: Callable[[bytes], None] | None = None
-        self.on_text: Callable[[], None] = lambda: None
-        """Called in the reader's thread whenever something was printed; must not raise."""
         # What is read here goes on through a pipe to pexpect, which may leave it unread for long:
         # the drainer must not block on it, so the pipe is fed from the kept text (see _pump).
         self._read_fd, self._write_fd = os.pipe()
@@ -230,7 +228,6 @@ class Console:
                     self._text.append(text)
                     self._length += len(text)
                     self._arrivals.append((self._length, time.monotonic()))
-                self.on_text()
                 stamp = f"{time.monotonic() - started:10.3f}  "
                 for piece in text.splitlines(keepends=True):
                     stream.write(stamp + piece if fresh else piece)

@@ -36,6 +36,7 @@ from harness.guest.preconditions import check_clock, check_preconditions, check_
 from harness.guest.qemu import Qemu
 from harness.guest.qemu_argv import Memory
 from harness.guest.ssh import CommandResult
+from harness.guest.starved import ProcessorTime
 from harness.kernel.build import KernelBuild
 from harness.results.kernel_log import Splat, find_splats
 
@@ -229,10 +230,10 @@ class Machine:
         """QEMU's process id: the same before and after a live update."""
         return self._qemu.qemu_pid
 
-    def why_starved(self) -> str | None:
-        """Say how the host kept processors from it, up to now; ``None`` when it did not."""
-        looked = self._qemu.processor_time
-        return looked.why_starved() if looked is not None else None
+    @property
+    def processor_time(self) -> ProcessorTime | None:
+        """How QEMU got its time from the host; ``None`` before it was started."""
+        return self._qemu.processor_time
 
     # -- commands ------------------------------------------------------------------------------
 

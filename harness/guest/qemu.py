@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import shlex
+import signal
 import socket
 import tempfile
 import time
@@ -82,6 +83,7 @@ class Qemu:
         self._console: Console | None = None
         self._process: command.Process | None = None
         self._qmp: Qmp | None = None
+        self._oom_kills = 0
 
     # -- life --------------------------------------------------------------------------------
 
@@ -98,6 +100,7 @@ class Qemu:
         :raises MachineError: when it cannot be started or ends at once; its own words are quoted.
         """
         self.log_dir.mkdir(parents=True, exist_ok=True)
+        self._oom_kills = _oom_kills()
         with contextlib.ExitStack() as stack, contextlib.ExitStack() as starting:
             # A name is needed until QEMU has opened the file: then it goes, so that nothing of a
             # machine is left when this process is killed.
@@ -123,7 +126,7 @@ class Qemu:
             self._process = self._spawn(argv, inherited, stack)
             their_qmp.close()
             self.processor_time = ProcessorTime(self._process.pid)
-            self._console.on_text = self.processor_time.sample
+            stack.enter_context(self.processor_time.watching())
             self._qmp = Qmp(our_qmp)
             stack.callback(self._qmp.close)
             try:
@@ -258,6 +261,12 @@ class Qemu:
         self.console.raise_if_panicked()
         if ended:
             raise self._died_error("QEMU ended")
+        if self.processor_time is not None and self.processor_time.is_stopped:
+            raise MachineError(
+                "QEMU is stopped",
+                hint="somebody sent it SIGSTOP, or traces it",
+                log=self.console.log_file,
+            )
 
     def why_ended(self) -> str:
         """Say how QEMU ended: the guest's doing, a signal, or a status of its own."""
@@ -265,7 +274,9 @@ class Qemu:
         if status is None:
             return "it is running"
         if status < 0:
-            return f"killed by signal {-status}"
+            starved = status == -signal.SIGKILL and _oom_kills() > self._oom_kills
+            why = ", as the host or its control group ran out of memory" if starved else ""
+            return f"killed by signal {-status}{why}"
         reason = self._qmp.shutdown_reason if self._qmp is not None else None
         if reason is not None:
             return f"the guest ended it ({reason})"
@@ -347,6 +358,13 @@ def _join(parts: tuple[Path, ...], target: Path) -> Path:
         return parts[0]
     target.write_bytes(join_archives(parts))
     return target
+
+
+def _oom_kills() -> int:
+    """Return how many processes the host has killed so far because memory ran out."""
+    # Counted in mm/oom_kill.c for control groups as well; since Linux 4.13.
+    found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.M)
+    return int(found.group(1)) if found is not None else 0
 
 
 def _cpu_seconds(pid: int) -> float:

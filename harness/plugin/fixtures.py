@@ -92,13 +92,11 @@ def machine(
     """
     session = session_of(request.config)
     if request.node.get_closest_marker("fresh_machine") is not None:
-        session.drop_shared()
-    if session.shared is None:
-        session.shared = session.boot().machine
-    machine = session.shared
+        session.drop_shared("a test asked for a machine that nobody has used")
+    machine = session.share()
     yield machine
-    if machine.clean_up() is not None:
-        session.drop_shared()
+    if (why := machine.clean_up()) is not None:
+        session.drop_shared(why, request.node.nodeid)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import signal
@@ -24,12 +25,8 @@ from harness.base.errors import (
 )
 from harness.base.progress import Progress
 from harness.base.suite import Suite
-from harness.plugin.options import (
-    setting,
-    suite_of,
-    usable,
-    worker_of,
-)
+from harness.guest.starved import why_stopped
+from harness.plugin.options import setting, suite_of, usable, worker_of
 from harness.results.directory import results_directory
 from harness.results.facts import Provenance
 from harness.results.kernel_log import KnownIssue
@@ -50,10 +47,21 @@ SHARED = "harness_results"
 
 @dataclass(slots=True)
 class _Watch:
-    """A machine and how far its console has been judged."""
+    """A machine and how far its console has been judged.
+
+    :param stopped_s: for how long QEMU was stopped until then.
+    """
 
     machine: Machine
     judged: int = 0
+    stopped_s: float = 0.0
+
+    def why_stopped(self) -> str | None:
+        """Say that QEMU was stopped since this was asked last; ``None`` when it was not."""
+        if self.machine.processor_time is None:
+            return None
+        before, self.stopped_s = self.stopped_s, self.machine.processor_time.stopped_s
+        return why_stopped(self.stopped_s - before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +88,7 @@ class Session:
         self.templates = usable(config, "templates") == "yes"
         self.watches: list[_Watch] = []
         self.shared: Machine | None = None
+        self._shared_boot = 0
         self.tests: dict[str, TestResult] = {}
         self.extras: dict[str, list[dict[str, Any]]] = {}
         self.boots: list[BootResult] = []
@@ -196,7 +205,8 @@ class Session:
             else:
                 started = templates.boot(directory, step, booting=self._watch)
         except HarnessError as error:
-            self._booted(build.release, began, name, error)
+            why = next(filter(None, (watch.why_stopped() for watch in self.watches[watched:])), "")
+            self._booted(build.release, began, name, error, stopped=why)
             raise
         if started.cloned:
             # The clone's console begins with that of the machine it was made from.
@@ -226,14 +236,17 @@ class Session:
         error: HarnessError | None,
         *,
         cloned: bool = False,
+        stopped: str = "",
     ) -> None:
         outcome = _boot_outcome(error)
+        if stopped and outcome is Boot.UNUSABLE:
+            outcome = Boot.ERROR
         self.boots.append(
             BootResult(
                 release=release,
                 outcome=outcome,
                 seconds=time.monotonic() - started,
-                message=error.message if error is not None else "",
+                message="; ".join(filter(None, (error.message if error else "", stopped))),
                 machine=f"machines/{name}",
                 cloned=cloned,
             )
@@ -268,11 +281,27 @@ class Session:
             terminal.ensure_newline()
             terminal.write_line(str(progress))
 
-    def drop_shared(self) -> None:
-        """End the shared machine; the next test that wants one boots another."""
+    def share(self) -> Machine:
+        """Return the machine that tests share, booted at its first use."""
+        if self.shared is None:
+            self.shared = self.boot().machine
+            self._shared_boot = len(self.boots) - 1
+        return self.shared
+
+    def drop_shared(self, why: str, nodeid: str = "") -> None:
+        """End the shared machine; the next test that wants one boots another.
+
+        :param why: what the results say of it.
+        :param nodeid: the test after which that is so.
+        """
         if self.shared is not None:
             self.shared.close()
             self.shared = None
+            after = self.test_id(nodeid) if nodeid else ""
+            boot = self.boots[self._shared_boot]
+            self.boots[self._shared_boot] = dataclasses.replace(
+                boot, replaced=why, replaced_after=after
+            )
 
     def close(self) -> None:
         """End every machine that is still running."""

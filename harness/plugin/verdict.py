@@ -182,7 +182,10 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
     expected = _expected_splats(item)
     met: set[str] = item.stash.setdefault(_MET, set())
     starved: list[str] = []
+    stopped: list[str] = []
     for watch in list(session.watches):
+        if (halt := watch.why_stopped()) is not None:
+            stopped.append(halt)
         text = watch.machine.console.since(watch.judged)
         if watch.machine.closed:
             session.watches.remove(watch)
@@ -194,7 +197,8 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
         report.harness["known"] += [splat.title for splat in verdict.known]
         met |= {splat.title for splat in verdict.expected}
         hangs = any(splat.kind in HANGS for splat in verdict.unexpected)
-        why = watch.machine.why_starved() if hangs else None
+        looked = watch.machine.processor_time
+        why = looked.why_starved() if hangs and looked is not None else None
         for splat in verdict.unexpected:
             if why is not None and splat.kind in HANGS:
                 starved.append(f"{splat.title}: {why}")
@@ -212,6 +216,10 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
         report.outcome, report.harness["outcome"] = "failed", Outcome.ERROR.value
         trouble = "" if report.passed else f"\n{report.longrepr}"
         report.longrepr = f"no verdict, {'; '.join(starved)}{trouble}"
+        return
+    if stopped and report.failed and not crashed and not report.harness["splats"]:
+        report.harness |= {"outcome": Outcome.ERROR.value, "asserted": ""}
+        report.longrepr = f"no verdict, {'; '.join(stopped)}\n{report.longrepr}"
         return
     # Trouble that comes with a splat is the kernel's, not the harness's.
     if report.harness["splats"] and (

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.base.text import plural
 from harness.report.columns import visible
-from harness.report.text import lack_lines, reroll_lines
+from harness.report.text import lack_lines, machine_lines, reroll_lines
 from harness.results.form import to_plain
 from harness.results.records import (
     BisectRecord,
@@ -31,6 +31,7 @@ _LOG_LINES = 40
 
 def facts_of(runs: Iterable[RunResults]) -> list[tuple[str, str]]:
     """Return what all runs had in common; what differs is told by profile."""
+    runs = tuple(runs)
     by_profile: dict[str, list[tuple[str, str]]] = {}
     for results in runs:
         by_profile.setdefault(results.profile, _facts(results))
@@ -38,11 +39,16 @@ def facts_of(runs: Iterable[RunResults]) -> list[tuple[str, str]]:
     for profile, facts in by_profile.items():
         for name, value in facts:
             told.setdefault(name, {}).setdefault(value, []).append(profile)
+    boots = [boot for results in runs for boot in results.boots]
+    machines = "; ".join(machine_lines(boots, tests=len(runs) == 1))
     return [
-        (name if len(values) == 1 else f"{name}, {', '.join(profiles)}", value)
-        for name, values in told.items()
-        for value, profiles in values.items()
-        if value
+        *(
+            (name if len(values) == 1 else f"{name}, {', '.join(profiles)}", value)
+            for name, values in told.items()
+            for value, profiles in values.items()
+            if value
+        ),
+        *([("machines", machines)] if machines else []),
     ]
 
 

@@ -11,10 +11,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from harness.base.text import duration, first_line
+from harness.base.text import duration, first_line, plural
 from harness.report.sections import Sections, section_of
 from harness.results.facts import FixFacts, KernelFacts, LeftOutFacts, SeriesFacts
-from harness.results.results import Outcome, RunResults, TestResult
+from harness.results.results import BootResult, Outcome, RunResults, TestResult
 
 _STYLE = {
     Outcome.PASSED: "green",
@@ -93,6 +93,25 @@ def lack_lines(kernel: KernelFacts) -> list[str]:
     ]
 
 
+def machine_lines(boots: Sequence[BootResult], *, tests: bool) -> list[str]:
+    """Say how many machines there were, and why some could not be shared any longer.
+
+    :param tests: after which tests as well.
+    """
+    if not boots:
+        return []
+    why: dict[str, list[str]] = {}
+    for boot in boots:
+        if boot.replaced:
+            why.setdefault(boot.replaced, []).append(boot.replaced_after)
+    replaced = sum(map(len, why.values()))
+    said = [f"{plural(len(boots), 'machine')}, {replaced} replaced" if replaced else ""]
+    for reason, after in why.items():
+        names = f", after {', '.join(filter(None, after))}" if tests and any(after) else ""
+        said.append(f"{len(after)} replaced: {reason}{names}")
+    return [line for line in said if line]
+
+
 def _lack(fix: FixFacts) -> str:
     count = len(fix.missing)
     return f"{fix.bug} ({count} patch{'es' if count > 1 else ''})" if count else fix.bug
@@ -130,6 +149,8 @@ def _facts(results: RunResults) -> Panel:
         "machine",
         Text(f"QEMU {machine.qemu}, {results.accel} ({machine.accel_reason.partition(':')[0]})"),
     )
+    for line in machine_lines(results.boots, tests=False):
+        grid.add_row("", Text(line))
     return Panel(grid, title="under test", title_align="left")
 
 

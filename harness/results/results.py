@@ -120,6 +120,8 @@ class BootResult:
     :param machine: the machine's directory, relative to the results directory.
     :param cloned: whether it was cloned from a template; *seconds* are those of the clone, and of
         making the template when there was none.
+    :param replaced: why tests could not share it any longer; empty when they could.
+    :param replaced_after: the test after which that was so; empty before there was one.
     """
 
     release: str
@@ -128,6 +130,8 @@ class BootResult:
     message: str
     machine: str
     cloned: bool = False
+    replaced: str = ""
+    replaced_after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

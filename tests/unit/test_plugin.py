@@ -477,24 +477,21 @@ def test_splat_marker_passes_strict_markers(pytester: pytest.Pytester) -> None:
 # What a machine of one console is to the plugin; the test's kernel prints what is asked for.
 SPLAT = """\
 import pytest
-from harness.plugin.session import SESSION
+from harness.plugin.session import SESSION, _Watch
 
 class Machine:
     closed = False
+    processor_time = None
     console = None
     def since(self, start):
         return {text!r}[start:]
     def decode(self, splat):
         return splat.text
 
-class Watch:
-    judged = 0
-    machine = Machine()
-
 @pytest.mark.splat("use-after-free in f", profiles={profiles!r})
 def test_it(request):
-    Machine.console = Watch.machine
-    request.config.stash[SESSION].watches.append(Watch())
+    Machine.console = Machine()
+    request.config.stash[SESSION].watches.append(_Watch(Machine.console))
 """
 USE_AFTER_FREE = "[    9.1] BUG: KASAN: use-after-free in f+0x1/0x2\n"
 

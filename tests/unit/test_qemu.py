@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +231,51 @@ def test_killed_qemu_is_told_with_its_signal(spec: MachineSpec, tmp_path: Path) 
             qemu.console.expect(["never"], timeout_s=10.0)
         with pytest.raises(MachineError, match="killed by signal 9"):
             qemu.assert_alive()
+
+
+def test_qemu_that_the_host_killed_for_memory_says_so(
+    spec: MachineSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills = [4]
+    monkeypatch.setattr("harness.guest.qemu._oom_kills", lambda: kills[0])
+    with Qemu(spec, log_dir=tmp_path / "log") as machine:
+        kills[0] = 5
+        os.kill(machine.qemu_pid, signal.SIGKILL)
+        with pytest.raises(MachineError):
+            machine.console.expect(["never"], timeout_s=10.0)
+        with pytest.raises(MachineError, match=r"killed by signal 9, as the host .* of memory"):
+            machine.assert_alive()
+
+
+def test_oom_kills_are_counted() -> None:
+    assert qemu._oom_kills() >= 0
+    assert "oom_kill " in Path("/proc/vmstat").read_text()
+
+
+def test_qemu_that_is_stopped_says_so(spec: MachineSpec, tmp_path: Path) -> None:
+    with Qemu(spec, log_dir=tmp_path / "log") as machine:
+        os.kill(machine.qemu_pid, signal.SIGSTOP)
+        wait_for_state(machine.qemu_pid, "T")
+        with pytest.raises(MachineError, match="QEMU is stopped") as caught:
+            machine.assert_alive()
+        assert "SIGSTOP" in (caught.value.hint or "")
+        os.kill(machine.qemu_pid, signal.SIGCONT)
+        wait_for_state(machine.qemu_pid, "S", "R")
+        machine.assert_alive()
+
+
+def test_qemu_that_is_stopped_for_good_is_ended(spec: MachineSpec, tmp_path: Path) -> None:
+    with Qemu(spec, log_dir=tmp_path / "log") as machine:
+        pid = machine.qemu_pid
+        os.kill(pid, signal.SIGSTOP)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def wait_for_state(pid: int, *states: str) -> None:
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in states:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_saved_machine_goes_on_and_leaves_no_descriptor(spec: MachineSpec, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -124,12 +126,58 @@ def test_two_busy_processes_on_one_processor_starve() -> None:
     assert "waited for a processor" in why
 
 
+# -- a process that is stopped -----------------------------------------------------------------
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "100"]) as process:
+        yield process
+        process.kill()
+
+
+def test_process_that_was_stopped_did_not_get_its_time(sleeper: subprocess.Popen[bytes]) -> None:
+    watch = ProcessorTime(sleeper.pid)
+    with watch.watching():
+        assert not watch.is_stopped
+        sleeper.send_signal(signal.SIGSTOP)
+        time.sleep(5.5)
+        assert watch.is_stopped
+        sleeper.send_signal(signal.SIGCONT)
+        time.sleep(1.5)
+        assert not watch.is_stopped
+    assert 3.0 <= watch.stopped_s <= 7.0
+    assert (watch.why_starved() or "").startswith("QEMU was stopped for ")
+
+
+def test_process_that_runs_was_not_stopped(sleeper: subprocess.Popen[bytes]) -> None:
+    watch = ProcessorTime(sleeper.pid)
+    with watch.watching():
+        time.sleep(2.5)
+    assert watch.stopped_s == 0.0
+    assert watch.why_starved() is None
+
+
+def test_stop_of_everything_counts(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that is paused stops those who look as well."""
+    watch = ProcessorTime(sleeper.pid)
+    clock = iter([0.0, 21.0, 21.0, 21.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock, 22.0))
+    monkeypatch.setattr("harness.guest.starved._SAMPLE_S", 0.05)
+    with watch.watching():
+        while watch.stopped_s == 0.0:
+            pass
+    assert 20.0 < watch.stopped_s < 22.0
+
+
 # -- verdicts --------------------------------------------------------------------------------
 
 MACHINE = """
 import pytest
-from harness.base.errors import KernelCrash
-from harness.plugin.session import SESSION
+from harness.base.errors import GuestTimeout, KernelCrash
+from harness.plugin.session import SESSION, _Watch
 
 class Console:
     def __init__(self):
@@ -137,24 +185,23 @@ class Console:
     def since(self, mark):
         return self.text[mark:]
 
+class ProcessorTime:
+    stopped_s = 7.0
+    def why_starved(self):
+        return {why!r}
+
 class Machine:
     closed = False
     def __init__(self):
         self.console = Console()
-    def why_starved(self):
-        return {why!r}
+        self.processor_time = ProcessorTime()
     def decode(self, splat):
         return splat.text
     def close(self):
         self.closed = True
 
-class Watch:
-    judged = 0
-    def __init__(self):
-        self.machine = Machine()
-
 def test_it(request):
-    watch = Watch()
+    watch = _Watch(Machine(), stopped_s=7.0)
     request.config.stash[SESSION].watches.append(watch)
     watch.machine.console.text = {text!r}
     {then}
@@ -162,6 +209,10 @@ def test_it(request):
 STALL = "[   99.0] rcu: INFO: rcu_sched self-detected stall on CPU\n"
 KASAN = "[   99.1] BUG: KASAN: slab-out-of-bounds in f+0x1/0x2\n"
 WHY = "25 of the guest's last 60 s waited for a processor"
+
+
+STOP = "watch.machine.processor_time.stopped_s += 20.4"
+STOPPED = "no verdict, QEMU was stopped for 20 s"
 
 
 def run(pytester: pytest.Pytester, text: str, why: str | None, then: str = "") -> str:
@@ -199,3 +250,35 @@ def test_failure_beside_a_stall_of_a_starved_guest_says_so(pytester: pytest.Pyte
     said = run(pytester, STALL, WHY, "assert 0")
     assert "::test_it FAILED" in said
     assert WHY in said
+
+
+def test_failure_while_qemu_was_stopped_is_no_verdict(pytester: pytest.Pytester) -> None:
+    said = run(pytester, "", None, f"{STOP}; assert 0, 'it took 21 s'")
+    assert "::test_it ERROR" in said
+    assert STOPPED in said
+    assert "it took 21 s" in said
+
+
+def test_error_while_qemu_was_stopped_has_the_reason(pytester: pytest.Pytester) -> None:
+    said = run(pytester, "", None, f"{STOP}; raise GuestTimeout('no answer')")
+    assert "::test_it ERROR" in said
+    assert f"{STOPPED}\nno answer" in said.replace("E   ", "")
+
+
+def test_pass_while_qemu_was_stopped_is_one(pytester: pytest.Pytester) -> None:
+    assert "::test_it PASSED" in run(pytester, "", None, STOP)
+
+
+def test_short_stop_excuses_nothing(pytester: pytest.Pytester) -> None:
+    said = run(pytester, "", None, "watch.machine.processor_time.stopped_s += 2; assert 0")
+    assert "::test_it FAILED" in said
+
+
+def test_splat_while_qemu_was_stopped_fails(pytester: pytest.Pytester) -> None:
+    said = run(pytester, KASAN, "QEMU was stopped for 20 s", f"{STOP}; assert 0")
+    assert "::test_it FAILED" in said
+
+
+def test_crash_while_qemu_was_stopped_is_one(pytester: pytest.Pytester) -> None:
+    said = run(pytester, "", None, f"{STOP}; raise KernelCrash('oops')")
+    assert "::test_it CRASHED" in said
