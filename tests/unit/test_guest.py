@@ -74,6 +74,7 @@ class Server(paramiko.ServerInterface):
         if command == b"mute":
             # Nothing is answered as long as this lasts: as by a guest that stands still.
             time.sleep(2.0)
+            return False
         threading.Thread(target=self.run, args=(channel, command.decode()), daemon=True).start()
         return True
 
