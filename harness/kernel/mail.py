@@ -118,7 +118,7 @@ def changes(body: str) -> str:
 
 
 def touched_files(mail: bytes) -> tuple[str, ...]:
-    """Return the files that a patch is about, old and new names."""
+    """Return the files that a patch is about, old and new names; none outside the tree."""
     text = mail_bytes(mail).decode(errors="surrogateescape")
     names: set[str] = set()
     for both in re.findall(r"^diff --git (.+)$", text, re.M):
@@ -127,6 +127,7 @@ def touched_files(mail: bytes) -> tuple[str, ...]:
         names.update(_below(_unquoted(name.partition("\t")[0])) for name in (old, new))
     for name in re.findall(r"^(?:rename|copy) (?:from|to) (.+)$", text, re.M):
         names.add(_unquoted(name))
+    names = {name for name in names if name[:1] != "/" and ".." not in name.split("/")}
     return tuple(sorted(names - {"", "dev/null", "null"}))
 
 
