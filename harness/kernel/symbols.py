@@ -10,6 +10,7 @@ import difflib
 import functools
 import re
 import tempfile
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,23 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
     *directory*, since the compiler probes of Kconfig leave files.
     """
 
-    def __init__(self, environment: Mapping[str, str], sandbox: Sandbox, directory: Path) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], sandbox: Sandbox, directory: Path, config: Path | None
+    ) -> None:
         self._environment = environment
         self._sandbox = sandbox
         self._directory = directory
+        self._config = config.resolve() if config is not None else None
         self._in_properties: list[Any] = []
         self.transitional: set[str] = set()
         self.arch = environment["ARCH"]
-        super().__init__("Kconfig", warn=False)
+        self._opened: weakref.WeakSet[Any] = weakref.WeakSet()
+        try:
+            super().__init__("Kconfig", warn=False)
+        except BaseException:
+            for file in list(self._opened):
+                file.close()
+            raise
         for symbol in self.unique_defined_syms:
             if symbol.orig_type in (kconfiglib.INT, kconfiglib.HEX):
                 zero = "0x0" if symbol.orig_type == kconfiglib.HEX else "0"
@@ -78,6 +88,20 @@ class _Kconfig(kconfiglib.Kconfig):  # type: ignore[misc]
     @_functions.setter
     def _functions(self, functions: dict[str, tuple[Any, int, int | None]]) -> None:
         self._own_functions = functions | {"shell": (_Kconfig._shell, 1, 1)}
+
+    def _open(self, filename: str, mode: str) -> Any:
+        """Open a file of the tree, or the configuration.
+
+        A message about what cannot be parsed quotes the file: it shall be no key of the user's.
+        """
+        path = Path(filename).resolve()
+        if path != self._config and not path.is_relative_to(self.srctree):
+            raise KconfigError(
+                f"{filename} is outside the tree", hint="a patch that asks for it is worth a look"
+            )
+        file = super()._open(filename, mode)
+        self._opened.add(file)
+        return file
 
     def _shell(self, _function: str, line: str) -> str:
         done = self._sandbox.run(
@@ -184,7 +208,7 @@ def load_kconfig(
             environment[name] = values.get(name, environment[name]).strip('"')
     with tempfile.TemporaryDirectory(prefix="harness-kconfig-") as scratch:
         try:
-            kconfig = _Kconfig(environment, sandbox, Path(scratch))
+            kconfig = _Kconfig(environment, sandbox, Path(scratch), config)
             if config is not None:
                 kconfig.load_config(str(config.resolve()))
         except (kconfiglib.KconfigError, OSError) as error:

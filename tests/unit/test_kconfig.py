@@ -387,3 +387,18 @@ def test_explain_unknown_symbol_names_the_nearest(tree: Path, tmp_path: Path) ->
     with pytest.raises(KconfigError, match="no symbol CONFIG_leef") as caught:
         explained(tree, tmp_path, "leef", "")
     assert "LEAF" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("how", ["source", "up", "link"])
+def test_kconfig_file_outside_the_tree_is_not_read(tree: Path, tmp_path: Path, how: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("-----BEGIN PRIVATE KEY-----\n")
+    (tree / "own").mkdir()
+    name = {"source": str(secret), "up": "own/../../secret", "link": "own/Kconfig"}[how]
+    if how == "link":
+        (tree / name).symlink_to(secret)
+    with (tree / "Kconfig").open("a") as stream:
+        stream.write(f'source "{name}"\n')
+    with pytest.raises(KconfigError, match="is outside the tree") as caught:
+        load_kconfig(tree, X86_64)
+    assert "PRIVATE" not in str(caught.value)
