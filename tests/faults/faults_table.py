@@ -153,7 +153,7 @@ FULL = (
     Full(stage="import", within_s=12.0, whole=3),
     Full(stage="build", within_s=40.0, whole=3),
 )
-FULL_CODES = frozenset({0, 2, 3})
+FULL_CODES = frozenset({0, INFRASTRUCTURE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
