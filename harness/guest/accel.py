@@ -21,6 +21,7 @@ from harness.base.timeouts import HOST
 log = logging.getLogger(__name__)
 
 DEVICE = Path("/dev/kvm")
+_CONTAINERS = (Path("/run/.containerenv"), Path("/.dockerenv"))
 
 _EXIT_PORT = 0xF4
 _EXIT_VALUE = 0x2A
@@ -81,10 +82,12 @@ def choose_accel(request: str, arch: Architecture, store: Store, qemu: str) -> A
 
 
 def _kvm_trouble(arch: Architecture, qemu: str, store: Store) -> str | None:
-    if not DEVICE.exists():
+    try:
+        os.close(os.open(DEVICE, os.O_RDWR))
+    except FileNotFoundError:
         return "there is no /dev/kvm"
-    if not os.access(DEVICE, os.R_OK | os.W_OK):
-        return "no permission for /dev/kvm (is the user in the group kvm?)"
+    except OSError as error:
+        return f"/dev/kvm cannot be opened: {error.strerror} ({_who_may_open()})"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     stat = DEVICE.stat()
     device_facts = (stat.st_rdev, stat.st_ino, stat.st_mode)
@@ -97,6 +100,14 @@ def _kvm_trouble(arch: Architecture, qemu: str, store: Store) -> str | None:
     entry = store.get_or_make("accel", key, make, waiting="it probes KVM")
     found = json.loads((entry / "kvm.json").read_text())["trouble"]
     return str(found) if found is not None else None
+
+
+def _who_may_open() -> str:
+    """Say what lets a user open the device."""
+    # Written by podman and by docker; what access(2) says there is not all that counts.
+    if any(path.exists() for path in _CONTAINERS):
+        return "containers: --device /dev/kvm, of podman also --group-add keep-groups"
+    return "is the user in the group kvm?"
 
 
 def _probe_kvm(arch: Architecture, qemu: str) -> str | None:

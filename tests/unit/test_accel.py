@@ -64,22 +64,57 @@ def test_device_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     assert chosen == Accel(name="tcg", reason="KVM does not work here: there is no /dev/kvm")
 
 
+PROBE = """\
+import sys
+from pathlib import Path
+from harness.base.arch import X86_64
+from harness.base.store import Store
+from harness.guest import accel
+accel.DEVICE = Path(sys.argv[1])
+accel._CONTAINERS = [Path(word) for word in sys.argv[3:]]
+print(accel.choose_accel("auto", X86_64, Store(Path(sys.argv[2])), X86_64.qemu))
+"""
+
+
 def test_device_that_the_user_may_not_open_is_said(tmp_path: Path) -> None:
     """In a process that is an ordinary user's, whoever runs the tests."""
     device = tmp_path / "kvm"
     device.touch(mode=0o000)
-    program = (
-        "import pathlib, sys; from harness.base.arch import X86_64\n"
-        "from harness.guest import accel\n"
-        "accel.DEVICE = pathlib.Path(sys.argv[1])\n"
-        "print(accel._kvm_trouble(X86_64, None, None))"
-    )
-    argv = [sys.executable, "-c", program, str(device)]
+    argv = [sys.executable, "-c", PROBE, str(device), str(tmp_path / "cache")]
     if os.geteuid() == 0:  # which may open it nonetheless, by CAP_DAC_OVERRIDE
         drop = ["--inh-caps=-all", "--bounding-set=-all"]
         argv = ["setpriv", *drop, *argv]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
-    assert "no permission for /dev/kvm" in done.stdout, done.stderr
+    assert "/dev/kvm cannot be opened: Permission denied (is the user in" in done.stdout, (
+        done.stderr
+    )
+    assert "name='tcg'" in done.stdout
+
+
+def test_device_that_access_alone_allows_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a container's rules for devices forbid what its mode allows."""
+    monkeypatch.setattr(accel, "DEVICE", tmp_path)
+    chosen = choose_accel("auto", X86_64, Store(tmp_path / "cache"), QEMU)
+    assert chosen.name == "tcg"
+    assert "/dev/kvm cannot be opened: Is a directory" in chosen.reason
+
+
+def test_device_of_the_host_in_a_rootless_container_is_said(tmp_path: Path) -> None:
+    """Root there is an ordinary user of the host, whose devices belong to nobody there."""
+    names = ["unshare", "--user", "--map-root-user"]
+    if subprocess.run([*names, "true"], capture_output=True).returncode != 0:
+        pytest.skip("this host has no user namespaces for ordinary users")
+    device = Path("/etc/shadow")  # another user's on every host
+    if os.geteuid() == 0:
+        device = tmp_path / "kvm"
+        device.touch(mode=0o600)
+        os.chown(device, 1234, 1234)
+    argv = [*names, sys.executable, "-c", PROBE, str(device), str(tmp_path / "cache"), "/"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert "name='tcg'" in done.stdout, done.stderr
+    assert "Permission denied (containers: --device /dev/kvm" in done.stdout
 
 
 def test_boot_sector_ends_qemu_with_the_status_that_the_probe_expects(
