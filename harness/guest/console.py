@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import logging
 import os
 import re
 import select
@@ -31,6 +32,8 @@ from harness.base.errors import KernelCrash, MachineError, SilentGuestError
 from harness.base.text import plain
 from harness.base.timeouts import HOST
 from harness.results.kernel_log import find_splats
+
+log = logging.getLogger(__name__)
 
 _PANIC = r"Kernel panic - not syncing: [^\r\n]*"
 ESCAPE = b"\x1d"
@@ -214,26 +217,33 @@ class Console:
         started = time.monotonic()
         fresh = True
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        with self.log_file.open("w", encoding="utf-8") as stream:
-            for line in self._text[0].splitlines(keepends=True):
-                stream.write(f"{'template':>10}  {line}")
-            while True:
-                data = self._receive()
-                if not data:
-                    break
-                if self._echo is not None:
-                    self._echo(data)
-                text = decoder.decode(data).replace("\r", "")
-                with self._lock:
-                    self._text.append(text)
-                    self._length += len(text)
-                    self._arrivals.append((self._length, time.monotonic()))
-                stamp = f"{time.monotonic() - started:10.3f}  "
-                for piece in text.splitlines(keepends=True):
-                    stream.write(stamp + piece if fresh else piece)
-                    fresh = piece.endswith("\n")
-                stream.flush()
+        before = self._text[0].splitlines(keepends=True)
+        writing = self._log("w", "".join(f"{'template':>10}  {line}" for line in before))
+        while data := self._receive():
+            if self._echo is not None:
+                self._echo(data)
+            text = decoder.decode(data).replace("\r", "")
+            with self._lock:
+                self._text.append(text)
+                self._length += len(text)
+                self._arrivals.append((self._length, time.monotonic()))
+            stamp = f"{time.monotonic() - started:10.3f}  "
+            stamped = ""
+            for piece in text.splitlines(keepends=True):
+                stamped += stamp + piece if fresh else piece
+                fresh = piece.endswith("\n")
+            writing = writing and self._log("a", stamped)
         self._ended.set()
+
+    def _log(self, mode: str, text: str) -> bool:
+        """Write to the log; when that cannot be, say so: a guest that nobody reads would stop."""
+        try:
+            with self.log_file.open(mode, encoding="utf-8") as stream:
+                stream.write(text)
+        except OSError as error:
+            log.warning("%s: no more is written to it: %s", self.log_file, error.strerror)
+            return False
+        return True
 
     def _receive(self) -> bytes:
         """Return what comes next; nothing when QEMU or :meth:`close` ended it."""

@@ -76,6 +76,21 @@ def test_log_has_a_time_before_each_line_and_only_there(qemu: Qemu) -> None:
     assert re.fullmatch(r" +\d+\.\d{3}  one\n +\d+\.\d{3}  two\n", qemu.log.read_text())
 
 
+def test_console_is_read_also_where_it_cannot_be_logged(caplog: pytest.LogCaptureFixture) -> None:
+    reader, out = os.pipe()
+    typed, writer = os.pipe()
+    console = Console(reader, writer, Path("/dev/full"))
+    try:
+        for number in (1, 2):
+            os.write(out, f"line {number}\n".encode())
+            console.expect([f"line {number}"], timeout_s=SOON)
+    finally:
+        console.close()
+        os.close(out)
+        os.close(typed)
+    assert caplog.text.count("no more is written to it: No space left on device") == 1
+
+
 def test_bytes_that_are_no_utf8_are_replaced(qemu: Qemu) -> None:
     qemu.print(b"a\xffb\n")
     until(lambda: qemu.console.since(0) == "a�b\n")
