@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from harness.base.errors import ExitCode
-from harness.base.text import plain
 from harness.plugin.options import setting, worker_of
 from harness.plugin.session import SESSION, SHARED, Findings, Session, or_exit, session_of
+from harness.plugin.verdict import message_of
 from harness.results.directory import clear_results, new_name
 from harness.results.expectation import Expected
 from harness.results.form import from_plain, to_plain
@@ -60,7 +60,7 @@ def _result_of(report: Any, name: str) -> TestResult:
         name = f"{name}::{context.msg}"
     message = ""
     if outcome is not Outcome.PASSED or unexpected:
-        message = plain(_said(_message(report), extra.get("asserted", "")))
+        message = message_of(report)
     return TestResult(
         id=name,
         outcome=outcome,
@@ -71,27 +71,12 @@ def _result_of(report: Any, name: str) -> TestResult:
         console=extra.get("console"),
         expected=Expected(extra.get("expected", Expected.PASSED)),
         unexpected=unexpected,
+        bug=extra.get("bug", ""),
         beyond=extra.get("beyond", ""),
         weight=extra.get("weight", ""),
         finding=extra.get("finding", False),
         exception=extra.get("exception"),
     )
-
-
-def _said(message: str, asserted: str) -> str:
-    """Return *message*, first saying what was compared where it has only the values."""
-    if not asserted:
-        return message
-    return f"{asserted} does not hold: {message.removeprefix('AssertionError: ')}"
-
-
-def _message(report: Any) -> str:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    if crash is not None:
-        return str(crash.message)
-    if isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2])
-    return str(report.longrepr or "")
 
 
 _GRAVITY = (Outcome.PASSED, Outcome.SKIPPED, Outcome.ERROR, Outcome.FAILED, Outcome.CRASHED)

@@ -26,7 +26,14 @@ from harness.base.text import plain
 from harness.base.trouble import trouble_of_host
 from harness.plugin.options import setting
 from harness.plugin.session import SESSION, Session, or_exit, session_of
-from harness.results.expectation import EVERYWHERE, Expectation, Expected, beyond, resolve
+from harness.results.expectation import (
+    EVERYWHERE,
+    MARKS,
+    Expectation,
+    Expected,
+    beyond,
+    resolve,
+)
 from harness.results.kernel_log import KnownIssue, classify, find_splats
 from harness.results.results import Outcome
 from harness.results.splat_forms import HANGS
@@ -51,8 +58,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _expectation(item: pytest.Item) -> Expectation:
     """Return what is expected of *item*; without markers no kernel is asked for."""
     if _EXPECTATION not in item.stash:
-        names = ("fails_before", "only_from", "feature", "without_feature")
-        marks = [mark for name in names for mark in item.iter_markers(name)]
+        marks = [mark for name in MARKS for mark in item.iter_markers(name)]
         item.stash[_EXPECTATION] = EVERYWHERE
         if marks:
             pipeline = or_exit(lambda: session_of(item.config).pipeline)
@@ -69,21 +75,40 @@ def _expectation(item: pytest.Item) -> Expectation:
 def _compare(item: pytest.Item, report: Any) -> None:
     """Note what was expected; when expectations are judged, make the report say so.
 
-    An expected failure becomes pytest's ``xfailed``, an unexpected pass a failure.
+    An expected failure becomes pytest's ``xfailed``, an unexpected pass a failure.  A bug that the
+    kernel is known to have is expected whoever judges.
     """
     want, facts = _expectation(item), report.harness
     facts["expected"] = want.outcome.value
+    fix = item.get_closest_marker("fails_without")
+    facts["bug"] = str(fix.args[0]) if fix is not None else ""
     passed = report.when == "call" and report.passed
     failed = facts["outcome"] in (Outcome.FAILED.value, Outcome.CRASHED.value)
     lost = facts["outcome"] == Outcome.ERROR.value
-    facts["unexpected"] = lost or not want.is_met(facts["splats"], failed=failed, passed=passed)
-    if not item.config.stash[SESSION].by_expectation:
-        return
-    if failed and not facts["unexpected"]:
+    facts["unexpected"] = lost or not want.is_met(
+        facts["splats"], failed=failed, passed=passed, message=message_of(report)
+    )
+    stated = item.config.stash[SESSION].by_expectation
+    if failed and not facts["unexpected"] and (stated or facts["bug"]):
         report.outcome, report.wasxfail = "skipped", want.why
-    elif facts["unexpected"] and report.passed:
+    elif stated and facts["unexpected"] and report.passed:
         facts["outcome"] = Outcome.PASSED.value
         report.outcome, report.longrepr = "failed", f"it passes, but is stated: {want.why}"
+
+
+def message_of(report: Any) -> str:
+    """Return why a test did not pass; bare values are told with what was compared."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        message = str(crash.message)
+    elif isinstance(report.longrepr, tuple):
+        message = str(report.longrepr[2])
+    else:
+        message = str(report.longrepr or "")
+    asserted = getattr(report, "harness", {}).get("asserted", "")
+    if asserted:
+        message = f"{asserted} does not hold: {message.removeprefix('AssertionError: ')}"
+    return plain(message)
 
 
 def _find(item: pytest.Item, report: Any) -> None:

@@ -142,6 +142,8 @@ def mark_of(test: TestResult, judge: str) -> Mark:
         return Mark("error", "?", "no verdict: trouble of the host or the machine")
     if test.finding:
         return Mark("stated", "\u2691", f"{outcome.value}: a finding, {test.weight}")
+    if test.shows_bug:
+        return Mark("stated", "\u2717", f"{outcome.value}: without {test.bug}, a known bug")
     if standing is Standing.BAD:
         if outcome is Outcome.PASSED:
             return Mark("bad", "\u2713!", "passes, which is not stated")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -85,10 +85,15 @@ def tree_lines(series: SeriesFacts) -> list[str]:
     return said
 
 
-def lack_lines(kernel: KernelFacts) -> list[str]:
-    """Say which fixes that the suite knows a tree does not have, a line for each release."""
+def lack_lines(kernel: KernelFacts, tests: Iterable[TestResult] = ()) -> list[str]:
+    """Say which fixes that the suite knows a tree does not have, a line for each release.
+
+    :param tests: what was found of it; the bugs that they show are marked.
+    """
+    shown = {test.bug for test in tests if test.shows_bug}
     return [
-        f"fixes of {release} that this tree does not have: {'; '.join(map(_lack, fixes))}"
+        f"fixes of {release} that this tree does not have: "
+        + "; ".join(_lack(fix, shown) for fix in fixes)
         for release, fixes in kernel.lacks.items()
     ]
 
@@ -112,9 +117,11 @@ def machine_lines(boots: Sequence[BootResult], *, tests: bool) -> list[str]:
     return [line for line in said if line]
 
 
-def _lack(fix: FixFacts) -> str:
+def _lack(fix: FixFacts, shown: Collection[str]) -> str:
     count = len(fix.missing)
-    return f"{fix.bug} ({count} patch{'es' if count > 1 else ''})" if count else fix.bug
+    said = [f"{count} patch{'es' if count > 1 else ''}"] if count else []
+    said += ["shown by a test"] if fix.feature in shown else []
+    return f"{fix.bug} ({', '.join(said)})" if said else fix.bug
 
 
 def _facts(results: RunResults) -> Panel:
@@ -130,7 +137,7 @@ def _facts(results: RunResults) -> Panel:
         grid.add_row("", Text(line, style="yellow"))
     for item in series.extra:
         grid.add_row("extra", Text(item.subject))
-    for line in lack_lines(kernel) if series.name is None else ():
+    for line in lack_lines(kernel, results.tests) if series.name is None else ():
         grid.add_row("", Text(line, style="yellow"))
     new, count = kernel.new_warnings, kernel.warnings
     compared = "" if new is None else f", {len(new)} of them new" if count else ""
@@ -187,6 +194,8 @@ def _tests(results: RunResults) -> Table:
         said, style = test.outcome.value, _STYLE[test.outcome]
         if test.finding:
             said, style = "finding", "yellow"
+        elif test.shows_bug:
+            said, style = "known bug", "yellow"
         elif results.judge == "expected" and test.unexpected:
             said, style = f"{said}, unexpected", "bold red"
         elif results.judge == "expected" and test.outcome is not Outcome.PASSED:
@@ -218,6 +227,9 @@ def _verdict(results: RunResults) -> Text:
     if results.judge == "expected":
         wrong = sum(test.unexpected for test in results.tests)
         said += f"; {wrong or 'none'} unexpected"
+    bugs = {test.bug for test in results.tests if test.shows_bug}
+    if bugs:
+        said += f"; {len(bugs)} known bug{'s' if len(bugs) > 1 else ''} shown"
     if results.findings:
         said += f"; {len(results.findings)} found beyond the promise of the series"
     bad = any(test.is_bad(results.judge) for test in results.tests)

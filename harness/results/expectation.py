@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a test is expected to do at a position, stated once in its markers.
 
-A test asks for the behaviour that the whole series brings.  Its markers say with which patch of
-the suite's series that comes, by its number or its subject; what is expected of it before follows.
+A test asks for the behaviour that the whole series brings, or what other fixes bring.  Its markers
+say with which patch of the suite's series that comes, by its number or its subject, or with which
+feature; what is expected of it before, or on a kernel without, follows.
 """
 
 from __future__ import annotations
@@ -54,23 +55,29 @@ class Expectation:
 
     :param why: the marker in words; empty when the test passes everywhere.
     :param splats: regular expressions for titles of splats that belong to the failure.
+    :param match: one for its message: what fails with other words has failed of something else.
     """
 
     outcome: Expected = Expected.PASSED
     why: str = ""
     splats: tuple[str, ...] = ()
+    match: str = ""
 
     def explains(self, titles: Iterable[str]) -> bool:
         """Return whether every splat belongs to the expected failure."""
         return all(any(re.search(want, title) for want in self.splats) for title in titles)
 
-    def is_met(self, titles: Iterable[str], *, failed: bool, passed: bool) -> bool:
+    def is_met(
+        self, titles: Iterable[str], *, failed: bool, passed: bool, message: str = ""
+    ) -> bool:
         """Return whether a test may do what it did; one that did neither says nothing.
 
         :param titles: of the splats that nobody else expected.
+        :param message: of the failure.
         """
         if failed:
-            return self.outcome in (Expected.FAILED, Expected.EITHER) and self.explains(titles)
+            may = self.outcome in (Expected.FAILED, Expected.EITHER)
+            return may and self.explains(titles) and bool(re.search(self.match, message))
         return not passed or self.outcome is not Expected.FAILED
 
 
@@ -89,6 +96,23 @@ def fails_before(
         outcome=Expected.EITHER if sometimes else Expected.FAILED,
         why=f"{'may fail' if sometimes else 'fails'} before patch {patch}",
         splats=(splat,) if splat is not None else (),
+    )
+
+
+def fails_without(
+    feature: str, match: str, splat: str | None = None, *, sometimes: bool = False
+) -> Expectation:
+    """Return the expectation for kernels without *feature*, the fix of a bug that a test shows.
+
+    :param match: what the test then says, a regular expression; in other words it shows no bug.
+    :param splat: title of the splat that goes with the failure, a regular expression.
+    :param sometimes: the failure depends on luck: passing is as good.
+    """
+    return Expectation(
+        outcome=Expected.EITHER if sometimes else Expected.FAILED,
+        why=f"{'may fail' if sometimes else 'fails'} without the feature {feature}",
+        splats=(splat,) if splat is not None else (),
+        match=match,
     )
 
 
@@ -138,6 +162,17 @@ def _hangs_on_feature(mark: Mark, has_feature: Callable[[str], bool]) -> Expecta
     return Expectation(outcome=Expected.SKIPPED, why=why)
 
 
+_STATED: dict[str, Callable[..., Expectation]] = {
+    "fails_before": fails_before,
+    "fails_without": fails_without,
+    "only_from": only_from,
+}
+"""What each marker states of kernels that lack what it names."""
+
+MARKS = (*_STATED, "feature", "without_feature")
+"""The markers that :func:`resolve` reads."""
+
+
 def resolve(
     marks: Sequence[Mark],
     has_patch: Callable[[int | str], bool],
@@ -155,19 +190,22 @@ def resolve(
             away = _hangs_on_feature(mark, has_feature)
             found += [away] if away is not None else []
             continue
-        if mark.name not in ("fails_before", "only_from"):
+        if mark.name not in _STATED:
             continue
-        make: Callable[..., Expectation] = (
-            fails_before if mark.name == "fails_before" else only_from
-        )
         try:
-            expectation = make(*mark.args, **dict(mark.kwargs))  # type: ignore[call-overload]
+            expectation = _STATED[mark.name](*mark.args, **dict(mark.kwargs))  # type: ignore[call-overload]
             which = mark.args[0]
-            if not isinstance(which, int | str):
+            if mark.name == "fails_without":
+                if not isinstance(which, str):
+                    raise TypeError("a feature is named by its name")
+                lacks = not has_feature(which)
+            elif isinstance(which, int | str):
+                lacks = not has_patch(which)
+            else:
                 raise TypeError("a patch is named by its number or its subject")
         except (TypeError, ValueError, IndexError) as error:
             raise SpecError(f"marker {mark.name}{mark.args}: {error}") from error
-        if not has_patch(which):
+        if lacks:
             found.append(expectation)
     # There is nothing to ask before there is anything to fail.
     for outcome in (Expected.SKIPPED, Expected.FAILED, Expected.EITHER):

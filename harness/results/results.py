@@ -57,6 +57,7 @@ class TestResult:
     :param console: the console slice, relative to the results directory, or ``None``.
     :param expected: what its markers state for the position.
     :param unexpected: whether it did something else; an error always is.
+    :param bug: the feature that fixes the bug that it shows; empty when it is not about one.
     :param beyond: why it asks for more than the series promises; empty when it does not.
     :param weight: of what it would find: ``low``, ``medium`` or ``high``; empty without *beyond*.
     :param finding: whether it did not come to what it asks beyond the promise.  That is told apart
@@ -76,10 +77,16 @@ class TestResult:
     console: str | None = None
     expected: Expected = Expected.PASSED
     unexpected: bool = False
+    bug: str = ""
     beyond: str = ""
     weight: str = ""
     finding: bool = False
     exception: str | None = None
+
+    @property
+    def shows_bug(self) -> bool:
+        """Whether it failed as a kernel without the fix must: nothing against a series."""
+        return bool(self.bug) and self.outcome.is_failure and not self.unexpected
 
     def standing(self, judge: str) -> Standing:
         """Return what it says about the kernel.
@@ -88,7 +95,7 @@ class TestResult:
         """
         if self.outcome is Outcome.ERROR:
             return Standing.NO_VERDICT
-        if self.finding:
+        if self.finding or self.shows_bug:
             return Standing.GOOD
         bad = self.unexpected if judge == "expected" else self.outcome.is_failure
         return Standing.BAD if bad else Standing.GOOD
@@ -165,6 +172,10 @@ class RunResults(Provenance):
         """What tests found that ask for more than the series promises, the weightiest first."""
         found = [test for test in self.tests if test.finding]
         return tuple(sorted(found, key=lambda test: WEIGHTS.index(test.weight), reverse=True))
+
+    def shown_by(self, feature: str) -> tuple[TestResult, ...]:
+        """Return the tests that show the bug which a feature fixes: the kernel has it."""
+        return tuple(test for test in self.tests if test.shows_bug and test.bug == feature)
 
     def with_later(self, later: RunResults, directory: str) -> RunResults:
         """Return these results with those of tests that were asked again.

@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/liveupdate.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEVICE		"/dev/liveupdate"
 #define SESSION		"session"
+#define KMSG		"/dev/kmsg"
 
 static int device_open(void)
 {
@@ -80,6 +83,41 @@ static void session_list(struct json *j, int argc, char **argv)
 	held_list(j, SESSION);
 }
 
+/* One record of the kernel's log.  dprintf(3) seeks first, which this file refuses. */
+static void log_session(int log, const char *what, const char *name)
+{
+	char text[128];
+	int len = snprintf(text, sizeof(text), "<3>harness: %s %s\n", what, name);
+
+	if (write(log, text, len) != len)
+		_exit(1);
+}
+
+/*
+ * Create sessions as long as the machine lives, and tell the console of each one that there is.
+ * A process of its own holds them: what the kernel is busy with does not keep it.
+ */
+static void session_flood(struct json *j, int argc, char **argv)
+{
+	struct timespec pause = { .tv_nsec = 500 * 1000 };
+	int log = open(KMSG, O_WRONLY | O_CLOEXEC);
+	unsigned int n = 0;
+	char name[64];
+
+	while (log >= 0) {
+		snprintf(name, sizeof(name), "%s-%u", argv[0], n);
+		if (device_ioctl(LIVEUPDATE_IOCTL_CREATE_SESSION, name) >= 0) {
+			log_session(log, "created", name);
+			n++;
+		} else if (errno != EBUSY) {
+			log_session(log, "not created", name);
+			pause.tv_sec = 60;
+		}
+		nanosleep(&pause, NULL);
+	}
+	json_result(j, "flood", -1);
+}
+
 static void preserve(struct json *j, int argc, char **argv)
 {
 	struct liveupdate_session_preserve_fd arg = { .size = sizeof(arg) };
@@ -137,6 +175,7 @@ static const struct agent_verb verbs[] = {
 	{ "session retrieve", "NAME", session_retrieve },
 	{ "session finish", "NAME", session_finish },
 	{ "session close", "NAME", session_close },
+	{ "session flood", "PREFIX", session_flood, .here = true },
 	{ "session list", "", session_list },
 	{ "preserve", "SESSION TOKEN FILE", preserve },
 	{ "retrieve", "SESSION TOKEN FILE", retrieve },

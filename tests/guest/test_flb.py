@@ -174,7 +174,19 @@ def test_module_loaded_again_is_not_handed_a_finished_flb(
         assert count == 0, f"the module loaded again has {count} references, not 0"
 
 
-@pytest.mark.feature("flb-retrieve-once")
+@pytest.mark.fails_without("flb-get-outgoing-takes-reference", "is unpreserved while")
+def test_outgoing_flb_stays_while_it_is_used(machine: Machine, module: TestModule) -> None:
+    module.load(flbs=1)
+    hold(machine, "/dev/null")
+    assert module.control("hold outgoing 0").error is None
+    machine.must("session", "close", "holder")
+    given_back = module.counters()["flb0.unpreserve"]
+    assert given_back == 0, "the FLB is unpreserved while somebody uses it"
+    assert module.control("drop outgoing 0").error is None
+    assert module.counters()["flb0.unpreserve"] == 1
+
+
+@pytest.mark.fails_without("flb-retrieve-once", "is tried again")
 def test_flb_that_could_not_be_retrieved_is_not_tried_again(
     updated_machine: UpdatedMachine,
 ) -> None:
@@ -183,7 +195,9 @@ def test_flb_that_could_not_be_retrieved_is_not_tried_again(
         module.load(flbs=FLBS)
         module.fail("flb0.retrieve", "EIO")
         for _ in range(3):
-            assert module.control("flb incoming 0").error == "EIO"
+            error = module.control("flb incoming 0").error
+            assert error is not None, "a retrieve that failed is tried again"
+            assert error == "EIO"
         assert module.counters()["flb0.retrieve"] == 1
         # The other one is none the worse for it.
         assert module.control("flb incoming 1").error is None

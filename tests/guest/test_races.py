@@ -7,6 +7,9 @@ kernel log, best with the profiles debug and kcsan.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 from prepared import MOST_FAILURES, one_for_each_failure
 
@@ -14,6 +17,7 @@ from harness.guest.machine import Machine
 from harness.kernel.build import KernelBuild
 from harness.liveupdate.fixtures import UpdatedMachine
 from harness.liveupdate.module import TestModule, luo_test
+from harness.liveupdate.update import LiveUpdate
 
 pytestmark = pytest.mark.catalogue
 
@@ -34,6 +38,32 @@ def test_first_use_of_flbs_on_all_cpus(machine: Machine, module: TestModule) -> 
     counters = module.counters()
     assert counters["flb0.preserve"] == counters["flb0.unpreserve"] == 1
     assert counters["violation"] == 0
+
+
+CREATED = re.compile(r"harness: created (\S+)\r?$", re.M)
+
+
+@pytest.mark.fails_without("reboot-holds-sessions", "did not hand them over")
+def test_session_created_while_the_kernel_reboots_is_handed_over(
+    machine: Machine, live_update: Callable[..., LiveUpdate]
+) -> None:
+    update = live_update(machine)
+    update.create_session("before")
+    update.load()
+    machine.check("echo on > /proc/sys/kernel/printk_devkmsg")
+    mark = machine.console.mark()
+    machine.check(["sh", "-c", "harness-agent session flood s </dev/null >/dev/null 2>&1 &"])
+    machine.console.expect([CREATED.pattern], timeout_s=10, mark=mark)
+    update.go()
+    first, _, _ = machine.console.since(mark).partition("Linux version")
+    created = CREATED.findall(first)
+    assert created, "no session was created while the kernel rebooted"
+    names = ("before", *created)
+    answers = {name: machine.agent("session", "retrieve", name) for name in names}
+    lost = [name for name, answer in answers.items() if not answer["ok"]]
+    assert not lost, f"the kernel said yes to {lost}, and did not hand them over"
+    for name in names:
+        machine.must("session", "finish", name)
 
 
 KCSAN = "/sys/kernel/debug/kcsan"

@@ -113,9 +113,11 @@ def test_name_without_its_nul_is_cut(machine: Machine) -> None:
     assert raw(machine, ".device", CREATE, named("n" * (NAME_BYTES - 1))) == "EEXIST"
 
 
-@pytest.mark.feature("name-needs-nul")
+@pytest.mark.fails_without("name-needs-nul", "is accepted")
 def test_name_without_its_nul_is_refused(machine: Machine) -> None:
-    assert machine.agent("session", "create", "n" * NAME_BYTES)["error"] == "EINVAL"
+    answer = machine.agent("session", "create", "n" * NAME_BYTES)
+    assert not answer["ok"], "a name without its NUL is accepted"
+    assert answer["error"] == "EINVAL"
     machine.must("session", "create", "n" * (NAME_BYTES - 1))
 
 
@@ -216,14 +218,16 @@ def test_token_is_used_once_in_a_session(machine: Machine) -> None:
     machine.must("preserve", "b", 5, "b")
 
 
-@pytest.mark.feature("file-preserved-once")
+@pytest.mark.fails_without("file-preserved-once", "preserved twice")
 def test_file_is_preserved_once(machine: Machine) -> None:
     for session in ("one", "two"):
         machine.must("session", "create", session)
     machine.must("memfd", "create", "data", "--size", 4096)
     machine.must("preserve", "one", 1, "data")
-    assert machine.agent("preserve", "one", 2, "data")["error"] == "EBUSY"
-    assert machine.agent("preserve", "two", 1, "data")["error"] == "EBUSY"
+    for session, token in (("one", 2), ("two", 1)):
+        answer = machine.agent("preserve", session, token, "data")
+        assert not answer["ok"], "a memfd is preserved twice"
+        assert answer["error"] == "EBUSY"
     machine.must("session", "close", "one")
     machine.must("preserve", "two", 1, "data")
 
@@ -278,6 +282,17 @@ def test_wrong_ioctl_is_refused(
     if error is None:
         grown = struct.pack("<I", len(argument)) + argument[4:]
     assert raw(machine, target, request_number, grown) == error
+
+
+@pytest.mark.fails_without("finish-checks-reserved", "it is finished")
+def test_finish_with_its_reserved_field_set_is_refused(updated: LiveUpdate) -> None:
+    machine = updated.machine
+    machine.must("session", "retrieve", "twice")
+    machine.must("retrieve", "twice", 0, "file")
+    error = raw(machine, "twice", FINISH, struct.pack("<II", 8, 1))
+    assert error is not None, "the reserved field is set, and it is finished"
+    assert error == "EINVAL"
+    machine.must("session", "finish", "twice")
 
 
 def test_ioctl_with_something_in_its_unknown_tail_is_refused(machine: Machine) -> None:

@@ -117,6 +117,19 @@ static struct luo_test_answer unregister_all(char **words)
 	return words[0] ? answer_own(-EINVAL) : luo_test_unregister_all();
 }
 
+static int flb_parse(char **words, struct luo_test_flb **f)
+{
+	unsigned int index;
+	int err;
+
+	if (!words[0] || words[1])
+		return -EINVAL;
+	err = index_parse(words[0], luo_test_nr_flbs, &index);
+	if (!err)
+		*f = &luo_test_flbs[index];
+	return err;
+}
+
 /*
  * Holds no lock of ours: many CPUs may ask for one FLB at the same moment, and
  * for one that LUO has never seen.
@@ -125,15 +138,12 @@ static struct luo_test_answer flb_get(char **words, bool incoming)
 {
 	struct luo_test_answer answer = {};
 	struct luo_test_flb *f;
-	unsigned int index;
 	void *obj = NULL;
-	int err = -EINVAL;
+	int err;
 
-	if (words[0] && !words[1])
-		err = index_parse(words[0], luo_test_nr_flbs, &index);
+	err = flb_parse(words, &f);
 	if (err)
 		return answer_own(err);
-	f = &luo_test_flbs[index];
 	answer.ret = luo_test_flb_get(f, incoming, &obj);
 	luo_test_log("%s: get %s: %d\n", f->target.name,
 		     incoming ? "incoming" : "outgoing", answer.ret);
@@ -152,6 +162,43 @@ static struct luo_test_answer flb_incoming(char **words)
 static struct luo_test_answer flb_outgoing(char **words)
 {
 	return flb_get(words, false);
+}
+
+static struct luo_test_answer hold_outgoing(char **words)
+{
+	struct luo_test_answer answer = {};
+	struct luo_test_flb *f;
+	void *obj = NULL;
+	int err;
+
+	err = flb_parse(words, &f);
+	if (err)
+		return answer_own(err);
+	answer.ret = luo_test_flb_get(f, false, &obj);
+	if (!answer.ret && cmpxchg(&f->held, NULL, obj)) {
+		luo_test_flb_put(f, false);
+		return answer_own(-EBUSY);
+	}
+	return answer;
+}
+
+/* What is held may have been freed: it is compared, and not looked into. */
+static struct luo_test_answer drop_outgoing(char **words)
+{
+	struct luo_test_answer answer = {};
+	struct luo_test_flb *f;
+	void *obj;
+	int err;
+
+	err = flb_parse(words, &f);
+	if (err)
+		return answer_own(err);
+	obj = xchg(&f->held, NULL);
+	if (!obj)
+		return answer_own(-ENOENT);
+	answer.ret = luo_test_flb_check_obj(f, false, obj);
+	luo_test_flb_put(f, false);
+	return answer;
 }
 
 static struct luo_test_answer race_outgoing(char **words)
@@ -186,6 +233,8 @@ static const struct {
 	{ "unregister", "all", unregister_all },
 	{ "flb", "incoming", flb_incoming },
 	{ "flb", "outgoing", flb_outgoing },
+	{ "hold", "outgoing", hold_outgoing },
+	{ "drop", "outgoing", drop_outgoing },
 	{ "race", "outgoing", race_outgoing },
 	{ "race", "incoming", race_incoming },
 	{ "storm", "registration", storm_registration },

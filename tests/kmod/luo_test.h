@@ -133,6 +133,7 @@ struct luo_test_flb_side {
  * @lock:     protects @outgoing and @incoming; a leaf
  * @outgoing: preserved for the next kernel
  * @incoming: received from the previous kernel
+ * @held:     what "hold outgoing" looked up and "drop outgoing" gives back
  */
 struct luo_test_flb {
 	struct luo_test_target target;
@@ -141,6 +142,7 @@ struct luo_test_flb {
 	spinlock_t lock;	/* see above */
 	struct luo_test_flb_side outgoing;
 	struct luo_test_flb_side incoming;
+	void *held;
 };
 
 /**
