@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from harness.base.errors import GuestError, HarnessError, InfrastructureError, KexecError
+from harness.base.errors import GuestError, HarnessError, InfrastructureError
 from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
 from harness.base.timeouts import GUEST
@@ -32,7 +32,12 @@ from harness.guest.epoch import Epoch, Saved
 from harness.guest.gcov import fetch_counters
 from harness.guest.keys import GuestKeys, ssh_argv
 from harness.guest.module import KernelModule
-from harness.guest.preconditions import check_clock, check_preconditions, check_processor
+from harness.guest.preconditions import (
+    check_build,
+    check_clock,
+    check_preconditions,
+    check_processor,
+)
 from harness.guest.qemu import Qemu
 from harness.guest.qemu_argv import Memory
 from harness.guest.ssh import CommandResult
@@ -287,18 +292,15 @@ class Machine:
 
         :raises GuestError: when SSH does not answer.
         :raises KexecError: when another kernel answers than *build*.
+        :raises CacheError: when the image of *build* is not what was linked.
         """
         guest = self._connect()
-        release = guest.release()
-        if release != build.release:
-            raise KexecError(
-                f"the guest runs {release}, not {build.release}", log=self.console.log_file
-            )
+        check_build(guest, build, self.console.log_file)
         epoch = Epoch(
             number=len(self.epochs),
             build=build,
             boot_id=guest.boot_id(),
-            release=release,
+            release=build.release,
             console_mark=console_mark,
         )
         self.epochs.append(epoch)

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import re
 import shlex
+import struct
 from pathlib import Path
 
 from harness.base.arch import architecture
-from harness.base.errors import ClockError, MachineError, PreconditionError
+from harness.base.errors import CacheError, ClockError, KexecError, MachineError, PreconditionError
 from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
 from harness.base.timeouts import GuestTimeouts
 from harness.guest.connection import Guest
+from harness.kernel.build import KernelBuild
 from harness.results.log_lines import strip_prefix
+
+_NT_GNU_BUILD_ID = 3
+"""The type of the note (``elf.h``)."""
 
 _FAST = 1.1
 """What a guest's clock may be ahead of the host's, as a factor: firmware alone takes longer."""
@@ -33,6 +38,43 @@ def check_processor(guest: Guest, spec: MachineSpec, release: str, log_file: Pat
         raise MachineError(
             f"the guest's processor {why}, as {release} finds it",
             hint="harness/base/arch.py lists what it has, and what kernels add to that",
+            log=log_file,
+        )
+
+
+def build_id_of(notes: bytes) -> str:
+    """Return the build id among ELF notes (``elf(5)``), in hex; empty when there is none.
+
+    Each note has the lengths of name and description, a type, and both padded to four bytes.
+    """
+    at = 0
+    while at + 12 <= len(notes):
+        name_bytes, bytes_, kind = struct.unpack_from("<III", notes, at)
+        name, start = at + 12, at + 12 + (name_bytes + 3) // 4 * 4
+        if kind == _NT_GNU_BUILD_ID and notes[name : name + name_bytes] == b"GNU\0":
+            return notes[start : start + bytes_].hex()
+        at = start + (bytes_ + 3) // 4 * 4
+    return ""
+
+
+def check_build(guest: Guest, build: KernelBuild, log_file: Path) -> None:
+    """Refuse to test another kernel than *build*, or one that was not linked from its objects.
+
+    A release tells positions apart, and not two changes at the same position: a compiler cache
+    once answered with the compressed image of another one.
+
+    :param log_file: the log of its console.
+    :raises KexecError: when the kernel that runs says that it is another one.
+    :raises CacheError: when it says nothing of the kind, and is.
+    """
+    if (release := guest.release()) != build.release:
+        raise KexecError(f"the guest runs {release}, not {build.release}", log=log_file)
+    runs = build_id_of(guest.read("/sys/kernel/notes").encode("latin-1"))
+    built = build_id_of(build.notes.read_bytes())
+    if runs != built:
+        raise CacheError(
+            f"{build.image} is another kernel than vmlinux beside it: build id {runs}, not {built}",
+            hint=f"remove {build.directory}: it is built again",
             log=log_file,
         )
 

@@ -74,6 +74,11 @@ class KernelBuild:
         return self.directory / "vmlinux"
 
     @property
+    def notes(self) -> Path:
+        """The ELF notes of :attr:`vmlinux`, with its build id; ``/sys/kernel/notes`` of a guest."""
+        return self.directory / "notes"
+
+    @property
     def config(self) -> Path:
         """The configuration."""
         return self.directory / "config"
@@ -271,6 +276,8 @@ def _collect(
         _copy(trees, objects / name, entry / name)
     compress = ["objcopy", "--compress-debug-sections"]
     packing.run([*compress, objects / "vmlinux", entry / "vmlinux"], timeout_s=HOST.file_s)
+    binary = ["objcopy", "-O", "binary", "--only-section=.notes"]
+    packing.run([*binary, objects / "vmlinux", entry / "notes"], timeout_s=HOST.file_s)
     if "\nCONFIG_GCOV_KERNEL=y\n" in config.path.read_text():
         for notes in objects.rglob("*.gcno"):
             _copy(trees, notes, entry / "gcov" / notes.relative_to(objects))

@@ -85,6 +85,11 @@ def test_version_is_that_of_the_checkout(command: Command) -> None:
     assert command("--version") == f"harness {harness.__version__}\n"
 
 
+def test_programs_of_the_package_can_be_run(programs: Path) -> None:
+    (found,) = programs.parent.glob("lib/python*/site-packages/harness/kernel/bin/ccache")
+    assert os.access(found, os.X_OK)
+
+
 def test_manual_page_is_in_the_package(command: Command) -> None:
     assert ".TH HARNESS 1" in command("man")
 

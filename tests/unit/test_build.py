@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -390,3 +392,44 @@ def test_compiler_cache_that_is_not_installed_is_not_asked(
 ) -> None:
     assert ccache_of(dataclasses.replace(inputs["toolchain"], ccache=False), store) is None
     assert caplog.text == ""
+
+
+# -- the compiler cache ----------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("ccache") is None, reason="without ccache nothing is cached")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("piggy.S", '.section .rodata\n.incbin "image.bin"\n'),
+        ("configs.c", 'asm(".section .rodata\\n" ".incbin \\"image.bin\\"\\n");\n'),
+    ],
+)
+def test_what_takes_in_a_file_as_it_is_is_compiled_anew(
+    inputs: dict[str, Any], tmp_path: Path, name: str, text: str
+) -> None:
+    """The source stays, as piggy.S does when two kernels are compressed to the same size."""
+    spec = BuildSpec(**inputs)
+    words = make_argv(spec, TREES, {"CCACHE_DIR": str(tmp_path / "cache")}, jobs=1)
+    prefix = [str(word) for word in words[: words.index("make")]]
+    source, image = tmp_path / name, tmp_path / "image.bin"
+    source.write_text(text)
+    for content in (b"the first kernel", b"another kernel 2"):
+        image.write_bytes(content)
+        compile_ = ["ccache", "gcc", "-Wp,-MMD,deps.d", "-c", "-o", "out.o", name]
+        subprocess.run([*prefix, *compile_], cwd=tmp_path, check=True)
+        assert content in (tmp_path / "out.o").read_bytes()
+
+
+@pytest.mark.skipif(shutil.which("ccache") is None, reason="without ccache nothing is cached")
+def test_what_takes_in_no_file_comes_from_the_cache(inputs: dict[str, Any], tmp_path: Path) -> None:
+    words = make_argv(BuildSpec(**inputs), TREES, {"CCACHE_DIR": str(tmp_path / "cache")}, jobs=1)
+    prefix = [str(word) for word in words[: words.index("make")]]
+    (tmp_path / "plain.c").write_text("int plain;\n")
+    for _ in range(2):
+        compile_ = ["ccache", "gcc", "-Wp,-MMD,deps.d", "-c", "-o", "out.o", "plain.c"]
+        subprocess.run([*prefix, *compile_], cwd=tmp_path, check=True)
+    stats = subprocess.run(
+        [*prefix, "ccache", "--print-stats"], check=True, capture_output=True, text=True
+    ).stdout
+    assert "direct_cache_hit\t1\n" in stats

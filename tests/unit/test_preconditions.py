@@ -3,19 +3,28 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from harness.base.arch import X86_64
-from harness.base.errors import ClockError, ExitCode, MachineError, PreconditionError
+from harness.base.errors import CacheError, ClockError, ExitCode, MachineError, PreconditionError
 from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
 from harness.base.timeouts import GUEST
 from harness.guest.connection import Guest
-from harness.guest.preconditions import check_clock, check_preconditions, check_processor
+from harness.guest.preconditions import (
+    build_id_of,
+    check_build,
+    check_clock,
+    check_preconditions,
+    check_processor,
+)
+from harness.kernel.build import KernelBuild
 
 OWN = " ".join(X86_64.processor.flags)
 
@@ -31,17 +40,25 @@ class FilesOfHost:
 
     uptime = "17.43 30.10\n"
 
-    def __init__(self, log: str = LOG, cpuinfo: str = "") -> None:
+    def __init__(self, log: str = LOG, cpuinfo: str = "", notes: bytes = b"") -> None:
         self.log = log
         self.cpuinfo = cpuinfo
+        self.notes = notes
         self.asked = 0
 
     def dmesg(self) -> str:
         self.asked += 1
         return self.log
 
+    def release(self) -> str:
+        return "7.0.13-p01"
+
     def read(self, path: str) -> str:
-        return {"/proc/cpuinfo": self.cpuinfo, "/proc/uptime": self.uptime}[path]
+        return {
+            "/proc/cpuinfo": self.cpuinfo,
+            "/proc/uptime": self.uptime,
+            "/sys/kernel/notes": self.notes.decode("latin-1"),
+        }[path]
 
     def check(self, words: str, *, timeout_s: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -172,3 +189,67 @@ def test_processor_that_the_parameters_change_is_accepted() -> None:
 
 def test_processor_of_the_host_is_not_judged() -> None:
     ask("avx512f", accel="kvm")
+
+
+# -- the kernel that was built ---------------------------------------------------------------
+
+
+def kernel_build(directory: Path) -> KernelBuild:
+    return KernelBuild(
+        directory=directory,
+        key="b" * 32,
+        arch="x86_64",
+        profile="default",
+        commit="c" * 40,
+        tree="d" * 40,
+        release="7.0.13-p01",
+        warnings=(),
+        seconds=0.0,
+        cached=True,
+    )
+
+
+def note(name: bytes, kind: int, description: bytes) -> bytes:
+    """Return an ELF note, padded."""
+    padded = [part + bytes(-len(part) % 4) for part in (name, description)]
+    return struct.pack("<III", len(name), len(description), kind) + b"".join(padded)
+
+
+XEN = note(b"Xen\0", 3, b"\1\2\3")
+
+
+@pytest.mark.parametrize(
+    ("notes", "build_id"),
+    [
+        (note(b"GNU\0", 3, b"\xab\xcd"), "abcd"),
+        (XEN + note(b"GNU\0", 1, b"\0" * 16) + note(b"GNU\0", 3, bytes(range(20))), "000102"),
+        (XEN, ""),
+        (b"", ""),
+        (note(b"GNU\0", 3, b"\xab\xcd")[:11], ""),
+    ],
+)
+def test_build_id_of_notes(notes: bytes, build_id: str) -> None:
+    found = build_id_of(notes)
+    assert found.startswith(build_id)
+    assert bool(found) is bool(build_id)
+
+
+def test_build_id_is_that_of_readelf(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int main(void) { return 0; }\n")
+    run = partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
+    run(["gcc", "-Wl,--build-id=sha1", "-o", "a", "a.c"])
+    run(["objcopy", "-O", "binary", "--only-section=.note.gnu.build-id", "a", "notes"])
+    said = run(["readelf", "-n", "a"]).stdout
+    assert f"Build ID: {build_id_of((tmp_path / 'notes').read_bytes())}\n" in said
+
+
+def test_kernel_that_is_not_what_was_linked_is_refused(tmp_path: Path) -> None:
+    build = kernel_build(tmp_path)
+    build.notes.write_bytes(XEN + note(b"GNU\0", 3, b"\xab\xcd"))
+    check_build(cast(Guest, FilesOfHost(notes=build.notes.read_bytes())), build, Path("c.log"))
+    other = FilesOfHost(notes=note(b"GNU\0", 3, b"\xab\xce"))
+    with pytest.raises(CacheError) as caught:
+        check_build(cast(Guest, other), build, Path("c.log"))
+    assert "build id abce, not abcd" in caught.value.message
+    assert caught.value.exit_code is ExitCode.BAD_INPUT
+    assert str(build.directory) in str(caught.value.hint)
