@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from harness import __version__
 from harness.base.errors import ExitCode, HarnessError
+from harness.base.room import gib
 from harness.base.settings import SETTINGS
 from harness.base.terminal import Ui
 from harness.base.trouble import trouble_of_host
@@ -84,6 +85,9 @@ def run_with_ui(args: argparse.Namespace) -> int:
     _take_signals()
     try:
         take_settings(args)
+        if getattr(args, "room", None) is not None:
+            # Before minutes are spent on a build: room is made at its end.
+            gib(args.room)
         for setting in SETTINGS:
             value = getattr(args, setting.name, None)
             if setting.inherited and value is not None:

@@ -492,8 +492,9 @@ def test_clean_drops_what_is_not_in_use(cache: Path, words: tuple[str, ...]) -> 
     assert (cache / "keys").exists()
 
 
-def test_room_that_is_no_number_is_refused(cache: Path) -> None:
-    done = harness(cache, "cache", "list", "--room=much")
+@pytest.mark.parametrize("command", [("cache", "list"), ("kernels",)])
+def test_room_that_is_no_number_is_refused(cache: Path, command: tuple[str, ...]) -> None:
+    done = harness(cache, *command, "--room=much")
     assert done.returncode == 2
     assert "room must be a number of GiB, not 'much'" in done.stderr
 
