@@ -29,8 +29,8 @@ _WORDS = re.compile(
 """How lines end in which a program says so; the last is gcc's when the kernel killed a part of it
 for want of memory."""
 
-_LEAST_BYTES = 1 << 20
-"""With less room than this a disk is full."""
+_LEAST_BYTES = 1 << 24
+"""With less room than this a disk is full: a program that fails removes some of what it wrote."""
 
 
 def trouble_of_host(error: BaseException) -> InfrastructureError | None:

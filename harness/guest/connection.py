@@ -17,7 +17,7 @@ import paramiko
 
 from harness.base.errors import CommandFailed, GuestTimeout
 from harness.base.timeouts import GuestTimeouts
-from harness.guest.ssh import Connection
+from harness.guest.ssh import Connection, receive
 
 AGENT_PORT = 5860
 """Where ``harness-agent listen`` is, in the guest (``harness/guest/agent/internal.h``)."""
@@ -139,8 +139,7 @@ class Guest(Connection):
                     answers.append(_answer(line, said))
                     rest = later
                     continue
-                channel.settimeout(max(0.0, deadline - time.monotonic()))
-                piece = channel.recv(_CHUNK)
+                piece = receive(channel, _CHUNK, deadline)
                 if not piece:
                     raise EOFError
                 rest += piece

@@ -27,6 +27,22 @@ _POLL_S = 0.02
 _CHUNK = 1 << 18
 
 
+def receive(channel: paramiko.Channel, count: int, deadline: float) -> bytes:
+    """Receive up to *count* bytes; nothing is the other side's end.
+
+    :param deadline: on the clock of :func:`time.monotonic`.
+    :raises TimeoutError: when it passes.
+    """
+    while True:
+        channel.settimeout(max(0.0, deadline - time.monotonic()))
+        try:
+            return channel.recv(count)
+        except TimeoutError:
+            # paramiko goes by a clock that can be set.
+            if time.monotonic() >= deadline:
+                raise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult:
     """A command that ended in the guest.
@@ -191,9 +207,8 @@ class Connection:
         """
         local = "127.0.0.1"
         try:
-            channel = self._transport.open_channel(
-                "direct-tcpip", (local, port), (local, 0), timeout=timeout_s
-            )
+            deadline = time.monotonic() + timeout_s
+            channel = self._new_channel("direct-tcpip", deadline, (local, port), (local, 0))
         except paramiko.ChannelException as error:
             raise CommandFailed(f"in the guest: nobody listens on port {port}: {error}") from error
         except (OSError, EOFError, paramiko.SSHException) as error:
@@ -201,10 +216,29 @@ class Connection:
         channel.settimeout(timeout_s)
         return channel
 
+    def _new_channel(
+        self,
+        kind: str,
+        deadline: float,
+        to: tuple[str, int] | None = None,
+        by: tuple[str, int] | None = None,
+    ) -> paramiko.Channel:
+        """Open a channel; time may be left where paramiko sees none: :func:`receive` says why."""
+        while True:
+            left = max(_POLL_S, deadline - time.monotonic())
+            try:
+                return self._transport.open_channel(kind, to, by, timeout=left)
+            except paramiko.ChannelException:
+                raise
+            except paramiko.SSHException:
+                if time.monotonic() >= deadline or not self._transport.is_active():
+                    raise
+                time.sleep(_POLL_S)
+
     def _open(self, line: str, timeout_s: float) -> paramiko.Channel:
         deadline = time.monotonic() + timeout_s
         try:
-            channel = self._transport.open_session(timeout=timeout_s)
+            channel = self._new_channel("session", deadline)
             channel.settimeout(timeout_s)
             # paramiko waits for the reply without end, or until the channel is closed.
             guard = threading.Timer(max(0.0, deadline - time.monotonic()), channel.close)

@@ -141,6 +141,9 @@ class Server(paramiko.ServerInterface):
                     case ["hang"]:
                         time.sleep(SOON)
                         continue
+                    case ["late"]:
+                        time.sleep(1.0)
+                        answer = '{"ok":true}'
                     case ["die"]:
                         assert self.transport is not None
                         self.transport.close()
@@ -409,6 +412,16 @@ def test_agent_that_hangs_is_a_timeout_and_another_one_is_asked(guest: Guest) ->
     with pytest.raises(GuestTimeout, match="hang"):
         guest.agent("hang", timeout_s=0.2)
     assert guest.agent("ping", timeout_s=SOON) == {"ok": True}
+
+
+def test_clock_of_the_host_that_is_set_ends_no_wait(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, started = time.time, time.monotonic()
+    # Half a second from now it is another year.
+    later = lambda: real() + (1e8 if time.monotonic() - started > 0.5 else 0)  # noqa: E731
+    monkeypatch.setattr(time, "time", later)
+    assert guest.agent("late", timeout_s=SOON) == {"ok": True}
 
 
 def test_agent_whose_connection_ends_is_closed(guest: Guest) -> None:
