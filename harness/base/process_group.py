@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -17,16 +18,17 @@ def group_alive(pgid: int, timeout_s: float) -> bool:
     :param pgid: the group.
     """
     deadline = time.monotonic() + timeout_s
-    while any(_group_of(stat) == pgid for stat in Path("/proc").glob("[0-9]*/stat")):
+    while any(_runs_in(pgid, int(p.name)) for p in Path("/proc").iterdir() if p.name.isdecimal()):
         if time.monotonic() > deadline:
             return True
         time.sleep(0.01)
     return False
 
 
-def _group_of(stat: Path) -> int | None:
-    """Return the group of a process that runs."""
+def _runs_in(pgid: int, pid: int) -> bool:
+    """Return whether a process is of the group and runs."""
     with contextlib.suppress(OSError):
-        state, _, group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
-        return None if state in "ZX" else int(group)
-    return None
+        if os.getpgid(pid) == pgid:
+            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+            return stat.rpartition(")")[2].split()[0] not in "ZX"
+    return False
