@@ -89,7 +89,7 @@ class Sandbox:
             )
         if command.which(str(argv[0])) is None:
             raise command.not_found((str(argv[0]),))
-        words = [*self.wrapper(_environment() | dict(env or {})), *argv]
+        words = [*self.wrapper(env or {}), *argv]
         done = command.run(
             words, timeout_s=timeout_s, log_file=log_file, on_line=on_line, check=False
         )
@@ -107,13 +107,14 @@ class Sandbox:
     def wrapper(self, environment: Mapping[str, str]) -> list[command.Argument]:
         """Return the words that go before a program.
 
-        :param environment: all variables that it has.
+        :param environment: variables that it has besides those that programs need.
         """
+        told = _environment() | dict(environment)
         # Not bwrap's --clearenv: what it was started with stays readable, as /proc/1/environ.
         words: list[command.Argument] = ["env", "-i"]
         # An interrupt is for make, which then removes what is half done.  Without its parent it
         # would be killed before that.
-        words += ["--ignore-signal=INT,TERM", *(f"{n}={v}" for n, v in environment.items())]
+        words += ["--ignore-signal=INT,TERM", *(f"{n}={v}" for n, v in told.items())]
         words += [PROGRAM, "--unshare-all", "--die-with-parent"]
         words += ["--cap-drop", "ALL"]
         for name in _SYSTEM:
