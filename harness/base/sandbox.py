@@ -22,6 +22,7 @@ from pathlib import Path
 from harness.base import command
 from harness.base.errors import CommandError, SandboxError
 from harness.base.timeouts import HOST
+from harness.base.trouble import SANDBOX_END
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Sandbox:
             if any(path.is_relative_to(above) for above in self.writable):
                 words += ["--ro-bind-try", path, path]
         words += ["--remount-ro", "/", "--chdir", "/tmp", "--"]  # noqa: S108 - its own
-        return [*words, "env", "--default-signal=INT,TERM"]
+        return [*words, "env", SANDBOX_END]
 
 
 OPEN = Sandbox(off="it was not asked for")

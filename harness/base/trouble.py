@@ -20,6 +20,9 @@ _ERRNOS = frozenset(
 )
 """What a host runs out of, or breaks: ``errno(3)``."""
 
+SANDBOX_END = "--default-signal=INT,TERM"
+"""The last word that :mod:`harness.base.sandbox` puts before a program."""
+
 _WORDS = re.compile(
     r"(?:: |^)(No space left on device|Disk quota exceeded|Read-only file system"
     r"|Input/output error|Cannot allocate memory)$"
@@ -61,8 +64,13 @@ def raise_for_host(
         with log_file.open("rb") as stream:
             stream.seek(offset)
             texts.append(stream.read().decode(errors="replace"))
-    what = shlex.join(argv[:4])
-    for found in filter(None, map(_WORDS.search, texts)):
+    sandboxed = SANDBOX_END in argv
+    begin = argv.index(SANDBOX_END) + 1 if sandboxed else 0
+    what = shlex.join(argv[begin : begin + 4])
+    for found in (found for text in texts for found in _WORDS.finditer(text)):
+        if sandboxed and found[1] == "Read-only file system":
+            # All of it is, but for what the program has to write to.
+            continue
         raise InfrastructureError(f"the host: {found[1] or found[2]}: {what}", log=log_file)
     # What a program said of a full disk may have found no room itself.
     if log_file is not None and shutil.disk_usage(log_file.parent).free < _LEAST_BYTES:

@@ -17,7 +17,7 @@ import pytest
 from strangers import Attacks, Victim, processes_named, victim
 
 from harness.base import command, sandbox
-from harness.base.errors import CommandError, SandboxError
+from harness.base.errors import CommandError, InfrastructureError, SandboxError
 from harness.base.sandbox import OPEN, Sandbox, open_sandbox, sandbox_trouble
 from harness.base.settings import target_from_settings
 
@@ -210,6 +210,17 @@ def test_program_that_fails_is_told_as_without_a_sandbox(box: Sandbox) -> None:
             each.run(["sh", "-c", "echo why >&2; exit 7"], timeout_s=30)
         with pytest.raises(CommandError, match="program not found: no-such-program"):
             each.run(["no-such-program"], timeout_s=30)
+
+
+def test_write_that_is_not_allowed_is_no_trouble_of_the_host(box: Sandbox) -> None:
+    with pytest.raises(CommandError, match=r"exit status 2: .*Read-only file system"):
+        box.run(["sh", "-c", "echo x >/file"], timeout_s=30)
+
+
+def test_trouble_of_the_host_is_told_with_the_program(box: Sandbox) -> None:
+    script = "echo 'sh: /own: Read-only file system'; echo 'sh: No space left on device'; exit 1"
+    with pytest.raises(InfrastructureError, match=r"^the host: No space left on device: sh -c "):
+        box.run(["sh", "-c", script], timeout_s=30)
 
 
 # -- where programs are -----------------------------------------------------------------------
