@@ -433,3 +433,19 @@ def test_what_takes_in_no_file_comes_from_the_cache(inputs: dict[str, Any], tmp_
         [*prefix, "ccache", "--print-stats"], check=True, capture_output=True, text=True
     ).stdout
     assert "direct_cache_hit\t1\n" in stats
+
+
+@pytest.mark.skipif(shutil.which("ccache") is None, reason="without ccache nothing is cached")
+def test_what_comes_on_the_input_reaches_the_compiler(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    words = make_argv(BuildSpec(**inputs), TREES, {"CCACHE_DIR": str(tmp_path)}, jobs=1)
+    prefix = [str(word) for word in words[: words.index("make")]]
+    done = subprocess.run(
+        [*prefix, "ccache", "gcc", "-E", "-P", "-x", "c", "-"],
+        input="GCC __GNUC__\n.incbin\n",
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("GCC 1")
