@@ -37,6 +37,9 @@ ROOM_GIB = 20.0
 _SIZES = "sizes.json"
 """The file below the cache's root that says how large the parts were, and when."""
 
+_BESIDE = (".log", ".state")
+"""Names behind that of an object tree, of what is noted about it (``harness.kernel.worktree``)."""
+
 _LITTER_S = 60.0
 """Seconds after which something in ``tmp/`` that nobody holds is a dead process's."""
 
@@ -143,12 +146,14 @@ def drop(store: Store, part: Part) -> bool:
     try:
         # Until it has another name; who waits for it then sees that it is not there.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # What is noted about an object tree goes first: without the tree it would be wrong.
+        for suffix in _BESIDE:
+            _delete(part.path.with_name(part.path.name + suffix))
         part.path.rename(doomed)
     except OSError:
         return False
     finally:
         os.close(descriptor)
-    part.path.with_name(f"{part.path.name}.log").unlink(missing_ok=True)
     _delete(doomed)
     return True
 
@@ -201,6 +206,7 @@ def _work(root: Path) -> Iterator[Part]:
     """Yield work directories, and what in them can be had again without the rest."""
     for path in (root / "work").glob("*/"):
         inside = [*path.glob("obj-*/"), *path.glob("tree-*/"), *path.glob("tree-*/obj-*/")]
+        inside = [each for each in inside if not each.name.endswith(_BESIDE)]
         used = {each: _used(each) for each in (path, *inside)}
         for each in used:
             # No older than what is in it, which goes first.

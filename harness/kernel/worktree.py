@@ -120,14 +120,16 @@ def work_tree(
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(store.lock_one(*names, waiting="it builds in the same tree"))
         tree = names[name]
-        for directory in (tree.parent, object_tree(tree, profile, cc)):
+        objects = object_tree(tree, profile, cc)
+        for directory in (tree.parent, objects):
             stack.enter_context(store.using(directory))
         if not (tree / ".git").exists():
             # Twice forced: git may still know it from before it was deleted.
             words = ("worktree", "add", "--quiet", "-f", "-f", "--no-checkout", "--detach")
             git(source.repo, *words, tree, commit)
         check_out(tree, commit)
-        with _unbroken(object_tree(tree, profile, cc)):
+        # Begun anew it is another directory, and that one is in use.
+        with _unbroken(objects), store.using(objects):
             yield tree
 
 

@@ -46,8 +46,11 @@ def test_missing_programs_one_command_installs_each_package_once(tmp_path: Path)
 def test_install_command_needs_sudo_unless_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, prefix: str
 ) -> None:
+    (tmp_path / "packages.txt").write_text("absent zoo\n")
+    store = Store(tmp_path / "cache")
     monkeypatch.setattr("os.geteuid", lambda: uid)
-    assert (check(tmp_path, "absent zoo\n").install or "").startswith(prefix)
+    report = check_host(store, X86_64, "qemu-system-x86_64", tmp_path / "packages.txt")
+    assert (report.install or "").startswith(prefix)
 
 
 def test_nothing_missing_needs_no_command(tmp_path: Path) -> None:

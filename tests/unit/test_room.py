@@ -20,7 +20,7 @@ from harness.base import room
 from harness.base.errors import SpecError
 from harness.base.room import ccache_bytes, make_room, parts, room_bytes
 from harness.base.store import Store
-from harness.kernel.worktree import object_tree, work_tree
+from harness.kernel.worktree import object_tree, state_directory, work_tree
 
 GIB = 2**30
 
@@ -210,13 +210,17 @@ def test_object_tree_goes_before_its_sources(store: Store) -> None:
     for path, used in ((old, 100), (new, 400)):
         fill(path, 1)
         path.with_name(f"{path.name}.log").write_text("said")
+        path.with_name(f"{path.name}.state").mkdir()
         for each in (path, path.with_name(f"{path.name}.log")):
             use(each, used)
     use(top, 300)
     assert [part.path for part in parts(store) if part.kind == "work"] == [old, new, top]
     assert [part.path for part in make_room(with_room(store, 2))] == [old]
-    assert not (top / "obj-old.log").exists()
-    assert (top / "obj-new.log").exists()
+    assert sorted(path.name for path in top.glob("obj-*")) == [
+        "obj-new",
+        "obj-new.log",
+        "obj-new.state",
+    ]
     assert [part.path for part in make_room(with_room(store, 0))] == [new, top]
 
 
@@ -228,9 +232,13 @@ def test_object_tree_goes_while_its_sources_are_in_use(store: Store) -> None:
     assert (top / "src/file").exists()
 
 
-def test_trees_of_a_build_stay_until_it_ends(store: Store, kernel: Path) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_trees_of_a_build_stay_until_it_ends(store: Store, kernel: Path, killed: bool) -> None:
     source = opened(store, path=kernel)
     objects = object_tree(source.repo, "default")
+    if killed:
+        fill(objects, 0)
+        fill(state_directory(objects), 0, "in-use")
     other = Store(store.root)
     with work_tree(source, source.base, store, profile="default"):
         fill(objects, 1)
