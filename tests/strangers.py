@@ -46,7 +46,8 @@ connect "" && got abstract-socket
 connect {home}/socket && got socket
 rm -f "$log.left"
 setsid sh -c ': >"$0.left"; exec sleep {name}' "$log" &
-while [ ! -e "$log.left" ]; do sleep 0.01; done
+n=0
+while [ ! -e "$log.left" ] && [ $((n += 1)) -lt 500 ]; do sleep 0.01; done
 """
 
 
