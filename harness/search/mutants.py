@@ -183,7 +183,7 @@ def _judge(mutant: Mutant, sound: CellResult, result: CellResult, seconds: float
             log = result.directory / test.console if test.console else None
             return ended(dead, test.message, test.id, log)
     for test in result.tests:
-        if test.outcome is Outcome.ERROR or test.outcome.is_failure:
+        if test.outcome is Outcome.ERROR or (test.outcome.is_failure and not test.shows_bug):
             return ended(Fate.NO_VERDICT, f"{test.id}: {test.message}")
     alive = Fate.SURVIVED if mutant.survives is None else Fate.AS_STATED
     return ended(alive, mutant.survives or "no test notices it")

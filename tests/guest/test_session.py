@@ -285,14 +285,15 @@ def test_wrong_ioctl_is_refused(
 
 
 @pytest.mark.fails_without("finish-checks-reserved", "it is finished")
-def test_finish_with_its_reserved_field_set_is_refused(updated: LiveUpdate) -> None:
-    machine = updated.machine
-    machine.must("session", "retrieve", "twice")
-    machine.must("retrieve", "twice", 0, "file")
-    error = raw(machine, "twice", FINISH, struct.pack("<II", 8, 1))
-    assert error is not None, "the reserved field is set, and it is finished"
-    assert error == "EINVAL"
-    machine.must("session", "finish", "twice")
+def test_finish_with_its_reserved_field_set_is_refused(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(sessions) as update:
+        machine = update.machine
+        machine.must("session", "retrieve", "twice")
+        machine.must("retrieve", "twice", 0, "file")
+        error = raw(machine, "twice", FINISH, struct.pack("<II", 8, 1))
+        assert error is not None, "the reserved field is set, and it is finished"
+        assert error == "EINVAL"
+        machine.must("session", "finish", "twice")
 
 
 def test_ioctl_with_something_in_its_unknown_tail_is_refused(machine: Machine) -> None:

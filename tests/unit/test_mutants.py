@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,15 @@ def test_test_that_nobody_saw_passing_kills_nothing() -> None:
         return result(cell, {"test_new.py": Outcome.FAILED} if is_mutant else {})
 
     assert try_mutant(mutant(), TARGET, run).fate is Fate.NO_VERDICT
+
+
+def test_known_bug_of_the_kernel_hides_no_survivor() -> None:
+    def run(cell: Cell, name: str) -> CellResult:
+        found = Kernel(sound=["test_a.py"]).run(cell, name)
+        tests = tuple(replace(test, bug="some-fix", unexpected=False) for test in found.tests)
+        return replace(found, tests=tests)
+
+    assert try_mutant(mutant(), TARGET, run).fate is Fate.SURVIVED
 
 
 def test_mutant_that_nobody_notices_survives() -> None:
