@@ -110,7 +110,12 @@ def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Victim]:
             own = stack.enter_context(socket.socket(socket.AF_UNIX))
             own.bind(address)
             own.listen()
-        yield Victim(home=home, port=port.getsockname()[1], name=name)
+        made = Victim(home=home, port=port.getsockname()[1], name=name)
+        try:
+            yield made
+        finally:
+            for pid in processes_named(f"sleep {name}"):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _short(path: Path) -> str:
