@@ -24,8 +24,8 @@ SANDBOX_END = "--default-signal=INT,TERM"
 """The last word that :mod:`harness.base.sandbox` puts before a program."""
 
 _WORDS = re.compile(
-    r"(?:: |^)(No space left on device|Disk quota exceeded|Read-only file system"
-    r"|Input/output error|Cannot allocate memory)$"
+    r"(?:: |^|write error\. )(No space left on device|Out of diskspace|Disk quota exceeded"
+    r"|Read-only file system|Input/output error|Cannot allocate memory)$"
     r"|fatal error: (Killed signal terminated program \S+)$",
     re.M,
 )

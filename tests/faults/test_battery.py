@@ -343,7 +343,9 @@ exit $code
 """
 
 # git says no more of it, and QEMU gets SIGBUS where its guest's memory is a file.
-FULL_WORDS = re.compile("No space left on device|disk is full|unable to write|signal 7", re.I)
+FULL_WORDS = re.compile(
+    "No space left on device|Out of diskspace|disk is full|unable to write|signal 7", re.I
+)
 
 SIZES_MIB = {"tests": 600, "template": 1024, "import": 2048, "build": 3500}
 """What a run of the stage has room for before the disk is filled."""

@@ -69,6 +69,12 @@ def test_words_of_a_full_disk_in_an_older_log_or_in_a_source_are_not_taken_for_o
         command.run(["sh", "-c", quoted], timeout_s=10, log_file=tmp_path / "log")
 
 
+def test_full_disk_in_gits_own_words_is_no_verdict() -> None:
+    said = "fatal: sha1 file index.lock write error. Out of diskspace"
+    with pytest.raises(InfrastructureError, match="the host: Out of diskspace"):
+        command.run(["sh", "-c", f"echo '{said}' >&2; exit 128"], timeout_s=10)
+
+
 def test_compiler_that_the_host_killed_is_no_verdict() -> None:
     said = "gcc: fatal error: Killed signal terminated program cc1"
     with pytest.raises(InfrastructureError, match="the host: Killed signal terminated program cc1"):
