@@ -567,6 +567,12 @@ sys.exit(run_with_ui(argparse.Namespace(verbose=0, debug=False, run=wait)))
 """A command that waits for a program, as every command does for pytest."""
 
 
+def nothing_ignored() -> None:
+    """Undo what these tests may have been started with, by nohup or in the background."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def waiting(tmp_path: Path, ignored: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start a command with signals ignored, as a shell does it, and its program."""
@@ -575,7 +581,10 @@ def waiting(tmp_path: Path, ignored: str) -> Iterator[subprocess.Popen[bytes]]:
     # What is ignored stays so over an exec; -: of none.
     words = ["sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh", sys.executable, script]
     log = tmp_path / "log"
-    with log.open("wb") as sink, subprocess.Popen(words, stdout=sink, stderr=sink) as process:
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(words, stdout=sink, stderr=sink, preexec_fn=nothing_ignored) as process,
+    ):
         try:
             deadline = time.monotonic() + 30
             while "ready" not in log.read_text() and time.monotonic() < deadline:
@@ -605,7 +614,8 @@ def test_command_whose_terminal_goes_ends_as_by_an_interrupt(tmp_path: Path) -> 
     drawn = "with ui.progress() as progress, progress.lane('x'):\n        return command"
     script.write_text(WAITS.replace("return command", drawn).replace("sys.exit(", "print(", 1))
     shell = 'exec "$0" "$1" >"$2"'
-    child = pexpect.spawn("sh", ["-c", shell, sys.executable, str(script), str(code)], timeout=30)
+    words = ["-c", shell, sys.executable, str(script), str(code)]
+    child = pexpect.spawn("sh", words, timeout=30, preexec_fn=nothing_ignored)
     deadline = time.monotonic() + 30
     while not (code.exists() and code.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
