@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the kernel says of a process group, in ``proc(5)``."""
+"""What the kernel says of processes and their groups, in ``proc(5)``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ import contextlib
 import os
 import time
 from pathlib import Path
+
+
+def process_state(pid: int, proc: Path = Path("/proc")) -> str | None:
+    """Return the letter of a process's state (``proc_pid_stat(5)``); ``None`` when there is none.
+
+    :param proc: where proc(5) is mounted.
+    """
+    with contextlib.suppress(OSError, IndexError):
+        # The state follows the name, which may hold anything.
+        text = (proc / str(pid) / "stat").read_text(errors="replace")
+        return text.rpartition(")")[2].split()[0]
+    return None
 
 
 def group_alive(pgid: int, timeout_s: float) -> bool:
@@ -29,6 +41,5 @@ def _runs_in(pgid: int, pid: int) -> bool:
     """Return whether a process is of the group and runs."""
     with contextlib.suppress(OSError):
         if os.getpgid(pid) == pgid:
-            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-            return stat.rpartition(")")[2].split()[0] not in "ZX"
+            return process_state(pid) not in ("Z", "X", None)
     return False

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.process_group import process_state
+
 _SAMPLE_S = 1.0
 _WINDOW_S = 90.0
 """How far back is looked: a stall is reported when it has lasted for 20 to 60 seconds."""
@@ -84,11 +86,7 @@ class ProcessorTime:
     @property
     def is_stopped(self) -> bool:
         """Whether it is stopped now."""
-        with contextlib.suppress(OSError, IndexError):
-            # proc_pid_stat(5): the state follows the name, which may hold anything.
-            text = (self._proc / str(self._pid) / "stat").read_text()
-            return text.rpartition(")")[2].split()[0] in ("T", "t")
-        return False
+        return process_state(self._pid, self._proc) in ("T", "t")
 
     def sample(self) -> None:
         """Look, unless that was done a moment ago; a process that is gone changes nothing."""

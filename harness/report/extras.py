@@ -59,7 +59,7 @@ def _facts(results: RunResults) -> list[tuple[str, str]]:
     return [
         ("kernel", f"Linux {kernel.version} ({kernel.label})"),
         ("base", kernel.base),
-        *(("fixes", line) for line in lack_lines(kernel, results.tests)),
+        *(("fixes", line) for line in lack_lines(kernel, results.known_bugs)),
         ("series", series.title or "none"),
         ("re-roll", "; ".join(reroll_lines(series.taken, series.left_out))),
         ("below all patches", "; ".join(support)),

@@ -85,12 +85,11 @@ def tree_lines(series: SeriesFacts) -> list[str]:
     return said
 
 
-def lack_lines(kernel: KernelFacts, tests: Iterable[TestResult] = ()) -> list[str]:
+def lack_lines(kernel: KernelFacts, shown: Collection[str] = ()) -> list[str]:
     """Say which fixes that the suite knows a tree does not have, a line for each release.
 
-    :param tests: what was found of it; the bugs that they show are marked.
+    :param shown: the features whose bugs tests have shown, which is told.
     """
-    shown = {test.bug for test in tests if test.shows_bug}
     return [
         f"fixes of {release} that this tree does not have: "
         + "; ".join(_lack(fix, shown) for fix in fixes)
@@ -137,7 +136,7 @@ def _facts(results: RunResults) -> Panel:
         grid.add_row("", Text(line, style="yellow"))
     for item in series.extra:
         grid.add_row("extra", Text(item.subject))
-    for line in lack_lines(kernel, results.tests) if series.name is None else ():
+    for line in lack_lines(kernel, results.known_bugs) if series.name is None else ():
         grid.add_row("", Text(line, style="yellow"))
     new, count = kernel.new_warnings, kernel.warnings
     compared = "" if new is None else f", {len(new)} of them new" if count else ""
@@ -227,9 +226,8 @@ def _verdict(results: RunResults) -> Text:
     if results.judge == "expected":
         wrong = sum(test.unexpected for test in results.tests)
         said += f"; {wrong or 'none'} unexpected"
-    bugs = {test.bug for test in results.tests if test.shows_bug}
-    if bugs:
-        said += f"; {len(bugs)} known bug{'s' if len(bugs) > 1 else ''} shown"
+    if results.known_bugs:
+        said += f"; {plural(len(results.known_bugs), 'known bug')} shown"
     if results.findings:
         said += f"; {len(results.findings)} found beyond the promise of the series"
     bad = any(test.is_bad(results.judge) for test in results.tests)

@@ -92,11 +92,7 @@ def fails_before(
     :param splat: title of the splat that goes with the failure, a regular expression.
     :param sometimes: the failure depends on luck: passing is as good.
     """
-    return Expectation(
-        outcome=Expected.EITHER if sometimes else Expected.FAILED,
-        why=f"{'may fail' if sometimes else 'fails'} before patch {patch}",
-        splats=(splat,) if splat is not None else (),
-    )
+    return _fails(f"before patch {patch}", splat, sometimes=sometimes)
 
 
 def fails_without(
@@ -108,9 +104,13 @@ def fails_without(
     :param splat: title of the splat that goes with the failure, a regular expression.
     :param sometimes: the failure depends on luck: passing is as good.
     """
+    return _fails(f"without the feature {feature}", splat, sometimes=sometimes, match=match)
+
+
+def _fails(where: str, splat: str | None, *, sometimes: bool, match: str = "") -> Expectation:
     return Expectation(
         outcome=Expected.EITHER if sometimes else Expected.FAILED,
-        why=f"{'may fail' if sometimes else 'fails'} without the feature {feature}",
+        why=f"{'may fail' if sometimes else 'fails'} {where}",
         splats=(splat,) if splat is not None else (),
         match=match,
     )

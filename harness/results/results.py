@@ -173,9 +173,10 @@ class RunResults(Provenance):
         found = [test for test in self.tests if test.finding]
         return tuple(sorted(found, key=lambda test: WEIGHTS.index(test.weight), reverse=True))
 
-    def shown_by(self, feature: str) -> tuple[TestResult, ...]:
-        """Return the tests that show the bug which a feature fixes: the kernel has it."""
-        return tuple(test for test in self.tests if test.shows_bug and test.bug == feature)
+    @property
+    def known_bugs(self) -> frozenset[str]:
+        """The features that fix what tests show: the kernel has these bugs."""
+        return frozenset(test.bug for test in self.tests if test.shows_bug)
 
     def with_later(self, later: RunResults, directory: str) -> RunResults:
         """Return these results with those of tests that were asked again.

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -394,10 +393,16 @@ def test_compiler_cache_that_is_not_installed_is_not_asked(
     assert caplog.text == ""
 
 
-# -- the compiler cache ----------------------------------------------------------------------
+# -- what goes past the compiler cache -------------------------------------------------------
 
 
-@pytest.mark.skipif(shutil.which("ccache") is None, reason="without ccache nothing is cached")
+@pytest.fixture
+def prefix(inputs: dict[str, Any], tmp_path: Path) -> list[str]:
+    """Return what a build has before make: the variables of ccache, with an empty cache."""
+    words = make_argv(BuildSpec(**inputs), TREES, {"CCACHE_DIR": str(tmp_path / "cache")}, jobs=1)
+    return [str(word) for word in words[: words.index("make")]]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -406,12 +411,9 @@ def test_compiler_cache_that_is_not_installed_is_not_asked(
     ],
 )
 def test_what_takes_in_a_file_as_it_is_is_compiled_anew(
-    inputs: dict[str, Any], tmp_path: Path, name: str, text: str
+    prefix: list[str], tmp_path: Path, name: str, text: str
 ) -> None:
     """The source stays, as piggy.S does when two kernels are compressed to the same size."""
-    spec = BuildSpec(**inputs)
-    words = make_argv(spec, TREES, {"CCACHE_DIR": str(tmp_path / "cache")}, jobs=1)
-    prefix = [str(word) for word in words[: words.index("make")]]
     source, image = tmp_path / name, tmp_path / "image.bin"
     source.write_text(text)
     for content in (b"the first kernel", b"another kernel 2"):
@@ -421,10 +423,7 @@ def test_what_takes_in_a_file_as_it_is_is_compiled_anew(
         assert content in (tmp_path / "out.o").read_bytes()
 
 
-@pytest.mark.skipif(shutil.which("ccache") is None, reason="without ccache nothing is cached")
-def test_what_takes_in_no_file_comes_from_the_cache(inputs: dict[str, Any], tmp_path: Path) -> None:
-    words = make_argv(BuildSpec(**inputs), TREES, {"CCACHE_DIR": str(tmp_path / "cache")}, jobs=1)
-    prefix = [str(word) for word in words[: words.index("make")]]
+def test_what_takes_in_no_file_comes_from_the_cache(prefix: list[str], tmp_path: Path) -> None:
     (tmp_path / "plain.c").write_text("int plain;\n")
     for _ in range(2):
         compile_ = ["ccache", "gcc", "-Wp,-MMD,deps.d", "-c", "-o", "out.o", "plain.c"]
@@ -435,12 +434,7 @@ def test_what_takes_in_no_file_comes_from_the_cache(inputs: dict[str, Any], tmp_
     assert "direct_cache_hit\t1\n" in stats
 
 
-@pytest.mark.skipif(shutil.which("ccache") is None, reason="without ccache nothing is cached")
-def test_what_comes_on_the_input_reaches_the_compiler(
-    inputs: dict[str, Any], tmp_path: Path
-) -> None:
-    words = make_argv(BuildSpec(**inputs), TREES, {"CCACHE_DIR": str(tmp_path)}, jobs=1)
-    prefix = [str(word) for word in words[: words.index("make")]]
+def test_what_comes_on_the_input_reaches_the_compiler(prefix: list[str]) -> None:
     done = subprocess.run(
         [*prefix, "ccache", "gcc", "-E", "-P", "-x", "c", "-"],
         input="GCC __GNUC__\n.incbin\n",

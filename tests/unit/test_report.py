@@ -521,6 +521,10 @@ LACKS = [
 def test_tree_as_it_is_is_told_what_it_lacks(results: RunResults) -> None:
     kernel = dataclasses.replace(results.kernel, fixes=FIXES)
     assert lack_lines(kernel) == LACKS
+    assert lack_lines(kernel, {"a", "c"}) == [
+        "fixes of 9.1 that this tree does not have: a leak (2 patches, shown by a test)",
+        "fixes of 9.2 that this tree does not have: a race; a crash (shown by a test)",
+    ]
     alone = dataclasses.replace(results, kernel=kernel, series=runs.NO_SERIES)
     assert "9.2 that this tree does not have: a race; a crash" in printed(alone)
     # Whoever tests a series asks about the series.
