@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.base.errors import SpecError
 
@@ -18,23 +18,44 @@ class Processor:
     :param added: QEMU's names of the features that it has besides.
     :param removed: those of the model's that it does not have.
     :param flags: all it has, as ``/proc/cpuinfo`` calls them.
+    :param options: what else QEMU is told about it.
     """
 
     model: str
     added: tuple[str, ...]
     removed: tuple[str, ...]
     flags: tuple[str, ...]
+    options: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def argument(self) -> str:
-        """The value of ``-cpu``; QEMU refuses what it cannot give."""
+        """The value of ``-cpu``."""
         features = (*(f"{name}=on" for name in self.added), *(f"{n}=off" for n in self.removed))
-        return ",".join((self.model, "enforce=on", *features))
+        return ",".join((self.model, *self.options, *features))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """The smallest guest: it counts for a fraction of a second, and proves that it came to the end.
+
+    :param code: what QEMU boots, from a file.
+    :param arguments: QEMU's, with ``{}`` for the file's path.
+    :param status: what QEMU's exit status must be.
+    :param output: what the guest must have written to its serial port.
+    """
+
+    code: bytes
+    arguments: tuple[str, ...]
+    status: int
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """One architecture of guests.
+
+    Its text names templates (:mod:`harness.guest.template`): what no machine that runs depends on
+    is left out of it.
 
     :param name: as ``uname -m`` says it.
     :param kernel: the value of ``ARCH=`` (kernel ``Makefile``).
@@ -53,6 +74,9 @@ class Architecture:
     :param virtio_net: the QEMU network device.
     :param cmdline: kernel parameters that every guest of this architecture gets.
     :param cmdline_tcg: further ones under TCG.
+    :param flags_line: the line of ``/proc/cpuinfo`` that lists a processor's features.
+    :param processor_lines: what the lines there begin with that tell processors apart.
+    :param probe: a guest that shows whether KVM works.
     """
 
     name: str
@@ -72,6 +96,9 @@ class Architecture:
     virtio_net: str
     cmdline: tuple[str, ...] = ()
     cmdline_tcg: tuple[str, ...] = ()
+    flags_line: str = field(repr=False)
+    processor_lines: tuple[str, ...] = field(repr=False)
+    probe: Probe = field(repr=False)
 
     def why_other_processor(self, cpuinfo: str, cmdline: Sequence[str]) -> str | None:
         """Say how what a kernel found under TCG differs from :attr:`processor`.
@@ -85,10 +112,14 @@ class Architecture:
         if any(word.startswith("clearcpuid=") for word in cmdline):
             due.clear()
         lines = (line.partition(":") for line in cpuinfo.splitlines())
-        each = [set(value.split()) for name, _, value in lines if name.strip() == "flags"]
+        each = [set(value.split()) for name, _, value in lines if name.strip() == self.flags_line]
         lacks = sorted({flag for found in each for flag in due - found})
         extra = sorted({flag for found in each for flag in found - wanted} - {*self.kernel_flags})
-        said = (("lacks", lacks), ("has also", extra), ("tells no", () if each else ("flags",)))
+        said = (
+            ("lacks", lacks),
+            ("has also", extra),
+            ("tells no", () if each else (self.flags_line,)),
+        )
         return " and ".join(f"{verb} {' '.join(flags)}" for verb, flags in said if flags) or None
 
 
@@ -107,6 +138,8 @@ _X86_64_TCG = Processor(
         "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr "
         "sse sse2 syscall nx lm pni cx16 hypervisor lahf_lm rdrand"
     ),
+    # QEMU refuses what it cannot give.
+    options=("enforce=on",),
 )
 
 # What Linux finds out itself (``arch/x86/include/asm/cpufeatures.h``), and what it takes for
@@ -114,6 +147,32 @@ _X86_64_TCG = Processor(
 _X86_64_KERNEL_FLAGS = _names(
     "constant_tsc up art rep_good nopl xtopology tsc_reliable nonstop_tsc cpuid extd_apicid "
     "nonstop_tsc_s3 tsc_known_freq pti vmmcall 3dnowprefetch"
+)
+
+_EXIT_PORT = 0xF4
+_EXIT_VALUE = 0x2A
+_TURNS = 200_000_000
+
+# The firmware loads a boot sector.
+_X86_64_PROBE = Probe(
+    code=(
+        (
+            b"\x66\xb9"
+            + _TURNS.to_bytes(4, "little")  # mov ecx, turns
+            + b"\x66\x49\x75\xfc"  # dec ecx; jnz back to it
+            + bytes([0xBA, _EXIT_PORT, 0x00])  # mov dx, 0xf4
+            + bytes([0xB0, _EXIT_VALUE])  # mov al, 0x2a
+            + b"\xee"  # out dx, al: isa-debug-exit ends QEMU
+            + b"\xf4\xeb\xfd"  # hlt; jmp to it
+        ).ljust(510, b"\0")
+        + b"\x55\xaa"
+    ),
+    arguments=(
+        *("-drive", "file={},format=raw,if=ide"),
+        *("-device", f"isa-debug-exit,iobase={_EXIT_PORT:#x},iosize=4"),
+    ),
+    # What isa-debug-exit makes of the value (QEMU hw/misc/debugexit.c).
+    status=(_EXIT_VALUE << 1) | 1,
 )
 
 X86_64 = Architecture(
@@ -144,6 +203,9 @@ X86_64 = Architecture(
     # (at HZ=250), so udelay() may take longer than it has to, never less.
     # Three times the 21 s after which RCU says that it stalls: code is that much slower.
     cmdline_tcg=("pmtmr=0x608", "lpj=20000000", "rcupdate.rcu_cpu_stall_timeout=63"),
+    flags_line="flags",
+    processor_lines=("model name", "flags", "CPU"),
+    probe=_X86_64_PROBE,
 )
 
 ARCHITECTURES = {X86_64.name: X86_64}

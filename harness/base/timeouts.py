@@ -28,7 +28,7 @@ class HostTimeouts:
     :param package_s: fetching one package of the image.
     :param coverage_s: adding up what gcov counted.
     :param database_s: waiting for another process that writes to the history.
-    :param kvm_probe_s: a boot sector under KVM; a working host needs less than one second.
+    :param kvm_probe_s: the smallest guest under KVM; a working host needs less than one second.
     :param qmp_s: QEMU's answer to one command.
     :param quit_s: QEMU's answer to the last one.
     :param migrate_s: writing or reading the devices' state, less than a MB.

@@ -23,21 +23,6 @@ log = logging.getLogger(__name__)
 DEVICE = Path("/dev/kvm")
 _CONTAINERS = (Path("/run/.containerenv"), Path("/.dockerenv"))
 
-_EXIT_PORT = 0xF4
-_EXIT_VALUE = 0x2A
-_TURNS = 200_000_000
-_BOOT_SECTOR = (
-    b"\x66\xb9"
-    + _TURNS.to_bytes(4, "little")  # mov ecx, turns
-    + b"\x66\x49\x75\xfc"  # dec ecx; jnz back to it
-    + bytes([0xBA, _EXIT_PORT, 0x00])  # mov dx, 0xf4
-    + bytes([0xB0, _EXIT_VALUE])  # mov al, 0x2a
-    + b"\xee"  # out dx, al: isa-debug-exit ends QEMU
-    + b"\xf4\xeb\xfd"  # hlt; jmp to it
-).ljust(510, b"\0") + b"\x55\xaa"
-_EXIT_STATUS = (_EXIT_VALUE << 1) | 1
-"""What ``isa-debug-exit`` makes of the value (QEMU ``hw/misc/debugexit.c``)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accel:
@@ -55,8 +40,8 @@ def choose_accel(request: str, arch: Architecture, store: Store, qemu: str) -> A
     """Choose an accelerator by running a guest under it.
 
     ``/dev/kvm`` may open, create VMs and still be unable to run one, or interpret every
-    instruction, which is far slower than TCG.  So the firmware boots a boot sector under KVM,
-    which counts down for a fraction of a second and must then end QEMU with a certain status.
+    instruction, which is far slower than TCG.  So the architecture's smallest guest is run under
+    KVM, which counts down for a fraction of a second and must then come to its end.
     The answer is kept per boot of the host and build of QEMU.
 
     :param request: ``"auto"``, ``"kvm"`` (insists) or ``"tcg"``.
@@ -91,7 +76,9 @@ def _kvm_trouble(arch: Architecture, qemu: str, store: Store) -> str | None:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     stat = DEVICE.stat()
     device_facts = (stat.st_rdev, stat.st_ino, stat.st_mode)
-    key = digest("kvm", _BOOT_SECTOR.hex(), boot_id, arch.machine, qemu_build(qemu), *device_facts)
+    key = digest(
+        "kvm", arch.probe.code.hex(), boot_id, arch.machine, qemu_build(qemu), *device_facts
+    )
 
     def make(directory: Path) -> None:
         trouble = _probe_kvm(arch, qemu)
@@ -111,27 +98,37 @@ def _who_may_open() -> str:
 
 
 def _probe_kvm(arch: Architecture, qemu: str) -> str | None:
-    log.info("probing KVM with a boot sector")
-    with tempfile.TemporaryDirectory(prefix="harness-kvm-") as name:
-        disk = Path(name) / "sector"
-        disk.write_bytes(_BOOT_SECTOR.ljust(1 << 20, b"\0"))
-        argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        argv += ["-machine", arch.machine, "-accel", "kvm", "-cpu", "host", "-m", "64M"]
-        argv += ["-drive", f"file={disk},format=raw,if=ide"]
-        argv += ["-device", f"isa-debug-exit,iobase={_EXIT_PORT:#x},iosize=4"]
-        started = time.monotonic()
-        try:
-            done = command.run(argv, timeout_s=HOST.kvm_probe_s, check=False)
-        except CommandError as error:
-            if error.returncode is None and time.monotonic() - started >= HOST.kvm_probe_s:
-                return f"a boot sector did not finish within {HOST.kvm_probe_s:.0f} s"
-            return error.message
-    if done.returncode == _EXIT_STATUS:
+    log.info("probing KVM with the smallest guest")
+    started = time.monotonic()
+    try:
+        done = run_probe(arch, qemu, accel="kvm", cpu="host", timeout_s=HOST.kvm_probe_s)
+    except CommandError as error:
+        if error.returncode is None and time.monotonic() - started >= HOST.kvm_probe_s:
+            return f"the smallest guest did not finish within {HOST.kvm_probe_s:.0f} s"
+        return error.message
+    if done.returncode == arch.probe.status and arch.probe.output in done.stdout:
         return None
     said = " / ".join(done.stderr.strip().splitlines()[-2:])
     status = done.returncode
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return f"QEMU {how}" + (f": {said}" if said else "")
+
+
+def run_probe(
+    arch: Architecture, qemu: str, *, accel: str, cpu: str, timeout_s: float
+) -> command.Completed:
+    """Run the architecture's smallest guest to its end.
+
+    :param accel: the value of ``-accel``, and *cpu* that of ``-cpu``.
+    :raises CommandError: when QEMU cannot be started, or does not end in time.
+    """
+    with tempfile.TemporaryDirectory(prefix="harness-kvm-") as name:
+        file = Path(name) / "guest"
+        file.write_bytes(arch.probe.code.ljust(1 << 20, b"\0"))
+        argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        argv += ["-machine", arch.machine, "-accel", accel, "-cpu", cpu, "-m", "64M"]
+        argv += [word.format(file) for word in arch.probe.arguments]
+        return command.run(argv, timeout_s=timeout_s, check=False)
 
 
 def qemu_build(qemu: str) -> str:

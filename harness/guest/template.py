@@ -112,10 +112,11 @@ class Templates:
         spec = self._spec
         # A clone under KVM goes on with the processor that the template saw.
         processor = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
-        host = [line for line in processor if line.startswith(("model name", "flags", "CPU"))]
+        arch = architecture(spec.arch)
+        host = [line for line in processor if line.startswith(arch.processor_lines)]
         return digest(
             *(_KIND, _RECIPE, self._build, *spec.initrds, spec.kernel, spec.cmdline),
-            *(spec.memory_mib, spec.cpus, spec.accel, spec.extra_args, architecture(spec.arch)),
+            *(spec.memory_mib, spec.cpus, spec.accel, spec.extra_args, arch),
             *(qemu_build(spec.qemu), host if spec.accel == "kvm" else ""),
         )
 

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.base.arch import X86_64
+from harness.base.arch import X86_64, Architecture
 from harness.base.errors import CommandError, MachineError
 from harness.base.store import Store
 from harness.guest import accel
-from harness.guest.accel import Accel, choose_accel, qemu_build, qemu_version
+from harness.guest.accel import Accel, choose_accel, qemu_build, qemu_version, run_probe
 
 QEMU = X86_64.qemu
 
@@ -117,18 +119,23 @@ def test_device_of_the_host_in_a_rootless_container_is_said(tmp_path: Path) -> N
     assert "Permission denied (containers: --device /dev/kvm" in done.stdout
 
 
-def test_boot_sector_ends_qemu_with_the_status_that_the_probe_expects(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_smallest_guest_comes_to_the_end_that_the_probe_expects() -> None:
     """Under TCG, which always works: the probe's guest is right, so KVM is all it judges."""
-    run = accel.command.run
+    done = run_probe(X86_64, QEMU, accel="tcg", cpu="max", timeout_s=60)
+    assert (done.returncode, done.stderr) == (X86_64.probe.status, "")
 
-    def under_tcg(words: list[str], **options: object) -> object:
-        swap = {"kvm": "tcg", "host": "max"}
-        return run([swap.get(word, word) for word in words], **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(accel.command, "run", under_tcg)
+@pytest.mark.parametrize("change", [{"status": 7}, {"output": "never said"}])
+def test_guest_that_ends_in_another_way_is_trouble(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    def under_tcg(arch: Architecture, qemu: str, **_of_kvm: object) -> object:
+        return run_probe(arch, qemu, accel="tcg", cpu="max", timeout_s=60)
+
+    monkeypatch.setattr(accel, "run_probe", under_tcg)
     assert accel._probe_kvm(X86_64, QEMU) is None
+    other = dataclasses.replace(X86_64, probe=dataclasses.replace(X86_64.probe, **change))
+    assert accel._probe_kvm(other, QEMU) == "QEMU ended with status 85"
 
 
 def test_qemu_version_is_a_number() -> None:

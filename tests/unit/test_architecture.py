@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.arch import ARCHITECTURES
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "harness"
 FILES = {
@@ -216,3 +218,48 @@ def test_framework_never_imports_the_subject() -> None:
         module for module in MODULES for used in imports(module) if folder_of(used) == "liveupdate"
     }
     assert {folder_of(module) for module in importing} <= {"liveupdate"}
+
+
+ARCHITECTURE_NAMES = {
+    *("x86", "x86_64", "x86-64", "amd64", "i386", "arm64", "aarch64", "arm", "riscv64"),
+    *(value for arch in ARCHITECTURES.values() for value in (arch.name, arch.kernel, arch.debian)),
+}
+
+
+def asks_for_architecture(text: str) -> list[str]:
+    """Return what in a module's text could tell one architecture from another."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Constant(value=str(word)) if word in ARCHITECTURE_NAMES:
+                found.append(repr(word))
+            case ast.Attribute(value=ast.Name(id="platform"), attr=asked):
+                found.append(f"platform.{asked}")
+            case ast.ImportFrom(module="harness.base.arch", names=names):
+                found += [
+                    alias.name for alias in names if re.fullmatch(r"[A-Z0-9_]+_?\d+", alias.name)
+                ]
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if arch.name == 'x86_64': boot()",
+        "match kernel:\n    case 'arm64': boot()",
+        "table = {'aarch64': 1}",
+        "if platform.machine() == host: boot()",
+        "from harness.base.arch import X86_64",
+    ],
+)
+def test_question_for_the_architecture_is_known(text: str) -> None:
+    assert asks_for_architecture(text) != []
+
+
+def test_what_differs_by_architecture_is_data_in_one_place() -> None:
+    asking = {
+        f"harness.{module}: {', '.join(found)}"
+        for module, path in FILES.items()
+        if module != "base.arch" and (found := asks_for_architecture(path.read_text()))
+    }
+    assert asking == set()
