@@ -64,7 +64,7 @@ class Architecture:
     :param fragment: the configuration fragment in ``kernel-configs/``.
     :param qemu: the QEMU binary.
     :param qemu_package: the Debian package that holds it.
-    :param machine: the QEMU machine type, of one version of QEMU.
+    :param machine: the QEMU machine type, of one version of QEMU, and its options.
     :param qemu_oldest: the oldest QEMU that has it.
     :param processor: the guest's processor under TCG.
     :param cpu_kvm: the ``-cpu`` model under KVM.
@@ -77,6 +77,8 @@ class Architecture:
     :param flags_line: the line of ``/proc/cpuinfo`` that lists a processor's features.
     :param processor_lines: what the lines there begin with that tell processors apart.
     :param probe: a guest that shows whether KVM works.
+    :param cross: what the names of Debian's tools that make programs for it begin with.
+    :param cross_package: the Debian package of its compiler, on other hosts.
     """
 
     name: str
@@ -99,6 +101,30 @@ class Architecture:
     flags_line: str = field(repr=False)
     processor_lines: tuple[str, ...] = field(repr=False)
     probe: Probe = field(repr=False)
+    cross: str = field(repr=False)
+    cross_package: str = field(repr=False)
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it is this host's."""
+        return self.name == platform.machine()
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the tools that make programs for it begin with on this host."""
+        return "" if self.is_host else self.cross
+
+    def compiler(self, cc: str) -> str:
+        """Return the program that compiles for it here.
+
+        :param cc: what was asked for; a path, or a name with the prefix, is taken as it is.
+        """
+        return cc if "/" in cc or cc.startswith(self.cross) else self.prefix + cc
+
+    @property
+    def gdb(self) -> str:
+        """The debugger that knows it on this host."""
+        return "gdb" if self.is_host else "gdb-multiarch"
 
     def why_other_processor(self, cpuinfo: str, cmdline: Sequence[str]) -> str | None:
         """Say how what a kernel found under TCG differs from :attr:`processor`.
@@ -206,9 +232,70 @@ X86_64 = Architecture(
     flags_line="flags",
     processor_lines=("model name", "flags", "CPU"),
     probe=_X86_64_PROBE,
+    cross="x86_64-linux-gnu-",
+    cross_package="gcc-x86-64-linux-gnu",
 )
 
-ARCHITECTURES = {X86_64.name: X86_64}
+# Pointer authentication, which "max" has, is emulated by a cipher for every call and return.
+_AARCH64_TCG = Processor(
+    model="cortex-a72",
+    added=(),
+    removed=(),
+    flags=_names("fp asimd aes pmull sha1 sha2 crc32"),
+)
+
+# QEMU boots what is no kernel as it is, with the port of the machine's PL011 at 0x09000000.
+_AARCH64_PROBE = Probe(
+    code=b"".join(
+        word.to_bytes(4, "little")
+        for word in (
+            0x52800001 | (_TURNS & 0xFFFF) << 5,  # movz w1, turns
+            0x72A00001 | (_TURNS >> 16) << 5,  # movk w1, turns, lsl 16
+            0x71000421,  # subs w1, w1, 1
+            0x54FFFFE1,  # b.ne back to it
+            0xD2A12002,  # movz x2, 0x0900, lsl 16
+            *(0x52800DE3, 0xB9000043),  # movz w3, 'o'; str w3, [x2]
+            *(0x52800D63, 0xB9000043),  # movz w3, 'k'; str w3, [x2]
+            *(0x52800100, 0x72B08000),  # movz w0, 8; movk w0, 0x8400, lsl 16
+            0xD4000002,  # hvc 0: PSCI's SYSTEM_OFF ends QEMU
+            0x14000000,  # b to itself
+        )
+    ),
+    arguments=("-kernel", "{}", "-serial", "stdio"),
+    status=0,
+    output="ok",
+)
+
+AARCH64 = Architecture(
+    name="aarch64",
+    kernel="arm64",
+    image="arch/arm64/boot/Image",
+    image_target="Image",
+    fragment="arm64.config",
+    qemu="qemu-system-aarch64",
+    qemu_package="qemu-system-arm",
+    # The best interrupt controller of the accelerator (GICv3 under TCG), and no ITS: once the
+    # tables of a GICv3's message interrupts are in use they cannot be moved, and without EFI a
+    # kernel that comes by kexec has lost them ("Booted with LPIs enabled, memory probably
+    # corrupted", drivers/irqchip/irq-gic-v3-its.c).
+    machine="virt-7.2,gic-version=max,its=off",
+    qemu_oldest="7.2",
+    processor=_AARCH64_TCG,
+    cpu_kvm="host",
+    # Of the kernel's own making, not the processor's.
+    kernel_flags=_names("evtstrm cpuid"),
+    console="ttyAMA0",
+    debian="arm64",
+    virtio_net="virtio-net-pci",
+    cmdline_tcg=("rcupdate.rcu_cpu_stall_timeout=63",),
+    flags_line="Features",
+    processor_lines=("Features", "CPU"),
+    probe=_AARCH64_PROBE,
+    cross="aarch64-linux-gnu-",
+    cross_package="gcc-aarch64-linux-gnu",
+)
+
+ARCHITECTURES = {arch.name: arch for arch in (X86_64, AARCH64)}
 
 
 def architecture(name: str | None = None) -> Architecture:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from harness.base.arch import architecture
+from harness.base.arch import ARCHITECTURES, architecture
 from harness.base.command import which
 from harness.base.errors import SpecError
 from harness.base.sandbox import MODES
@@ -153,6 +153,14 @@ SETTINGS = (
         otherwise="the suite's",
     ),
     Setting(
+        name="arch",
+        group=Group.TREE,
+        metavar="|".join(sorted(ARCHITECTURES)),
+        help="the guests' architecture, as uname -m says it",
+        otherwise="the suite's, or this host's",
+        choices=tuple(sorted(ARCHITECTURES)),
+    ),
+    Setting(
         name="cc",
         group=Group.TREE,
         metavar="PROGRAM",
@@ -223,9 +231,7 @@ SETTINGS = (
         help="clone machines from one that was booted, or boot each",
         default="yes",
         choices=("yes", "no"),
-        flag=Flag(
-            option="--no-templates", value="no", help="boot every machine, clone none (slower)"
-        ),
+        flag=Flag(option="--no-templates", value="no", help="boot every machine, clone none"),
         inherited=True,
     ),
     Setting(
@@ -238,8 +244,7 @@ SETTINGS = (
         flag=Flag(
             option="--expected",
             value="expected",
-            help="judge by what the tests state for the position, not by what the series is to "
-            "bring",
+            help="judge by what the tests state for the position, not by what the series brings",
         ),
     ),
     Setting(
@@ -278,8 +283,7 @@ SETTINGS = (
         inherited=True,
     ),
 )
-"""All settings: options of pytest (``--harness-NAME``) and of those commands that have use for them
-(``--NAME``), variables (``HARNESS_NAME``), and keys of pytest's ini file (``harness_NAME``)."""
+"""All settings; a :class:`Setting` says under which names."""
 
 SETTING = {setting.name: setting for setting in SETTINGS}
 """The settings by their names."""
@@ -309,7 +313,7 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
         position=None if position in (None, "last") else _number(position, "position", least=0),
         profile=_chosen(setting, "profile"),
         accel=_chosen(setting, "accel"),
-        arch=architecture().name,
+        arch=architecture(SETTING["arch"].checked(setting("arch")) or suite.arch).name,
         jobs=None if jobs is None else _number(jobs, "jobs", least=1),
         extra=tuple(Path(text) for text in (setting("extra") or "").split(os.pathsep) if text),
         cc=_program(setting("cc") or os.environ.get("CC") or DEFAULT_CC),
@@ -336,8 +340,7 @@ def qemu_from_setting(text: str | None) -> Path | None:
     if found is None:
         raise SpecError(
             f"there is no program {text!r}",
-            hint="--qemu and HARNESS_QEMU name a QEMU that can be run, such as "
-            f"{architecture().qemu}",
+            hint=f"--qemu and HARNESS_QEMU name one that can be run, such as {architecture().qemu}",
         )
     # A link keeps its name: it may be a program that looks at it.
     return found.absolute()
@@ -351,6 +354,7 @@ def settings_of(target: Target) -> dict[str, str]:
         "position": "last" if target.position is None else str(target.position),
         "profile": target.profile,
         "accel": target.accel,
+        "arch": target.arch,
         "cc": target.cc,
         "sandbox": target.sandbox,
     }
@@ -359,12 +363,8 @@ def settings_of(target: Target) -> dict[str, str]:
     for name, known in load_kernels().items():
         if known == replace(target.kernel, base=None):
             settings["kernel"] = name
-    if target.kernel.base is not None:
-        settings["base"] = target.kernel.base
-    if target.jobs is not None:
-        settings["jobs"] = str(target.jobs)
-    if target.qemu is not None:
-        settings["qemu"] = str(target.qemu)
+    given = {"base": target.kernel.base, "jobs": target.jobs, "qemu": target.qemu}
+    settings |= {name: str(value) for name, value in given.items() if value is not None}
     if target.extra:
         settings["extra"] = os.pathsep.join(str(path) for path in target.extra)
     return settings

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.base.arch import architecture
 from harness.base.errors import SpecError
 from harness.base.features import FeatureSpec, find_feature, read_features, read_needs
 from harness.base.importing import ObjectSpec, read_objects, read_plugins
@@ -96,6 +97,7 @@ class Suite:
     :param kernel: the default kernel: a name of ``kernels.yaml`` or a path; ``None`` for none.
     :param series: where the default series is, as ``--series`` takes it; ``None`` for none.
     :param support: a directory of patches under every position (``support.yaml``), or ``None``.
+    :param arch: the default architecture of guests; ``None`` is the host's.
     :param profiles: by name; each with the suite's own fragments and kernel parameters.
     :param matrix: the profiles of a matrix for which none is named.
     :param image: the guest's root file system.
@@ -116,6 +118,7 @@ class Suite:
     kernel: str | None
     series: str | None
     support: Path | None
+    arch: str | None
     profiles: Mapping[str, ProfileSpec]
     matrix: tuple[str, ...]
     image: ImageSpec
@@ -195,6 +198,7 @@ def load_suite(root: Path) -> Suite:
             kernel=_kernel(top, root),
             series=_series(top, root),
             support=_path(top, root, "support"),
+            arch=_arch(top),
             profiles=profiles,
             matrix=_matrix(top, profiles),
             image=_image(top, root),
@@ -260,6 +264,14 @@ def _kernel(top: Section, root: Path) -> str | None:
     if text is None or "/" not in text:
         return text
     return str((root / Path(text).expanduser()).resolve())
+
+
+def _arch(top: Section) -> str | None:
+    name: str | None = top.value("arch", str, None)
+    try:
+        return None if name is None else architecture(name).name
+    except SpecError as error:
+        raise top.error("arch", error.message, hint=error.hint) from error
 
 
 def _profiles(top: Section, root: Path) -> dict[str, ProfileSpec]:

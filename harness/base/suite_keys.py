@@ -10,6 +10,7 @@ KEYS = {
     "series": "the default for --series: an mbox, a maildir, a directory of patches, or A..B",
     "support": "directory of patches under every position; its support.yaml says why, and how a "
     "tree that needs one no more is known",
+    "arch": "the default for --arch: the guests' architecture, as uname -m says it",
     "fragments": "configuration fragments for every kernel: looked for here, then in "
     "kernel-configs/",
     "cmdline": "kernel parameters of every guest",

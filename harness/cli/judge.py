@@ -257,7 +257,7 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
         progress(Progress("adding the counters up"))
         with work_tree(pipeline.source, at.commit, pipeline.store, profile=args.profile) as tree:
             counters = counted(directory, result.results.builds[str(at.number)])
-            merged = merge(counters, tree, directory, wanted.files, cc=pipeline.target.cc)
+            merged = merge(counters, tree, directory, wanted.files, cc=pipeline.toolchain.cc)
             files = read_coverage(merged, tree, reasons)
     print_coverage(files, ui.out)
     html = directory / "coverage" / "index.html"

@@ -45,6 +45,7 @@ from harness.run.provenance import describe_series, facts_of
 _DOCTOR_EXAMPLES = """\
 examples:
   harness doctor
+  harness doctor --arch aarch64             what arm64 guests need, on a host of whatever kind
   harness doctor --accel kvm                exit code 3 unless a guest really runs under KVM
   harness doctor --qemu /usr/bin/qemu-system-x86_64
 """
@@ -91,7 +92,7 @@ def add_commands(commands: Commands) -> None:
         _DOCTOR_EXAMPLES,
         OUTPUT,
     )
-    add_settings(doctor, "accel", "qemu", "sandbox")
+    add_settings(doctor, "arch", "accel", "qemu", "sandbox")
     text = "list the kernels that --kernel knows by name, and what of them is cached"
     commands.add("kernels", _kernels, text, _KERNELS_EXAMPLES, OUTPUT)
     parents = (TREE, TARGET, OUTPUT)
@@ -159,8 +160,9 @@ def _features(args: argparse.Namespace, ui: Ui) -> int:
 
 
 def _doctor(args: argparse.Namespace, ui: Ui) -> int:
-    qemu = str(qemu_from_setting(args.qemu) or architecture().qemu)
-    report = check_host(Store(), architecture(), qemu, sandbox=args.sandbox)
+    arch = architecture(args.arch)
+    qemu = str(qemu_from_setting(args.qemu) or arch.qemu)
+    report = check_host(Store(), arch, qemu, sandbox=args.sandbox)
     table = Table(box=None, pad_edge=False, show_header=False)
     for item in report.items:
         table.add_row(
@@ -172,7 +174,7 @@ def _doctor(args: argparse.Namespace, ui: Ui) -> int:
     if report.install is not None:
         ui.out.print(f"install what is missing:\n  {report.install}", markup=False, soft_wrap=True)
     write_json(args, report.to_json())
-    choose_accel(args.accel, architecture(), Store(), qemu)
+    choose_accel(args.accel, arch, Store(), qemu)
     return int(ExitCode.PASSED if report.ok else ExitCode.INFRASTRUCTURE)
 
 

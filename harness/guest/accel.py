@@ -51,7 +51,8 @@ def choose_accel(request: str, arch: Architecture, store: Store, qemu: str) -> A
     if command.which(qemu) is None:
         raise MachineError(
             f"there is no {qemu} on this host",
-            hint=f"install Debian's package {arch.qemu_package}; 'harness doctor' checks the rest",
+            hint=f"install Debian's package {arch.qemu_package}; 'harness doctor{_option(arch)}' "
+            "checks the rest",
         )
     if request == "tcg":
         return Accel(name="tcg", reason="asked for")
@@ -66,7 +67,13 @@ def choose_accel(request: str, arch: Architecture, store: Store, qemu: str) -> A
     return Accel(name="tcg", reason=f"KVM does not work here: {trouble}")
 
 
+def _option(arch: Architecture) -> str:
+    return "" if arch.is_host else f" --arch {arch.name}"
+
+
 def _kvm_trouble(arch: Architecture, qemu: str, store: Store) -> str | None:
+    if not arch.is_host:
+        return f"this host is no {arch.name}"
     try:
         os.close(os.open(DEVICE, os.O_RDWR))
     except FileNotFoundError:

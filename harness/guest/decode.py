@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.base import command
+from harness.base.arch import architecture
 from harness.base.timeouts import HOST
 from harness.results.kernel_log import Splat
 
@@ -24,12 +25,16 @@ _AT_ONCE = 1000
 """Addresses of one command line."""
 
 
-def decode_splat(splat: Splat, vmlinux: Path, modules: Mapping[str, Path]) -> str:
+def decode_splat(
+    splat: Splat, vmlinux: Path, modules: Mapping[str, Path], arch: str | None = None
+) -> str:
     """Return the splat's text with ``(file:line)`` behind each address.
 
     :param modules: module name -> its ``.ko`` with debug information.
+    :param arch: the kernel's architecture; ``None`` is the host's.
     :raises CommandError: when the tools fail.
     """
+    prefix = architecture(arch).prefix
     frames = list(_FRAME.finditer(splat.text))
     places: dict[tuple[str | None, str, str], str] = {}
     for owner in sorted({frame["module"] for frame in frames}, key=str):
@@ -37,7 +42,7 @@ def decode_splat(splat: Splat, vmlinux: Path, modules: Mapping[str, Path]) -> st
         if path is None or not path.exists():
             continue
         wanted = [(f["symbol"], f["offset"]) for f in frames if f["module"] == owner]
-        for (symbol, offset), place in _lines(path, wanted).items():
+        for (symbol, offset), place in _lines(path, wanted, prefix).items():
             places[owner, symbol, offset] = place
 
     def add(frame: re.Match[str]) -> str:
@@ -47,11 +52,11 @@ def decode_splat(splat: Splat, vmlinux: Path, modules: Mapping[str, Path]) -> st
     return _FRAME.sub(add, splat.text)
 
 
-def _lines(path: Path, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def _lines(path: Path, wanted: list[tuple[str, str]], prefix: str) -> dict[tuple[str, str], str]:
     """Return symbol and offset -> ``file:line``, for what *path* knows."""
     names = {symbol for symbol, _ in wanted}
     addresses: dict[str, tuple[str, int]] = {}
-    listing = command.run(["nm", "--format=sysv", path], timeout_s=HOST.tool_s).stdout
+    listing = command.run([f"{prefix}nm", "--format=sysv", path], timeout_s=HOST.tool_s).stdout
     for line in listing.splitlines():
         words = [word.strip() for word in line.split("|")]
         if len(words) == 7 and words[0] in names and words[2] in ("t", "T", "w", "W"):
@@ -69,7 +74,7 @@ def _lines(path: Path, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], s
         only = ["-j", section] if relocatable else []
         places: list[str] = []
         for at in range(0, len(points), _AT_ONCE):
-            words = ["addr2line", "-e", str(path), *only, *points[at : at + _AT_ONCE]]
+            words = [f"{prefix}addr2line", "-e", str(path), *only, *points[at : at + _AT_ONCE]]
             places += command.run(words, timeout_s=HOST.tool_s).stdout.splitlines()
         for pair, place in zip(pairs, places, strict=False):
             if not place.startswith("??"):

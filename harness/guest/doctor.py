@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.base.arch import Architecture
+from harness.base.arch import ARCHITECTURES, Architecture
 from harness.base.command import which
 from harness.base.errors import CommandError, SpecError
 from harness.base.room import parts, room_bytes
@@ -20,7 +20,7 @@ from harness.guest.accel import choose_accel, qemu_build
 from harness.results.facts import HostFacts
 
 PACKAGES = PROJECT_ROOT / "scripts" / "packages.txt"
-"""``program package`` lines; ``scripts/setup`` installs from the same list."""
+"""``program package [guests]`` lines; ``scripts/setup`` installs from the same list."""
 
 DISK_MIB = 6 * 1024
 """What a cold run of both profiles leaves in the cache, rounded up."""
@@ -95,7 +95,7 @@ def check_host(
         _look_for_qemu(program, qemu, package)
         if program == arch.qemu
         else _look_for(program, package)
-        for program, package in _read_packages(packages)
+        for program, package in _read_packages(packages, arch)
     ]
     missing = sorted({item.package for item in items if not item.ok and item.package})
     items += [_disk(store), _cache(store), _sandbox(sandbox)]
@@ -107,7 +107,10 @@ def check_host(
     return HostReport(items=tuple(items), install=install if missing else None)
 
 
-def _read_packages(path: Path) -> list[tuple[str, str]]:
+def _read_packages(path: Path, arch: Architecture) -> list[tuple[str, str]]:
+    """Return the programs and packages that guests of *arch* need on this host."""
+    known = {word for name in ARCHITECTURES for word in (name, f"cross-{name}")}
+    guests = {arch.name} if arch.is_host else {arch.name, f"cross-{arch.name}"}
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
@@ -115,9 +118,9 @@ def _read_packages(path: Path) -> list[tuple[str, str]]:
     pairs = []
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].split()
-        if words and len(words) != 2:
-            raise SpecError(f"{path}:{number}: expected 'program package'")
-        if words:
+        if words and (len(words) < 2 or not set(words[2:]) <= known):
+            raise SpecError(f"{path}:{number}: expected 'program package [guests]'")
+        if words and set(words[2:]) <= guests:
             pairs.append((words[0], words[1]))
     return pairs
 

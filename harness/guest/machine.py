@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from harness.base.arch import architecture
 from harness.base.errors import GuestError, HarnessError, InfrastructureError
 from harness.base.spec import MachineSpec
 from harness.base.suite import Preconditions
@@ -325,8 +326,7 @@ class Machine:
         release, log_file = self._build.release, self.console.log_file
         check_clock(self.guest, time.monotonic() - started, release, log_file)
         check_processor(self.guest, self.spec, release, log_file)
-        wanted = self._setup.preconditions
-        check_preconditions(self.guest, wanted, self.timeouts, release, log_file)
+        check_preconditions(self.guest, self._setup.preconditions, self.timeouts, release, log_file)
 
     def how_to_attach(self) -> str:
         """Say how to reach the machine from other terminals."""
@@ -337,7 +337,8 @@ class Machine:
             f"  {shlex.join(ssh_argv(self._setup.keys, known, port))}",
         ]
         if (gdb := self._qemu.gdb_socket) is not None:
-            lines.append(f"  gdb {self._build.vmlinux} -ex 'target remote {gdb}'")
+            program = architecture(self.spec.arch).gdb
+            lines.append(f"  {program} {self._build.vmlinux} -ex 'target remote {gdb}'")
         return "\n".join(lines)
 
     def interact(self) -> None:
@@ -386,7 +387,7 @@ class Machine:
         """Return a splat's text with source lines, as the kernel that runs now has them."""
         build = self.epoch.build if self.epochs else self._build
         try:
-            return decode_splat(splat, build.vmlinux, build.modules_debug)
+            return decode_splat(splat, build.vmlinux, build.modules_debug, build.arch)
         except InfrastructureError as error:
             log.warning("cannot decode a splat: %s", error)
             return splat.text

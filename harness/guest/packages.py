@@ -56,13 +56,46 @@ def _local_package(choices: str, arch: Architecture) -> Path | None:
     return None
 
 
+def _lists(arch: Architecture, directory: Path) -> tuple[str, ...]:
+    """Have lists of another architecture's packages in *directory*; return apt's options for them.
+
+    apt and dpkg of the host do not come to know the architecture: the lists are fetched anew, from
+    where the host's apt is configured to get its own, and nothing is installed.
+
+    :returns: no options for the host's architecture, whose lists are there.
+    :raises DownloadError: when the lists cannot be had.
+    """
+    if arch.is_host:
+        return ()
+    lists, cache = directory / "lists", directory / "cache"
+    for made in (lists / "partial", cache / "archives" / "partial"):
+        made.mkdir(parents=True, exist_ok=True)
+    settings = (
+        *(f"APT::Architecture={arch.debian}", f"APT::Architectures={arch.debian}"),
+        *(f"Dir::State::Lists={lists}", f"Dir::Cache={cache}"),
+        *("Dir::State::status=/dev/null", "APT::Sandbox::User="),
+    )
+    options = tuple(word for each in settings for word in ("-o", each))
+    if not (directory / "fetched").exists():
+        try:
+            command.run(["apt-get", "-q", *options, "update"], timeout_s=HOST.package_s)
+        except CommandError as error:
+            raise DownloadError(
+                f"cannot fetch the lists of packages for {arch.debian}: {error.message}",
+                hint="put the packages of the image into a directory of HARNESS_DOWNLOADS",
+            ) from error
+        (directory / "fetched").touch()
+    return options
+
+
 def _download(choices: str, arch: Architecture, directory: Path) -> Path:
     said = ""
+    options = _lists(arch, directory)
     for choice in choices.split("|"):
         name = choice.strip()
         try:
             command.run(
-                ["apt-get", "-q", "download", f"{name}:{arch.debian}"],
+                ["apt-get", "-q", *options, "download", f"{name}:{arch.debian}"],
                 cwd=directory,
                 timeout_s=HOST.package_s,
             )

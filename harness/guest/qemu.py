@@ -293,7 +293,7 @@ class Qemu:
         elif _LACKING_MODEL.search(said):
             lack = f"does not know the guest's processor {arch.processor.argument}"
         elif _LACKING_MACHINE.search(said):
-            lack = f"has no machine {arch.machine}"
+            lack = f"has no machine {arch.machine.partition(',')[0]}"
         else:
             return None
         return MachineError(

@@ -191,7 +191,7 @@ def build_kernel(
     with store.produce(_KIND, spec.key) as entry:
         packing = replace(sandbox, writable=(entry,), readable=(trees.objects,))
         _collect(entry, trees, spec.arch, config, packing)
-        _collect_the_suites(entry, trees, made, spec.suite.headers, packing)
+        _collect_the_suites(entry, trees, made, spec, packing)
         (entry / "build.json").write_text(json.dumps(facts, indent=1) + "\n")
         (entry / _NO_SANDBOX).write_text(sandbox.off)
     found = store.get(_KIND, spec.key)
@@ -274,9 +274,10 @@ def _collect(
     _copy(trees, config.path, entry / "config")
     for name in ("Module.symvers", "System.map"):
         _copy(trees, objects / name, entry / name)
-    compress = ["objcopy", "--compress-debug-sections"]
+    objcopy = f"{arch.prefix}objcopy"
+    compress = [objcopy, "--compress-debug-sections"]
     packing.run([*compress, objects / "vmlinux", entry / "vmlinux"], timeout_s=HOST.file_s)
-    binary = ["objcopy", "-O", "binary", "--only-section=.notes"]
+    binary = [objcopy, "-O", "binary", "--only-section=.notes"]
     packing.run([*binary, objects / "vmlinux", entry / "notes"], timeout_s=HOST.file_s)
     if "\nCONFIG_GCOV_KERNEL=y\n" in config.path.read_text():
         for notes in objects.rglob("*.gcno"):
@@ -284,7 +285,7 @@ def _collect(
 
 
 def _collect_the_suites(
-    entry: Path, trees: Trees, made: _SuitesOwn, headers: Sequence[str], packing: Sandbox
+    entry: Path, trees: Trees, made: _SuitesOwn, spec: BuildSpec, packing: Sandbox
 ) -> None:
     """Copy what the guest gets besides the kernel; a tree may have no interface of some name."""
     for directory in ("modules", "debug"):
@@ -292,12 +293,13 @@ def _collect_the_suites(
     for module in made.modules:
         _copy(trees, module, entry / "debug" / module.name)
         stripped = entry / "modules" / module.name
-        packing.run(["objcopy", "--strip-debug", module, stripped], timeout_s=HOST.tool_s)
+        objcopy = f"{spec.arch.prefix}objcopy"
+        packing.run([objcopy, "--strip-debug", module, stripped], timeout_s=HOST.tool_s)
     (entry / "selftests").mkdir()
     for program in made.selftests.iterdir():
         _copy(trees, program, entry / "selftests" / program.name)
     (entry / "uapi").mkdir()
-    for name in headers:
+    for name in spec.suite.headers:
         if (made.headers / name).is_file():
             _copy(trees, made.headers / name, entry / "uapi" / name)
 

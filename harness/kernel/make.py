@@ -154,7 +154,7 @@ def make_argv(
     :param jobs: parallel compilers; ``None`` is one for each CPU that may be used.
     """
     cache: list[str | Path] = []
-    cc = spec.toolchain.cc
+    cc, prefix = spec.toolchain.cc, spec.toolchain.prefix
     if ccache is not None:
         # Not in this process's environment: builds in other threads have paths of their own.
         # Those below the directory of sources and objects are made relative, so that all hit.
@@ -172,6 +172,7 @@ def make_argv(
         trees.sources,
         f"O={trees.objects}",
         f"ARCH={spec.arch.kernel}",
+        *([f"CROSS_COMPILE={prefix}"] if prefix else []),
         f"CC={cc if ccache is None else f'ccache {cc}'}",
         f"LOCALVERSION={spec.localversion}",
         "KBUILD_BUILD_TIMESTAMP=@0",

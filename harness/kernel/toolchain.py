@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import command
+from harness.base.arch import Architecture
 from harness.base.errors import SpecError
 from harness.base.room import ccache_bytes
 from harness.base.spec import DEFAULT_CC
@@ -27,29 +28,40 @@ class Toolchain:
     """What compiles: first lines of the tools' version messages.
 
     :param cc: the compiler's program, which has said *compiler*.
+    :param prefix: what the names of the linker and its like begin with.
     """
 
     compiler: str
     linker: str
     ccache: bool
     cc: str = DEFAULT_CC
+    prefix: str = ""
 
 
-def probe_toolchain(cc: str = DEFAULT_CC) -> Toolchain:
+def probe_toolchain(asked: str = DEFAULT_CC, arch: Architecture | None = None) -> Toolchain:
     """Ask the tools on this host who they are.
 
-    :param cc: the compiler.
+    :param asked: the compiler, by the name that it has for the host.
+    :param arch: what it compiles for; ``None`` is the host's.
     :raises SpecError: when it is one that was asked for, and is none or not here.
     :raises CommandError: when there is no compiler, linker or make.
     """
-    if cc != DEFAULT_CC:
+    prefix = arch.prefix if arch is not None else ""
+    if arch is not None and prefix and command.which(f"{prefix}gcc") is None:
+        raise SpecError(
+            f"this host has no compiler for {arch.name}: there is no {prefix}gcc",
+            hint=f"'scripts/setup --arch {arch.name}' installs what such guests need; the Debian "
+            f"package is {arch.cross_package}",
+        )
+    cc = asked if arch is None else arch.compiler(asked)
+    if asked != DEFAULT_CC:
         _look_for_compiler(cc)
     first = [
         command.run([tool, "--version"], timeout_s=HOST.tool_s).stdout.partition("\n")[0]
-        for tool in (cc, "ld", "make")
+        for tool in (cc, f"{prefix}ld", "make")
     ]
     ccache = command.which("ccache") is not None
-    return Toolchain(compiler=first[0], linker=first[1], ccache=ccache, cc=cc)
+    return Toolchain(compiler=first[0], linker=first[1], ccache=ccache, cc=cc, prefix=prefix)
 
 
 def _look_for_compiler(cc: str) -> None:

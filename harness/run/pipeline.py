@@ -117,13 +117,13 @@ class Pipeline:
         :raises InputError: when a series, a profile or a compiler is not there.
         """
         _, _, _ = self.series, self.extra, self.profile
-        if self.target.cc != DEFAULT_CC:
+        if self.target.cc != DEFAULT_CC or self.arch.prefix:
             _ = self.toolchain
 
     @cached_property
     def toolchain(self) -> Toolchain:
         """What compiles."""
-        return probe_toolchain(self.target.cc)
+        return probe_toolchain(self.target.cc, self.arch)
 
     @cached_property
     def accel(self) -> Accel:
@@ -281,7 +281,7 @@ class Pipeline:
         """Have a position checked out where nobody else builds, in the block."""
         # Suites configure the same profile differently.
         check_names(fragments_of(self.profile, self.arch), self.source, self.store)
-        kind, cc = f"{self.suite.name}-{self.profile.name}", self.target.cc
+        kind, cc = f"{self.suite.name}-{self.profile.name}", self.toolchain.cc
         with work_tree(self.source, at.commit, self.store, profile=kind, cc=cc) as tree:
             yield Trees(sources=tree, objects=object_tree(tree, kind, cc))
 
@@ -313,7 +313,7 @@ class Pipeline:
                 headers=self.suite.headers,
                 arch=self.arch,
                 uapi=build.uapi,
-                cc=self.target.cc,
+                cc=self.toolchain.cc,
                 compiler=self.toolchain.compiler,
                 sandbox=self.target.sandbox,
             )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import filelock
 
+from harness.base.arch import architecture
 from harness.base.errors import (
     ExitCode,
     HarnessError,
@@ -53,6 +54,7 @@ class NightlyKernel:
         *path*, then *known*, and without that the suite's kernel.
     :param known: a name of ``kernels.yaml``; a branch there is fetched each night too.
     :param series: what to test on it; ``None`` is what the file says for all.
+    :param arch: the guests' architecture; ``None`` is the suite's, or the host's.
     """
 
     name: str
@@ -61,6 +63,7 @@ class NightlyKernel:
     path: Path | None = None
     known: str | None = None
     series: tuple[str, ...] | None = None
+    arch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,8 @@ class NightlySpec:
     :param budget_s: seconds after which no further cell is begun.
     :param keep: runs that stay in the history.
     :param series: ``shipped``, ``none``, or where patches are.
-    :param qemu: another QEMU than the one on ``PATH``; ``None`` for that.
+    :param qemu: another QEMU than the one on ``PATH``, for kernels without an architecture of
+        their own; ``None`` for that.
     :param positions: such as ``0..11``; ``None`` is all that differ.
     """
 
@@ -197,7 +201,16 @@ def _kernel(name: str, item: Section, directory: Path) -> NightlyKernel:
         path=(directory / path).resolve() if path is not None else None,
         known=known,
         series=item.texts("series", ()) or None,
+        arch=_arch(item),
     )
+
+
+def _arch(item: Section) -> str | None:
+    name: str | None = item.value("arch", str, None)
+    try:
+        return None if name is None else architecture(name).name
+    except SpecError as error:
+        raise item.error("arch", error.message, hint=error.hint) from error
 
 
 @contextlib.contextmanager
@@ -293,7 +306,9 @@ def _run_part(part: Part, kernel: NightlyKernel, series: str, night: _Night) -> 
         "suite": str(spec.suite.root),
         "accel": spec.accel,
     }
-    if spec.qemu is not None:
+    if kernel.arch is not None:
+        settings["arch"] = kernel.arch
+    elif spec.qemu is not None:
         settings["qemu"] = str(spec.qemu)
     if series != "shipped":
         settings["series"] = series

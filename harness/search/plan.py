@@ -92,7 +92,7 @@ def make_pair_jobs(
     tree = {name: text for name, text in settings.items() if SETTING[name].group is Group.TREE}
     jobs = [
         Job(
-            name=f"build-pairs-{profile}",
+            name=f"build-pairs-{_prefix(settings)}{profile}",
             stage=Stage.BUILD,
             profile=profile,
             positions=(),
@@ -108,7 +108,7 @@ def make_pair_jobs(
         )
     for build in tuple(jobs):
         for pair in pairs:
-            name = f"pair-{build.profile}-{pair_name(pair)}"
+            name = f"pair-{_prefix(settings)}{build.profile}-{pair_name(pair)}"
             words = ("--from", pair[0], "--to", pair[1], "--profile", build.profile)
             results = f"results/{name}"
             jobs.append(
@@ -135,7 +135,7 @@ def _build_job(settings: Mapping[str, str], positions: Iterable[int], profile: s
     needed = tuple(sorted(positions))
     words = [*_options(tree), "--positions", positions_text(needed), "--profile", profile]
     return Job(
-        name=f"build-{profile}",
+        name=f"build-{_prefix(settings)}{profile}",
         stage=Stage.BUILD,
         profile=profile,
         positions=needed,
@@ -146,7 +146,7 @@ def _build_job(settings: Mapping[str, str], positions: Iterable[int], profile: s
 def _test_job(
     settings: Mapping[str, str], positions: tuple[int, ...], build: Job, pytest_args: Sequence[str]
 ) -> Job:
-    name = f"test-{build.profile}-p{positions[0]:02}"
+    name = f"test-{_prefix(settings)}{build.profile}-p{positions[0]:02}"
     if len(positions) > 1:
         name += f"-p{positions[-1]:02}"
     results = f"results/{name}"
@@ -163,6 +163,11 @@ def _test_job(
         build=build.name,
         results=results,
     )
+
+
+def _prefix(settings: Mapping[str, str]) -> str:
+    """Return what tells jobs of an architecture that was asked for from those of another."""
+    return f"{arch}-" if (arch := settings.get("arch", "").replace("_", "-")) else ""
 
 
 def _options(settings: Mapping[str, str]) -> list[str]:

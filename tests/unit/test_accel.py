@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.base.arch import X86_64, Architecture
+from harness.base.arch import ARCHITECTURES, X86_64, Architecture
+from harness.base.command import which
 from harness.base.errors import CommandError, MachineError
 from harness.base.store import Store
 from harness.guest import accel
@@ -119,10 +120,33 @@ def test_device_of_the_host_in_a_rootless_container_is_said(tmp_path: Path) -> N
     assert "Permission denied (containers: --device /dev/kvm" in done.stdout
 
 
-def test_smallest_guest_comes_to_the_end_that_the_probe_expects() -> None:
+@pytest.mark.parametrize(
+    "arch",
+    [
+        pytest.param(
+            arch,
+            marks=pytest.mark.skipif(
+                not arch.is_host and which(arch.qemu) is None,
+                reason=f"its guests are not set up here: scripts/setup --arch {arch.name}",
+            ),
+        )
+        for arch in ARCHITECTURES.values()
+    ],
+    ids=list(ARCHITECTURES),
+)
+def test_smallest_guest_comes_to_the_end_that_the_probe_expects(arch: Architecture) -> None:
     """Under TCG, which always works: the probe's guest is right, so KVM is all it judges."""
-    done = run_probe(X86_64, QEMU, accel="tcg", cpu="max", timeout_s=60)
-    assert (done.returncode, done.stderr) == (X86_64.probe.status, "")
+    done = run_probe(arch, arch.qemu, accel="tcg", cpu="max", timeout_s=60)
+    assert (done.returncode, done.stderr) == (arch.probe.status, "")
+    assert done.stdout == arch.probe.output
+
+
+def test_kvm_runs_guests_of_the_hosts_architecture_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    chosen = choose_accel("auto", X86_64, Store(tmp_path), QEMU)
+    assert chosen == Accel(name="tcg", reason="KVM does not work here: this host is no x86_64")
 
 
 @pytest.mark.parametrize("change", [{"status": 7}, {"output": "never said"}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.base.arch import X86_64
+from harness.base.arch import AARCH64, ARCHITECTURES, X86_64, Architecture
 
 OWN = " ".join(X86_64.processor.flags)
 
@@ -52,3 +52,41 @@ def test_parameter_that_takes_flags_away_adds_none() -> None:
 def test_processor_has_no_vector_instructions_that_are_slow_to_emulate() -> None:
     slow = {"ssse3", "sse4_1", "sse4_2", "avx", "avx2", "sha_ni", "aes", "pclmulqdq", "la57"}
     assert not slow & set(X86_64.processor.flags)
+
+
+def test_processor_of_another_architecture_has_its_own_words() -> None:
+    own = " ".join(AARCH64.processor.flags)
+    text = f"processor\t: 0\nBogoMIPS\t: 125.00\nFeatures\t: {own} evtstrm cpuid\n\n"
+    assert AARCH64.why_other_processor(text, ()) is None
+    assert AARCH64.why_other_processor(text.replace("aes", "paca"), ()) == (
+        "lacks aes and has also paca"
+    )
+    assert AARCH64.why_other_processor("flags : fp\n", ()) == "tells no Features"
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=list(ARCHITECTURES))
+def test_machine_is_one_of_a_version(arch: Architecture) -> None:
+    assert arch.machine.partition(",")[0].endswith(f"-{arch.qemu_oldest}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "program"),
+    [
+        ("gcc", "aarch64-linux-gnu-gcc"),
+        ("gcc-14", "aarch64-linux-gnu-gcc-14"),
+        ("aarch64-linux-gnu-gcc-14", "aarch64-linux-gnu-gcc-14"),
+        ("/opt/bin/cross-gcc", "/opt/bin/cross-gcc"),
+    ],
+)
+def test_compiler_for_another_architecture_has_its_prefix(
+    monkeypatch: pytest.MonkeyPatch, asked: str, program: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert AARCH64.compiler(asked) == program
+    assert X86_64.compiler("gcc-14") == "gcc-14"
+
+
+def test_tools_of_the_hosts_architecture_have_no_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert (AARCH64.prefix, AARCH64.compiler("gcc"), AARCH64.gdb) == ("", "gcc", "gdb")
+    assert (X86_64.prefix, X86_64.gdb) == ("x86_64-linux-gnu-", "gdb-multiarch")

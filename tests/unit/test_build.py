@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from shipped import SUITE
 
-from harness.base.arch import X86_64
+from harness.base.arch import AARCH64, X86_64
 from harness.base.errors import BuildError, SpecError
 from harness.base.progress import Building, Progress
 from harness.base.spec import ProfileSpec
@@ -247,6 +247,26 @@ def test_make_argv_has_a_compiler_for_each_cpu_that_may_be_used(
 @pytest.mark.parametrize(("ccache", "word"), [(True, "CC=ccache gcc-14"), (False, "CC=gcc-14")])
 def test_make_argv_names_the_compiler(inputs: dict[str, Any], ccache: bool, word: str) -> None:
     assert word in argv(inputs, ccache=ccache, cc="gcc-14")
+
+
+def test_make_argv_of_another_architecture_names_its_tools(inputs: dict[str, Any]) -> None:
+    toolchain = dataclasses.replace(
+        inputs["toolchain"], cc="aarch64-linux-gnu-gcc", prefix="aarch64-linux-gnu-"
+    )
+    said = argv(inputs | {"arch": AARCH64, "toolchain": toolchain}, cc=toolchain.cc)
+    wanted = {"ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "CC=aarch64-linux-gnu-gcc"}
+    assert wanted <= set(said)
+    assert not [word for word in argv(inputs) if word.startswith("CROSS_COMPILE")]
+
+
+def test_host_without_a_cross_compiler_is_told_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SpecError, match="there is no aarch64-linux-gnu-gcc") as caught:
+        probe_toolchain("gcc", AARCH64)
+    assert "'scripts/setup --arch aarch64'" in (caught.value.hint or "")
 
 
 def test_toolchain_is_that_of_the_compiler_that_was_asked_for(tmp_path: Path) -> None:

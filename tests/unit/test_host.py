@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from schemas import complaints as wrong_with
 
-from harness.base.arch import X86_64
+from harness.base.arch import AARCH64, X86_64, Architecture
 from harness.base.errors import SpecError
 from harness.base.sandbox import Trouble
 from harness.base.store import Store
@@ -89,9 +89,9 @@ def test_path_is_a_file_that_must_exist(tmp_path: Path) -> None:
     assert found == [True, False]
 
 
-@pytest.mark.parametrize("line", ["make", "make gcc binutils"])
+@pytest.mark.parametrize("line", ["make", "make gcc binutils", "qemu qemu-system s390x"])
 def test_bad_line_of_the_list_is_named(tmp_path: Path, line: str) -> None:
-    with pytest.raises(SpecError, match=r"packages\.txt:3: expected 'program package'"):
+    with pytest.raises(SpecError, match=r"packages\.txt:3: expected 'program package "):
         check(tmp_path, f"# comment\nsh dash # why\n{line}\n")
 
 
@@ -155,7 +155,31 @@ def test_report_for_machines(tmp_path: Path) -> None:
 
 
 def test_shipped_list_can_be_read() -> None:
-    assert len(host._read_packages(host.PACKAGES)) > 10
+    assert len(host._read_packages(host.PACKAGES, X86_64)) > 10
+
+
+def programs_for(
+    monkeypatch: pytest.MonkeyPatch, arch: Architecture, host_machine: str
+) -> set[str]:
+    monkeypatch.setattr("platform.machine", lambda: host_machine)
+    return {program for program, _ in host._read_packages(host.PACKAGES, arch)}
+
+
+def test_guests_of_another_architecture_need_a_cross_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = programs_for(monkeypatch, X86_64, "x86_64")
+    other = programs_for(monkeypatch, AARCH64, "x86_64")
+    assert own - other == {"qemu-system-x86_64"}
+    assert other - own == {
+        *("qemu-system-aarch64", "aarch64-linux-gnu-gcc", "/usr/aarch64-linux-gnu/lib/libc.a"),
+    }
+
+
+def test_guests_of_the_hosts_architecture_need_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = programs_for(monkeypatch, AARCH64, "aarch64")
+    assert "qemu-system-aarch64" in found
+    assert not [program for program in found if "linux-gnu" in program or "x86" in program]
 
 
 def test_host_is_described() -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from archives import unpacked
 from shipped import SUITE
 
-from harness.base.arch import X86_64
+from harness.base.arch import AARCH64, X86_64
 from harness.base.errors import BuildError, DownloadError, SpecError
 from harness.base.spec import ImageSpec
 from harness.base.store import Store, file_sha256
@@ -234,6 +236,39 @@ def test_fetch_packages_takes_the_first_choice_there_is(
     either = replace(spec, packages=("absent | ask",))
     root = fetch_packages(either, arch=X86_64, store=store, progress=lambda text: None)
     assert (root / "usr/bin/ask").is_file()
+
+
+APT = """\
+#!/bin/sh
+echo "$@" >>{log}
+case " $* " in
+*" update "*) ;;
+*) for last; do :; done; cp {ask} "${{last%:*}}_1_arm64.deb" ;;
+esac
+"""
+
+
+def test_fetch_packages_of_another_architecture_leaves_apt_of_the_host_alone(
+    tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ask,) = downloads.glob("ask_*.deb")
+    programs, log = tmp_path / "bin", tmp_path / "log"
+    programs.mkdir()
+    (programs / "apt-get").write_text(APT.format(log=log, ask=ask))
+    (programs / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    both = replace(spec, packages=("ask", "answer"))
+    root = fetch_packages(both, arch=AARCH64, store=store, progress=lambda text: None)
+    assert (root / "usr/bin/ask").is_file()
+    update, *fetched = log.read_text().splitlines()
+    assert update.endswith(" update")
+    assert [line.split()[-1] for line in fetched] == ["ask:arm64", "answer:arm64"]
+    for line in (update, *fetched):
+        assert "-o APT::Architectures=arm64 " in line
+        lists = re.search(r"-o Dir::State::Lists=(\S+)", line)
+        assert lists is not None
+        assert Path(lists.group(1)).is_relative_to(tempfile.gettempdir())
 
 
 def test_fetch_packages_that_nobody_has_are_named(

@@ -69,6 +69,15 @@ def test_commands_carry_what_was_asked_for_through_a_shell() -> None:
     assert "--no-templates" not in build.command
 
 
+def test_jobs_of_two_architectures_have_names_of_their_own() -> None:
+    plans = [make_jobs(given, (0,), ("d",), last=1) for given in ({}, {"arch": "x86_64"})]
+    names = [[job.name for job in jobs] for jobs in plans]
+    assert names == [["build-d", "test-d-p00"], ["build-x86-64-d", "test-x86-64-d-p00"]]
+    build, test = plans[1]
+    assert test.build == build.name
+    assert all(" --arch x86_64 " in job.command for job in plans[1])
+
+
 def test_pairs_of_kernels_are_a_job_each_and_built_once() -> None:
     settings = {"accel": "kvm", "cc": "gcc-14"}
     build, *tests = make_pair_jobs(settings, ("7.0.13:11", "7.2.13"), ("debug",))

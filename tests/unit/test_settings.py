@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from harness.base.settings import (
     target_from_settings,
 )
 from harness.base.spec import KernelSpec, Target, load_kernels
+from harness.base.suite import load_suite
 from harness.base.variables import VARIABLES
 from harness.cli.main import _parser
 from harness.cli.options import profiles_of, take_settings
@@ -44,6 +46,44 @@ def test_no_settings_is_the_shipped_series_on_its_kernel() -> None:
     assert found.kernel == load_kernels()["7.0.13"]
     assert (found.series, found.position) == (str(SERIES), None)
     assert (found.profile, found.accel, found.jobs) == ("default", "auto", None)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_architecture_without_a_word_is_the_hosts(
+    monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert target().arch == machine
+
+
+def test_architecture_is_what_was_asked_for() -> None:
+    for name in ("x86_64", "aarch64"):
+        found = target(arch=name)
+        assert found.arch == name
+        assert target(**settings_of(found)) == found
+
+
+def test_architecture_of_the_suite_weighs_less_than_what_was_asked_for(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples" / "get-options", tmp_path / "suite")
+    file = tmp_path / "suite" / "suite.yaml"
+    text = file.read_text()
+    for name, other in (("aarch64", "x86_64"), ("x86_64", "aarch64")):
+        load_suite.cache_clear()
+        file.write_text(f"{text}arch: {name}\n")
+        assert target(suite=str(file.parent)).arch == name
+        assert target(suite=str(file.parent), arch=other).arch == other
+
+
+def test_unknown_architecture_of_a_suite_names_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "suite.yaml"
+    file.write_text("name: a\narch: arm\ntests: .\n")
+    with pytest.raises(SpecError, match=r"suite\.yaml:2: architecture 'arm' is not supported"):
+        target(suite=str(tmp_path))
+
+
+def test_unknown_architecture_is_refused() -> None:
+    with pytest.raises(SpecError, match="arch is aarch64 or x86_64, not 'arm64'"):
+        target(arch="arm64")
 
 
 def test_kernel_is_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
