@@ -98,6 +98,7 @@ int faulty_open(const char *path, int flags);
 int faulty_ioctl(int fd, unsigned long request, void *arg);
 ssize_t faulty_read(int fd, void *to, size_t len);
 ssize_t faulty_write(int fd, const void *from, size_t len);
+int faulty_kexec(void);
 
 /*
  * ioctl.c: an ioctl(2) from the words REQUEST HEX [read-only]: any number, any bytes.  Without

@@ -7,17 +7,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/reboot.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#define USAGE	"N open|ioctl|read|write COMMAND..."
+#define USAGE	"N open|ioctl|read|write|reboot COMMAND..."
 
-enum call { NONE, OPEN, IOCTL, READ, WRITE };
+enum call { NONE, OPEN, IOCTL, READ, WRITE, REBOOT };
 
 static const char * const calls[] = {
-	[OPEN] = "open", [IOCTL] = "ioctl", [READ] = "read", [WRITE] = "write",
+	[OPEN] = "open", [IOCTL] = "ioctl", [READ] = "read", [WRITE] = "write", [REBOOT] = "reboot",
 };
 
 static struct {
@@ -95,6 +97,16 @@ ssize_t faulty_write(int fd, const void *from, size_t len)
 
 	end(armed);
 	return n;
+}
+
+int faulty_kexec(void)
+{
+	int armed = begin(REBOOT);
+	int err = syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+			  LINUX_REBOOT_CMD_KEXEC, NULL);
+
+	end(armed);
+	return err;
 }
 
 static void fail_nth(struct json *j, int argc, char **argv)

@@ -11,12 +11,14 @@
 struct held {
 	struct held *next;
 	const char *kind;
+	unsigned long number;
 	int fd;
 	char name[];
 };
 
 /* The newest first. */
 static struct held *all;
+static unsigned long added;
 
 /* Where the pointer to it is; the pointer is NULL when nothing has that name. */
 static struct held **place_of(const char *kind, const char *name)
@@ -65,6 +67,7 @@ int held_add(const char *kind, const char *name, int fd)
 		return -1;
 	}
 	h->kind = kind;
+	h->number = added++;
 	h->fd = fd;
 	memcpy(h->name, name, strlen(name) + 1);
 	h->next = all;
@@ -82,10 +85,20 @@ int held_drop(const char *kind, const char *name)
 	return -1;
 }
 
+unsigned long held_mark(void)
+{
+	return added;
+}
+
+void held_drop_since(unsigned long mark)
+{
+	while (all && all->number >= mark)
+		drop(&all);
+}
+
 void held_drop_all(void)
 {
-	while (all)
-		drop(&all);
+	held_drop_since(0);
 }
 
 void held_list(struct json *j, const char *kind)

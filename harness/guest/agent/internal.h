@@ -36,8 +36,38 @@ const struct agent_verb *verb_find(int argc, char **argv, int *words);
 void verb_run(struct json *j, int argc, char **argv);
 bool verbs_are_unique(void);
 
-/* held.c */
+/* held.c: held_drop_since() closes what was added since held_mark() was asked. */
+unsigned long held_mark(void);
+void held_drop_since(unsigned long mark);
 void held_drop_all(void);
+
+/*
+ * schedule.c: what a race is to do (README.md).  The words of an operation point into @text, which
+ * stays as long as the schedule.
+ */
+#define RACE_ACTORS	16
+#define RACE_OPS	32
+
+struct race_op {
+	int argc;
+	char **argv;
+};
+
+struct race_ops {
+	int count;
+	struct race_op op[RACE_OPS];
+};
+
+struct race_schedule {
+	char *text;
+	uint64_t seed, time_ms, grace_ms, rounds, jitter_us;
+	int actors;
+	struct race_ops first, last, actor[RACE_ACTORS];
+};
+
+/* NULL and errno when the file cannot be read, or is no schedule (EINVAL). */
+struct race_schedule *schedule_read(const char *path);
+void schedule_free(struct race_schedule *s);
 
 /* sha256.c: FIPS 180-4 */
 struct sha256 {

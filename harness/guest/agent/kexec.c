@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/reboot.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -74,8 +73,7 @@ static void kexec(struct json *j, int argc, char **argv)
 {
 	int saved, fd;
 
-	syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
-		LINUX_REBOOT_CMD_KEXEC, NULL);
+	faulty_kexec();
 	saved = errno;
 	fd = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
 	if (fd >= 0) {
@@ -85,9 +83,16 @@ static void kexec(struct json *j, int argc, char **argv)
 	json_error(j, "kexec", saved);
 }
 
+/* For one who expects to be refused, and often. */
+static void kexec_try(struct json *j, int argc, char **argv)
+{
+	json_result(j, "kexec-try", faulty_kexec());
+}
+
 static const struct agent_verb verbs[] = {
 	{ "kexec-load", "KERNEL INITRD BYTES CMDLINE", kexec_load, .here = true },
 	{ "kexec", "", kexec, .here = true },
+	{ "kexec-try", "", kexec_try, .here = true },
 	{ }
 };
 
