@@ -14,6 +14,7 @@ from harness.base import command
 from harness.base.errors import ExitCode, HarnessError, InfrastructureError
 from harness.base.positions import parse_positions
 from harness.base.progress import Progress
+from harness.base.settings import SETTING
 from harness.base.store import Store
 from harness.base.suite import Suite, find_suite, load_suite
 from harness.base.terminal import Ui
@@ -76,8 +77,10 @@ examples:
   harness run --position 9 --profile debug
   harness run -- -k module -x               everything behind -- goes to pytest
   harness run --position 3 --expected       does each test do what it states for position 3?
+  harness run --seed 17 --races 60 -- -k race     races of other seeds, a minute for each test
   harness run --json out.json
 """
+_RACES = ("seed", "races", "schedule")
 _MATRIX_EXAMPLES = """\
 examples:
   harness matrix                            every position, the suite's profiles
@@ -108,7 +111,7 @@ def add_commands(commands: Commands) -> None:
     run = commands.add(
         "run", _run, text, _RUN_EXAMPLES, TREE, TARGET, MACHINE, PLACE, OUTPUT, PYTEST
     )
-    add_settings(run, "judge", "strict", "to")
+    add_settings(run, "judge", "strict", "to", *_RACES)
     parents = (TREE, MACHINE, PLACE, OUTPUT)
     text = "every test at every position, judged as stated"
     matrix = commands.add("matrix", _matrix, text, _MATRIX_EXAMPLES, *parents, PYTEST)
@@ -156,7 +159,7 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
         ui.out.print("it is not the suite's series: judged by what is stated for this tree")
     cell = Cell(
         target=pipeline.target,
-        pytest_args=tuple(args.pytest_args),
+        pytest_args=(*_race_options(args), *args.pytest_args),
         judge=judge,
         strict=args.strict == "yes",
         cmdline=args.cmdline or "",
@@ -172,6 +175,12 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
     print_results(results, ui.out, sections, directory=write_report(directory, sections))
     write_json(args, results.to_json())
     return status
+
+
+def _race_options(args: argparse.Namespace) -> list[str]:
+    """Return what tells pytest which races it is to run, where that is not the usual."""
+    found = ((SETTING[name], getattr(args, name)) for name in _RACES)
+    return [f"{one.plugin_option}={text}" for one, text in found if text not in (None, one.default)]
 
 
 def _matrix(args: argparse.Namespace, ui: Ui) -> int:

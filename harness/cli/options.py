@@ -13,7 +13,8 @@ from typing import Any
 from harness.base.cpus import usable_cpus
 from harness.base.errors import InputError
 from harness.base.progress import OnProgress
-from harness.base.settings import SETTING, SETTINGS, Group, target_from_settings
+from harness.base.setting import Group
+from harness.base.settings import SETTING, SETTINGS, target_from_settings
 from harness.base.store import Store
 from harness.base.terminal import Ui
 from harness.results.directory import results_directory

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Commands that look for the change that made a test's outcome another one."""
+"""Commands that look for what makes a test fail: a change, or the operations of a race."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import dataclasses
 from pathlib import Path
 
 from harness.base.errors import ExitCode, InfrastructureError, InputError
+from harness.base.settings import SETTING
 from harness.base.spec import Target
 from harness.base.store import Store
 from harness.base.terminal import Ui
@@ -18,6 +19,7 @@ from harness.cli.options import (
     PROFILE,
     TREE,
     Commands,
+    add_settings,
     pipeline_of,
     results_of,
     write_json,
@@ -29,6 +31,7 @@ from harness.report.sections import load_sections
 from harness.results.form import write_file
 from harness.results.pace import Pace
 from harness.results.records import CellStatus, Verdict, record_json
+from harness.results.schedule import Schedule, read_schedule, smallest
 from harness.run.cell import Cell, CellResult, find_test
 from harness.run.executor import run_cell
 from harness.run.judgement import BAD_ON, Judgement, cell_for, run_tries
@@ -58,8 +61,17 @@ exit codes: 0 the test passes, 1 it fails (with --fixed the other way round), 12
 """
 
 
+_MINIMIZE_EXAMPLES = """\
+examples:
+  harness minimize results/latest/schedules/test_x.json --test test_x
+  harness minimize failed.json --test test_x --position 3 --profile debug --tries 3
+
+exit code: 0 minimal.json has what is left, 1 the whole schedule does not fail either
+"""
+
+
 def add_commands(commands: Commands) -> None:
-    """Add ``bisect`` and ``verdict``."""
+    """Add ``bisect``, ``verdict`` and ``minimize``."""
     asked = argparse.ArgumentParser(add_help=False)
     asked.add_argument(
         "--test",
@@ -92,6 +104,42 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="look for what made the test pass: failing is good, that is old",
     )
+    text = "the fewest actors and operations of a race that still fail"
+    minimize = commands.add("minimize", _minimize, text, _MINIMIZE_EXAMPLES, *parents)
+    minimize.add_argument("file", metavar="SCHEDULE", type=Path, help="what a run left of it")
+    add_settings(minimize, "position")
+
+
+def _minimize(args: argparse.Namespace, ui: Ui) -> int:
+    schedule = read_schedule(args.file)
+    with ui.progress() as progress:
+        pipeline = pipeline_of(args, progress)
+        tests = [find_test(text, pipeline.suite) for text in args.tests]
+        _ = pipeline.accel, pipeline.profile
+        target = dataclasses.replace(pipeline.target, position=pipeline.position().number)
+    directory = results_of(args)
+    count = 0
+
+    def fails(candidate: Schedule) -> bool:
+        nonlocal count
+        count += 1
+        path = directory / f"{count:03}.json"
+        path.write_text(candidate.to_json())
+        words = (f"{SETTING['schedule'].plugin_option}={path}",)
+        found = _judge(args, ui, target, tests, directory, f"{count:03}", words)
+        actors, operations = len(candidate.actors), len(candidate.pieces)
+        said = f"{count:3} {actors:2} actors {operations:3} operations: {found.verdict.value}"
+        ui.out.print(f"{said} {found.reason}".rstrip(), markup=False, soft_wrap=True)
+        return found.verdict is Verdict.FAILS
+
+    if not fails(schedule):
+        ui.out.print("the whole schedule does not fail: --tries asks more than once")
+        return int(ExitCode.TESTS_FAILED)
+    least = smallest(schedule, fails)
+    (directory / "minimal.json").write_text(least.to_json())
+    ui.out.print(least.described(), markup=False, soft_wrap=True)
+    ui.out.print(f"schedule: {directory / 'minimal.json'}", markup=False, soft_wrap=True)
+    return int(ExitCode.PASSED)
 
 
 def _bisect(args: argparse.Namespace, ui: Ui) -> int:
@@ -150,6 +198,7 @@ def _judge(
     tests: list[str],
     directory: Path,
     name: str,
+    pytest_args: tuple[str, ...] = (),
 ) -> Judgement:
     tries = args.tries or "1"
     if not tries.isdecimal() or int(tries) < 1:
@@ -164,10 +213,11 @@ def _judge(
                 directory=directory / f"{name.replace(' ', '-')}-try-{number}",
                 progress=say,
                 # The same answer twice says nothing about a flaky test.
-                fresh=int(tries) > 1,
+                fresh=int(tries) > 1 or bool(pytest_args),
             )
 
     cell = cell_for(target, tests, args.cmdline or "")
+    cell = dataclasses.replace(cell, pytest_args=pytest_args)
     return run_tries(cell, tests, tries=int(tries), bad_on=args.bad_on, run=run)
 
 

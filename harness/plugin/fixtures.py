@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.guest.module import KernelModule
     from harness.guest.ssh import CommandResult
     from harness.kernel.build import KernelBuild
+    from harness.plugin.races import Races
     from harness.results.ktap import KtapResult
     from harness.run.pipeline import Pipeline
 
@@ -183,3 +184,15 @@ def kexec(machine: Machine) -> Callable[..., Jump]:
         return go(machine, wanted)
 
     return jump
+
+
+@pytest.fixture
+def races(request: pytest.FixtureRequest) -> Races:
+    """What a test of races follows from: ``for seed in races.seeds()``, ``races.schedule(seed)``.
+
+    The seed is that of ``--seed``; ``--races`` asks for further ones.  A test that fails says
+    which one it was, and how to see it again.
+    """
+    from harness.plugin.races import Races
+
+    return Races(request)

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 from harness.base.errors import SpecError
 from harness.base.positions import positions_text
-from harness.base.settings import SETTING, Group
+from harness.base.setting import Group
+from harness.base.settings import SETTING
 from harness.search.compat import pair_name, pairs_of
 
 MAX_JOBS = 256

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,9 +98,9 @@ def test_actors_share_their_descriptors(agent: Agent, tmp_path: Path) -> None:
 def test_nothing_stays_open_behind_a_race(agent: Agent, tmp_path: Path) -> None:
     agent("open", "kept", "/dev/null")
     pid = agent("ping")["pid"]
-    before = sorted(os.listdir(f"/proc/{pid}/fd"))
+    before = sorted(Path(f"/proc/{pid}/fd").iterdir())
     race(agent, tmp_path, "!time 60000\n!grace 10000\n!rounds 3\n!actor\nopen f /dev/null")
-    assert sorted(os.listdir(f"/proc/{pid}/fd")) == before
+    assert sorted(Path(f"/proc/{pid}/fd").iterdir()) == before
     assert [item["name"] for item in agent("files")["items"]] == ["kept"]
 
 
