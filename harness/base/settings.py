@@ -97,7 +97,7 @@ SETTINGS = (
         name="profile",
         group=Group.TARGET,
         metavar="NAME",
-        help="kernel profile",
+        help="kernel profile, and @ARCH if it is for another architecture",
         default="default",
     ),
     Setting(
@@ -223,14 +223,15 @@ def target_from_settings(setting: Callable[[str], str | None]) -> Target:
         raise SpecError("--base goes with --kernel", hint="give the git tree that has it")
     series = setting("series") or suite.series or "none"
     position, jobs = setting("position"), setting("jobs")
+    profile, _, arch = _chosen(setting, "profile").partition("@")
     return Target(
         suite=suite.root,
         kernel=_kernel(setting("kernel") or suite.kernel, base, suite),
         series=None if series == "none" else series,
         position=None if position in (None, "last") else _number(position, "position", least=0),
-        profile=_chosen(setting, "profile"),
+        profile=profile,
         accel=_chosen(setting, "accel"),
-        arch=architecture(SETTING["arch"].checked(setting("arch")) or suite.arch).name,
+        arch=architecture(arch or SETTING["arch"].checked(setting("arch")) or suite.arch).name,
         jobs=None if jobs is None else _number(jobs, "jobs", least=1),
         extra=tuple(Path(text) for text in (setting("extra") or "").split(os.pathsep) if text),
         cc=_program(setting("cc") or os.environ.get("CC") or DEFAULT_CC),
@@ -275,13 +276,12 @@ def settings_of(target: Target) -> dict[str, str]:
         "cc": target.cc,
         "sandbox": target.sandbox,
     }
-    if target.kernel.path is not None:
-        settings["kernel"] = str(target.kernel.path)
+    given: dict[str, object] = {"kernel": target.kernel.path, "base": target.kernel.base}
+    given |= {"jobs": target.jobs, "qemu": target.qemu}
+    settings |= {name: str(value) for name, value in given.items() if value is not None}
     for name, known in load_kernels().items():
         if known == replace(target.kernel, base=None):
             settings["kernel"] = name
-    given = {"base": target.kernel.base, "jobs": target.jobs, "qemu": target.qemu}
-    settings |= {name: str(value) for name, value in given.items() if value is not None}
     if target.extra:
         settings["extra"] = os.pathsep.join(str(path) for path in target.extra)
     return settings

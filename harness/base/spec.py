@@ -7,9 +7,10 @@ import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.base.arch import architecture
 from harness.base.errors import SpecError
 from harness.base.strict_yaml import Section, read_yaml
 
@@ -189,6 +190,23 @@ class Target:
     cc: str = DEFAULT_CC
     qemu: Path | None = None
     sandbox: str = "auto"
+
+    @property
+    def kind(self) -> str:
+        """The profile, and the architecture where it is not the host's: ``default@aarch64``."""
+        return self.profile if architecture(self.arch).is_host else f"{self.profile}@{self.arch}"
+
+    def of_kind(self, word: str) -> Target:
+        """Return the target with another profile, and another architecture if *word* has one.
+
+        The QEMU that was asked for is not for that one.
+
+        :raises SpecError: when there is no such architecture.
+        """
+        profile, _, name = word.partition("@")
+        arch = architecture(name or self.arch).name
+        qemu = self.qemu if arch == self.arch else None
+        return replace(self, profile=profile, arch=arch, qemu=qemu)
 
 
 # -- read from YAML ------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.arch import architecture
+from harness.base.arch import ARCHITECTURES, architecture
 from harness.base.errors import SpecError
 from harness.base.features import FeatureSpec, find_feature, read_features, read_needs
 from harness.base.importing import ObjectSpec, read_objects, read_plugins
@@ -154,6 +154,16 @@ class Suite:
                 f"no profile {name!r} in {self.file}",
                 hint=f"known profiles: {', '.join(self.profiles)}",
             ) from None
+
+    def check_kind(self, word: str) -> None:
+        """Refuse what is no profile, with or without an architecture: ``default@aarch64``.
+
+        :raises SpecError: when there is none of that name.
+        """
+        name, at, arch = word.partition("@")
+        self.profile(name)
+        if at:
+            architecture(arch)
 
     def feature(self, name: str) -> FeatureSpec:
         """Return the feature called *name*.
@@ -297,10 +307,13 @@ def _profiles(top: Section, root: Path) -> dict[str, ProfileSpec]:
 
 def _matrix(top: Section, profiles: Mapping[str, ProfileSpec]) -> tuple[str, ...]:
     names = top.texts("matrix", ("default",))
-    for name in names:
+    for word in names:
+        name, at, arch = word.partition("@")
         if name not in profiles:
             known = ", ".join(profiles)
             raise top.error("matrix", f"matrix: no profile {name!r}", hint=f"known: {known}")
+        if at and arch not in ARCHITECTURES:
+            raise top.error("matrix", f"matrix: no architecture {arch!r}")
     if not names:
         raise top.error("matrix", "matrix: names no profile")
     return tuple(dict.fromkeys(names))

@@ -22,7 +22,8 @@ KEYS = {
     "profiles.memory_mib": "the guest's memory in MiB",
     "profiles.cpus": "virtual CPUs (default: 2)",
     "profiles.timeout_scale": "factor on every deadline (default: 1.0)",
-    "matrix": "profiles of a matrix for which none is named (default: the profile default)",
+    "matrix": "profiles of a matrix for which none is named (default: the profile default); "
+    "default@aarch64 is that profile on another architecture",
     "image": "recipe of the guest's root file system, instead of images/initramfs.yaml",
     "programs": "C files; each is linked statically and becomes a program in /bin",
     "verbs": "C files that add verbs to the guest's agent",

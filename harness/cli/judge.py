@@ -63,6 +63,7 @@ from harness.search.coverage import (
 )
 from harness.search.matrix import exit_code as matrix_exit_code
 from harness.search.matrix import (
+    kinds_of,
     make_cells,
     position_of,
     run_cells,
@@ -188,7 +189,7 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
         pipeline = pipeline_of(args, progress)
         profiles = profiles_of(args, pipeline.suite.matrix)
         for profile in profiles:
-            pipeline.suite.profile(profile)
+            pipeline.suite.check_kind(profile)
         applied = pipeline.applied
         _ = pipeline.accel  # or nothing can be run
         sections = load_sections(pipeline.suite)
@@ -227,7 +228,7 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
             if result.results is not None and not result.cached:
                 _remember(ui, result.results, result.directory, pipeline.suite)
             ui.line(cell_line(result, subjects[position_of(result)]))
-            found = record_json(matrix_record(applied, profiles, results))
+            found = record_json(matrix_record(applied, kinds_of(cells), results))
             write_file(directory / "matrix.json", found)
     print_tables(results, subjects, ui.out)
     report = write_report(directory, sections)

@@ -177,7 +177,7 @@ def _pair_jobs(args: argparse.Namespace) -> tuple[Job, ...]:
     suite = load_suite(find_suite(settings.get("suite")))
     profiles = profiles_of(args, ["default"])
     for profile in profiles:
-        suite.profile(profile)
+        suite.check_kind(profile)
     return make_pair_jobs(settings, list(dict.fromkeys(args.kernels)), profiles)
 
 
@@ -190,7 +190,7 @@ def _matrix_jobs(args: argparse.Namespace, ui: Ui) -> tuple[Job, ...]:
         pipeline = pipeline_of(args, progress)
         profiles = profiles_of(args, pipeline.suite.matrix)
         for profile in profiles:
-            pipeline.suite.profile(profile)
+            pipeline.suite.check_kind(profile)
         if args.positions is None:
             # Only the tree can say which positions differ.
             last, usual = pipeline.applied.last, pipeline.applied.worth
@@ -246,7 +246,7 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
         assert part.applied is not None  # noqa: S101 - it has a cell
         subject = subjects_of(part.applied)[position_of(result)]
         ui.line(Text(f"{part.name}: ") + cell_line(result, subject))
-        found = matrix_record(part.applied, spec.profiles, part.results)
+        found = matrix_record(part.applied, part.kinds, part.results)
         write_file(part.directory / "matrix.json", record_json(found))
         write_report(part.directory, sections)
 

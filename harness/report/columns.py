@@ -78,7 +78,7 @@ def run_column(results: RunResults, directory: Path) -> Column:
     """Return the one column of a run."""
     position, kernel = results.series.position, results.kernel
     booted = next((boot for boot in results.boots if boot.outcome is Boot.OK), None)
-    words = ["harness", "run", "--position", str(position), "--profile", results.profile]
+    words = ["harness", "run", "--position", str(position), "--profile", results.kind]
     words += ["--expected"] if results.judge == "expected" else []
     return Column(
         id=f"p{position:02}",

@@ -81,7 +81,7 @@ def _print_findings(results: Sequence[CellResult], console: Console) -> None:
     first: dict[str, TestResult] = {}
     for result in results:
         for test in result.results.findings if result.results is not None else ():
-            place = f"{position_of(result)} {result.cell.target.profile}"
+            place = f"{position_of(result)} {result.cell.target.kind}"
             found.setdefault(test.id, []).append(place)
             first.setdefault(test.id, test)
     if found:
@@ -160,7 +160,7 @@ def record_of(
 
 
 def _profile(result: CellResult) -> str:
-    return result.cell.target.profile
+    return result.cell.target.kind
 
 
 def _cell_record(result: CellResult, subject: str) -> CellRecord:

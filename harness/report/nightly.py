@@ -96,7 +96,7 @@ def _part_lines(part: Part) -> Iterator[str]:
             for more in (first_seen(problem, subjects), first_line(item.message)):
                 yield from _wrapped(more, "      ")
     if part.unreached:
-        names = [f"p{c.target.position:02} {c.target.profile}" for c in part.unreached]
+        names = [f"p{c.target.position:02} {c.target.kind}" for c in part.unreached]
         yield from _wrapped(f"not reached: {', '.join(names)}", "  ")
 
 

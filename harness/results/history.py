@@ -168,7 +168,7 @@ class History:
                 commit_id=results.kernel.commit,
                 series=results.series.name,
                 position=results.series.position,
-                profile=results.profile,
+                profile=results.kind,
                 accel=results.accel,
                 inputs=inputs,
                 directory=str(directory),

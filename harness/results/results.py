@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from harness.base.arch import architecture
 from harness.results.expectation import WEIGHTS, Expected
 from harness.results.facts import Provenance
 from harness.results.form import read_file, to_plain, write_file, write_text
@@ -166,6 +167,12 @@ class RunResults(Provenance):
         """How many tests ended with each outcome, all outcomes named."""
         found = Counter(test.outcome for test in self.tests)
         return {outcome.value: found[outcome] for outcome in Outcome} | {"total": len(self.tests)}
+
+    @property
+    def kind(self) -> str:
+        """The profile, and the architecture where it is not this host's: ``default@aarch64``."""
+        arch = self.machine.arch
+        return self.profile if arch == architecture().name else f"{self.profile}@{arch}"
 
     @property
     def findings(self) -> tuple[TestResult, ...]:

@@ -52,7 +52,7 @@ class Cell:
     @property
     def name(self) -> str:
         """What a matrix calls it, and the directory of its results: ``p07-default``."""
-        return f"p{self.target.position:02}-{self.target.profile}"
+        return f"p{self.target.position:02}-{self.target.kind}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

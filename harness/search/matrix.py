@@ -33,10 +33,13 @@ def make_cells(
     cmdline: str = "",
     strict: bool = False,
 ) -> tuple[Cell, ...]:
-    """Return the cells of a matrix in the order in which they are run: profile by profile."""
+    """Return the cells of a matrix in the order in which they are run: profile by profile.
+
+    :param profiles: by name, with an architecture (``default@aarch64``) if it is not the target's.
+    """
     return tuple(
         Cell(
-            target=dataclasses.replace(target, position=position, profile=profile),
+            target=dataclasses.replace(target.of_kind(profile), position=position),
             pytest_args=pytest_args,
             cmdline=cmdline,
             strict=strict,
@@ -44,6 +47,11 @@ def make_cells(
         for profile in profiles
         for position in positions
     )
+
+
+def kinds_of(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """Return the profiles of cells, with their architectures, in the order of the cells."""
+    return tuple(dict.fromkeys(cell.target.kind for cell in cells))
 
 
 def run_cells(
@@ -102,7 +110,7 @@ def complaints(result: CellResult) -> tuple[Complaint, ...]:
         found.append(
             Complaint(
                 position=position_of(result),
-                profile=result.cell.target.profile,
+                profile=result.cell.target.kind,
                 test=None,
                 expected=expected,
                 outcome=outcome,
@@ -127,7 +135,7 @@ def complaints(result: CellResult) -> tuple[Complaint, ...]:
         result.tests,
         result.cell.judge,
         position=position_of(result),
-        profile=result.cell.target.profile,
+        profile=result.cell.target.kind,
         directory=result.directory,
     )
     for item in about_tests:
@@ -155,7 +163,7 @@ def transitions(results: Iterable[CellResult], subjects: dict[int, str]) -> tupl
     found = []
     last: dict[tuple[str, str], tuple[int, Outcome]] = {}
     for result in sorted(results, key=position_of):
-        profile, position = result.cell.target.profile, position_of(result)
+        profile, position = result.cell.target.kind, position_of(result)
         for test in result.tests:
             lucky = test.expected == Expected.EITHER and test.outcome is Outcome.PASSED
             if test.outcome is Outcome.ERROR or lucky:

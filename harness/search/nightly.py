@@ -15,7 +15,6 @@ from pathlib import Path
 
 import filelock
 
-from harness.base.arch import architecture
 from harness.base.errors import (
     ExitCode,
     HarnessError,
@@ -41,6 +40,7 @@ from harness.run.pipeline import Pipeline
 from harness.search.matrix import (
     complaints,
     exit_code,
+    kinds_of,
     make_cells,
     run_cells,
 )
@@ -54,7 +54,6 @@ class NightlyKernel:
         *path*, then *known*, and without that the suite's kernel.
     :param known: a name of ``kernels.yaml``; a branch there is fetched each night too.
     :param series: what to test on it; ``None`` is what the file says for all.
-    :param arch: the guests' architecture; ``None`` is the suite's, or the host's.
     """
 
     name: str
@@ -63,7 +62,6 @@ class NightlyKernel:
     path: Path | None = None
     known: str | None = None
     series: tuple[str, ...] | None = None
-    arch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +71,8 @@ class NightlySpec:
     :param budget_s: seconds after which no further cell is begun.
     :param keep: runs that stay in the history.
     :param series: ``shipped``, ``none``, or where patches are.
-    :param qemu: another QEMU than the one on ``PATH``, for kernels without an architecture of
-        their own; ``None`` for that.
+    :param qemu: another QEMU than the one on ``PATH``, for the suite's architecture or the host's;
+        ``None`` for that.
     :param positions: such as ``0..11``; ``None`` is all that differ.
     """
 
@@ -101,6 +99,7 @@ class Part:
     :param trouble: why there is no matrix, or why it ended early; empty when all went well.
     :param applied: ``None`` when the series could not be had.
     :param planned: how many cells there are.
+    :param kinds: their profiles, with architectures (:attr:`harness.base.spec.Target.kind`).
     :param unreached: cells that the time did not suffice for.
     """
 
@@ -110,6 +109,7 @@ class Part:
     bad_input: bool = False
     applied: AppliedSeries | None = None
     planned: int = 0
+    kinds: tuple[str, ...] = ()
     results: list[CellResult] = field(default_factory=list)
     unreached: list[Cell] = field(default_factory=list)
     already: tuple[int, ...] = ()
@@ -144,7 +144,7 @@ def read_nightly(file: Path) -> NightlySpec:
         profiles = top.texts("profiles", ("default",))
         suite = load_suite(find_suite(_below(file, top.value("suite", str, None))))
         for name in profiles:
-            suite.profile(name)
+            suite.check_kind(name)
         kernels = []
         with top.section("kernels") as section:
             for name in section.keys():  # noqa: SIM118 - a Section is no dict
@@ -201,16 +201,7 @@ def _kernel(name: str, item: Section, directory: Path) -> NightlyKernel:
         path=(directory / path).resolve() if path is not None else None,
         known=known,
         series=item.texts("series", ()) or None,
-        arch=_arch(item),
     )
-
-
-def _arch(item: Section) -> str | None:
-    name: str | None = item.value("arch", str, None)
-    try:
-        return None if name is None else architecture(name).name
-    except SpecError as error:
-        raise item.error("arch", error.message, hint=error.hint) from error
 
 
 @contextlib.contextmanager
@@ -306,9 +297,7 @@ def _run_part(part: Part, kernel: NightlyKernel, series: str, night: _Night) -> 
         "suite": str(spec.suite.root),
         "accel": spec.accel,
     }
-    if kernel.arch is not None:
-        settings["arch"] = kernel.arch
-    elif spec.qemu is not None:
+    if spec.qemu is not None:
         settings["qemu"] = str(spec.qemu)
     if series != "shipped":
         settings["series"] = series
@@ -328,7 +317,7 @@ def _run_part(part: Part, kernel: NightlyKernel, series: str, night: _Night) -> 
     part.already = tuple(p.number for p in applied.positions if p.already)
     positions = parse_positions(spec.positions, applied.last, applied.worth)
     cells = make_cells(pipeline.target, positions, spec.profiles, pytest_args=spec.pytest_args)
-    part.planned = len(cells)
+    part.planned, part.kinds = len(cells), kinds_of(cells)
 
     for result in run_cells(
         cells,

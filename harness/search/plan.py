@@ -7,6 +7,7 @@ the jobs that test them.  A job is plain data, and its command works as well whe
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def make_pair_jobs(
     tree = {name: text for name, text in settings.items() if SETTING[name].group is Group.TREE}
     jobs = [
         Job(
-            name=f"build-pairs-{_prefix(settings)}{profile}",
+            name=_name("build-pairs", profile),
             stage=Stage.BUILD,
             profile=profile,
             positions=(),
@@ -109,7 +110,7 @@ def make_pair_jobs(
         )
     for build in tuple(jobs):
         for pair in pairs:
-            name = f"pair-{_prefix(settings)}{build.profile}-{pair_name(pair)}"
+            name = f"{_name('pair', build.profile)}-{pair_name(pair)}"
             words = ("--from", pair[0], "--to", pair[1], "--profile", build.profile)
             results = f"results/{name}"
             jobs.append(
@@ -136,7 +137,7 @@ def _build_job(settings: Mapping[str, str], positions: Iterable[int], profile: s
     needed = tuple(sorted(positions))
     words = [*_options(tree), "--positions", positions_text(needed), "--profile", profile]
     return Job(
-        name=f"build-{_prefix(settings)}{profile}",
+        name=_name("build", profile),
         stage=Stage.BUILD,
         profile=profile,
         positions=needed,
@@ -147,7 +148,7 @@ def _build_job(settings: Mapping[str, str], positions: Iterable[int], profile: s
 def _test_job(
     settings: Mapping[str, str], positions: tuple[int, ...], build: Job, pytest_args: Sequence[str]
 ) -> Job:
-    name = f"test-{_prefix(settings)}{build.profile}-p{positions[0]:02}"
+    name = _name("test", build.profile, f"p{positions[0]:02}")
     if len(positions) > 1:
         name += f"-p{positions[-1]:02}"
     results = f"results/{name}"
@@ -166,9 +167,9 @@ def _test_job(
     )
 
 
-def _prefix(settings: Mapping[str, str]) -> str:
-    """Return what tells jobs of an architecture that was asked for from those of another."""
-    return f"{arch}-" if (arch := settings.get("arch", "").replace("_", "-")) else ""
+def _name(*words: str) -> str:
+    """Return a name of letters, digits and dashes."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", "-".join(words))
 
 
 def _options(settings: Mapping[str, str]) -> list[str]:

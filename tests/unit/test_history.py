@@ -45,6 +45,16 @@ def add(history: History, at: float, inputs: str = "i", **outcomes: Outcome) -> 
     return history.add_run(found, directory=Path("r"), inputs=inputs, at=at)
 
 
+def test_run_on_another_architecture_is_one_of_another_profile(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for host in ("x86_64", "aarch64"):
+        monkeypatch.setattr("platform.machine", lambda host=host: host)
+        add(history, 1, x=PASSED)
+    own, other = history.runs()
+    assert {own.profile, other.profile} == {"default", "default@x86_64"}
+
+
 def test_history_on_a_full_disk_is_refused(history: History) -> None:
     add(history, 1, x=PASSED)
     history._db.execute("PRAGMA max_page_count = 1")

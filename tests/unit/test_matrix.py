@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import threading
 import time
@@ -26,6 +27,7 @@ from harness.run.cell import Cell, CellResult
 from harness.search.matrix import (
     complaints,
     exit_code,
+    kinds_of,
     make_cells,
     position_of,
     run_cells,
@@ -70,6 +72,16 @@ def test_cells_go_profile_by_profile() -> None:
     ]
     assert {c.judge for c in cells} == {"expected"}
     assert {c.pytest_args for c in cells} == {("-x",)}
+
+
+def test_cells_may_be_of_two_architectures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    target = dataclasses.replace(TARGET, arch="x86_64", qemu=Path("/opt/qemu"))
+    cells = make_cells(target, [3], ["default", "debug@aarch64", "default@x86_64"])
+    assert [cell.name for cell in cells] == ["p03-default", "p03-debug@aarch64", "p03-default"]
+    assert [cell.target.arch for cell in cells] == ["x86_64", "aarch64", "x86_64"]
+    assert kinds_of(cells) == ("default", "debug@aarch64")
+    assert [cell.target.qemu for cell in cells] == [target.qemu, None, target.qemu]
 
 
 @pytest.mark.parametrize(("keep_going", "ran"), [(False, [0, 1]), (True, [0, 1, 2])])

@@ -65,18 +65,6 @@ def test_kernels_are_trees_branches_or_the_pinned_package(tmp_path: Path) -> Non
     assert spec.budget_s == 90
 
 
-def test_kernel_may_have_an_architecture_of_its_own(tmp_path: Path) -> None:
-    text = "kernels:\n  a: {package: pinned}\n  b: {package: pinned, arch: aarch64}\n"
-    spec = read_nightly(written(tmp_path, text))
-    assert [kernel.arch for kernel in spec.kernels] == [None, "aarch64"]
-
-
-def test_unknown_architecture_names_its_line(tmp_path: Path) -> None:
-    text = "kernels:\n  a:\n    package: pinned\n    arch: arm\n"
-    with pytest.raises(SpecError, match=r"nightly\.yaml:4: architecture 'arm' is not supported"):
-        read_nightly(written(tmp_path, text))
-
-
 @pytest.mark.parametrize("text", ["bin/qemu", "qemu"])
 def test_qemu_is_a_program_beside_the_file_or_on_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str

@@ -70,12 +70,14 @@ def test_commands_carry_what_was_asked_for_through_a_shell() -> None:
 
 
 def test_jobs_of_two_architectures_have_names_of_their_own() -> None:
-    plans = [make_jobs(given, (0,), ("d",), last=1) for given in ({}, {"arch": "x86_64"})]
-    names = [[job.name for job in jobs] for jobs in plans]
-    assert names == [["build-d", "test-d-p00"], ["build-x86-64-d", "test-x86-64-d-p00"]]
-    build, test = plans[1]
-    assert test.build == build.name
-    assert all(" --arch x86_64 " in job.command for job in plans[1])
+    jobs = make_jobs({}, (0,), ("d", "d@x86_64"), last=1)
+    assert {job.name: job.build for job in jobs} == {
+        "build-d": None,
+        "build-d-x86-64": None,
+        "test-d-p00": "build-d",
+        "test-d-x86-64-p00": "build-d-x86-64",
+    }
+    assert [" --profile d@x86_64" in job.command for job in jobs] == [False, True, False, True]
 
 
 def test_pairs_of_kernels_are_a_job_each_and_built_once() -> None:

@@ -81,6 +81,15 @@ def test_unknown_architecture_of_a_suite_names_its_line(tmp_path: Path) -> None:
         target(suite=str(tmp_path))
 
 
+def test_profile_may_name_its_architecture() -> None:
+    for name, other in (("aarch64", "x86_64"), ("x86_64", "aarch64")):
+        found = target(profile=f"debug@{name}", arch=other)
+        assert (found.profile, found.arch) == ("debug", name)
+        assert target(**settings_of(found)) == found
+    with pytest.raises(SpecError, match="architecture 'arm' is not supported"):
+        target(profile="debug@arm")
+
+
 def test_unknown_architecture_is_refused() -> None:
     with pytest.raises(SpecError, match="arch is aarch64 or x86_64, not 'arm64'"):
         target(arch="arm64")

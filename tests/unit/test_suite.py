@@ -70,6 +70,7 @@ profiles:
     fragments: [base.config, extra.config]
     cmdline: [big]
     memory_mib: 2048
+arch: aarch64
 matrix: [default, big, default]
 plugins: [own.fixtures]
 sections:
@@ -142,7 +143,7 @@ def test_every_key_is_read(root: Path) -> None:
     assert (suite.tests, suite.mutants) == (root / "tests", root / "mutants")
     assert suite.compat == root / "compat.yaml"
     assert suite.coverage == CoverageSpec(files=r".*/own\.c", reasons=root / "reasons.yaml")
-    assert suite.matrix == ("default", "big")
+    assert (suite.arch, suite.matrix) == ("aarch64", ("default", "big"))
     assert suite.plugins == ("own.fixtures",)
     place = f"{root / 'suite.yaml'}:{line_of('  draws:')}"
     assert suite.sections == {
@@ -248,6 +249,7 @@ def line_of(text: str) -> int:
         ),
         ("plugins: [own.fixtures]", "plugins: [gone.x]", "plugins: there is no module 'gone.x'"),
         ("matrix: [default, big, default]", "matrix: []", "matrix: names no profile"),
+        ("matrix: [default, big, default]", "matrix: [big@arm]", "matrix: no architecture 'arm'"),
         (
             "  draws: own.shown:DRAWS",
             "  draws: own.shown",
