@@ -256,7 +256,9 @@ def _author(message: Message) -> str:
     name, address = email.utils.parseaddr(value)
     said = re.sub(r"\s+via\s+.*|[<>\"()]", "", name or value.partition("<")[0]).strip(" .,")
     address = address if "@" in address else _NO_AUTHOR
-    return f"{said or address.partition('@')[0]} <{address}>"
+    # git takes no name that has nothing but punctuation (ident.c).
+    named = re.search(r"\w", said) is not None
+    return f"{said if named else address.partition('@')[0]} <{address}>"
 
 
 # -- the parts of a mail ----------------------------------------------------------------------

@@ -403,7 +403,7 @@ def test_compiler_cache_that_cannot_be_written_is_not_used(
 ) -> None:
     # Neither root nor anybody else makes files there.
     assert ccache(store, inputs, monkeypatch, CCACHE_DIR="/proc/ccache") is None
-    assert "ccache is not used, builds take longer: ccache: error: Failed" in caplog.text
+    assert "ccache is not used, builds take longer: ccache: error: " in caplog.text
 
 
 def test_compiler_cache_that_is_not_installed_is_not_asked(

@@ -294,6 +294,7 @@ SHAPES: dict[str, tuple[tuple[str, ...], Callable[[bytes], bytes]]] = {
     "via-list": ((), _sender('From: "A U Thor via list" <list@example.org>')),
     "no-sender": ((), _sender("From:")),
     "dots": ((), _sender("From: ... <author@example.com>")),
+    "quotes": ((), _sender("From: '' <author@example.com>")),
 }
 
 
@@ -375,7 +376,7 @@ def test_tree_is_that_of_git_am(
         ("address-only", "author@example.com <author@example.com>"),
         ("own-author", "Some Body <some@example.com>"),
         ("no-sender", "unknown <unknown@localhost>"),
-        ("dots", "author <author@example.com>"),
+        ("quotes", "author <author@example.com>"),
     ],
 )
 def test_author_of_a_mail_whose_sender_was_mangled(
