@@ -654,7 +654,8 @@ AGENT_PART(tiny)
 BARE = {
     *("ping", "reset", "help", "open", "close", "read", "write", "seek", "verify", "files"),
     *("get", "put", "insmod", "rmmod", "rmmod-force", "wake", "kexec", "kexec-load"),
-    *("fail-nth", "ioctl"),
+    *("fail-nth", "ioctl", "kexec-try", "pause"),
+    *("race journal", "race start", "race wait", "race result"),
 }
 
 
