@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.bench import SELFTESTS, boot_gauge
 from benchmarks.gauge import Gauge, Values
 from harness.base import command
+from harness.base.arch import Architecture
 from harness.base.errors import CommandError, InfrastructureError
 from harness.base.spec import ProfileSpec
 from harness.kernel.build import KernelBuild
@@ -171,7 +172,8 @@ def vmtest_gauge(pipeline: Pipeline, vmtest: Vmtest) -> Gauge:
     def run(logs: Path, tests: tuple[str, ...], timeout_s: float) -> Values:
         source, commit = pipeline.source, pipeline.position().commit
         # Its first build takes longer than others should have to wait for the tree.
-        objects = source.repo.parent / vmtest.objdir
+        arch = pipeline.arch
+        objects = source.repo.parent / (vmtest.objdir + (f"-{arch.name}" if arch.prefix else ""))
         with (
             pipeline.store.lock(f"{source.lock}-vmtest", waiting="it runs vmtest.sh"),
             pipeline.store.using(objects),
@@ -182,7 +184,7 @@ def vmtest_gauge(pipeline: Pipeline, vmtest: Vmtest) -> Gauge:
                     (tree / vmtest.script, *(("-T", test) if test else ())),
                     objects,
                     logs / (test or "logs"),
-                    qemu=pipeline.arch.qemu,
+                    arch=arch,
                     program=pipeline.qemu,
                     accel=pipeline.accel.name,
                     ccache=pipeline.store.ccache,
@@ -220,7 +222,7 @@ def run_vmtest(
     objdir: Path,
     logs: Path,
     *,
-    qemu: str,
+    arch: Architecture,
     program: str,
     accel: str,
     ccache: Path,
@@ -231,24 +233,24 @@ def run_vmtest(
     The caller holds the lock on the script's tree and *objdir*.
 
     :param argv: the script, and what it is asked for.
-    :param qemu: what it calls QEMU.
-    :param program: what it gets.
+    :param arch: the guests' architecture, which says what it calls QEMU.
+    :param program: the QEMU that it gets.
     :raises InfrastructureError: when the tree has none, or it does not pass.
     """
     script, *words = argv
     if not script.exists():
         raise InfrastructureError(f"this kernel has no {'/'.join(script.parts[-2:])}")
     programs, noted = logs / "bin", logs / "qemu-seconds"
-    _make_stopwatch(programs / qemu, program, noted, accel=accel)
+    _make_stopwatch(programs / arch.qemu, program, noted, accel=accel)
     places = [str(programs), *([str(_CCACHE)] if _CCACHE.is_dir() else [])]
     log_file = logs / "vmtest.log"
     started = time.monotonic()
     command.run(
-        [script, "-d", objdir, "-j", str(os.cpu_count() or 1), *words],
+        [script, "-d", objdir, "-j", str(os.cpu_count() or 1), "-t", arch.name, *words],
         timeout_s=timeout_s,
         env={
             "PATH": os.pathsep.join([*places, os.environ.get("PATH", os.defpath)]),
-            "CROSS_COMPILE": "",
+            "CROSS_COMPILE": arch.prefix,
             "CCACHE_DIR": os.environ.get("CCACHE_DIR", str(ccache)),
             "CCACHE_BASEDIR": str(objdir.parent),
         },

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -56,6 +57,7 @@ from benchmarks.rivals import (
     vng_argv,
 )
 from benchmarks.soak import Watch, private_temporary, soak_clones
+from harness.base.arch import X86_64
 from harness.base.errors import InfrastructureError, InputError
 from harness.base.progress import Progress
 from harness.base.settings import target_from_settings
@@ -462,6 +464,10 @@ def test_missing_tool_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         find_vng()
 
 
+SLEEPY = dataclasses.replace(X86_64, qemu="sleep")
+"""An architecture with another program in the place of QEMU."""
+
+
 def script_of(vmtest: Vmtest, tree: Path, text: str) -> Path:
     """Put a script in the place of the kernel's."""
     script = tree / vmtest.script
@@ -477,7 +483,7 @@ def vmtest(tmp_path: Path, text: str, *words: str) -> tuple[float, float]:
         (script_of(KHO_VMTEST, tmp_path, text), *words),
         tmp_path / "objects",
         tmp_path / "logs",
-        qemu="sleep",
+        arch=SLEEPY,
         program="sleep",
         accel="tcg",
         ccache=tmp_path,
@@ -494,7 +500,16 @@ def test_vmtest_times_qemu_apart_from_make(tmp_path: Path) -> None:
 def test_vmtest_is_asked_for_a_test(tmp_path: Path) -> None:
     vmtest(tmp_path, f'sleep 0; echo "$@" >{tmp_path}/asked; echo ok 1', "-T", "luo_x")
     asked = (tmp_path / "asked").read_text()
-    assert asked == f"-d {tmp_path}/objects -j {os.cpu_count()} -T luo_x\n"
+    words = f"-d {tmp_path}/objects -j {os.cpu_count()} -t {SLEEPY.name} -T luo_x"
+    assert asked == f"{words}\n"
+
+
+def test_vmtest_of_another_architecture_is_cross_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    vmtest(tmp_path, f'sleep 0; echo "$CROSS_COMPILE" >{tmp_path}/asked; echo ok 1')
+    assert (tmp_path / "asked").read_text() == f"{SLEEPY.cross}\n"
 
 
 @pytest.mark.parametrize("line", ["not ok 1 KHO failed", "ok 1 # SKIP no KVM", "make: error"])
@@ -525,7 +540,7 @@ def test_tree_without_vmtest_is_said(tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match=r"has no liveupdate/vmtest\.sh"):
         run_vmtest(
             *((tmp_path / LUO_VMTEST.script,), tmp_path, tmp_path),
-            qemu="sleep",
+            arch=SLEEPY,
             program="sleep",
             accel="tcg",
             ccache=tmp_path,
@@ -544,7 +559,7 @@ def test_figures_of_several_tests_are_their_sum(tmp_path: Path) -> None:
     pipeline = mock.MagicMock()
     pipeline.source.repo, pipeline.store.ccache = repo, tmp_path
     pipeline.position.return_value.commit = "HEAD"
-    pipeline.arch.qemu = pipeline.qemu = "sleep"
+    pipeline.arch, pipeline.qemu = SLEEPY, "sleep"
     gauge = vmtest_gauge(pipeline, LUO_VMTEST)
     assert gauge.prepare is not None
     (figure, whole) = take([gauge], tmp_path / "logs", runs=1, progress=print)
