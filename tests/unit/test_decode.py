@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -68,6 +69,20 @@ def test_frame_gets_the_line_of_the_call(binary: Path, frame: str) -> None:
     """The return address itself belongs to the next line."""
     text = decoded(f"[    1.0]  {frame}\n", binary)
     assert re.fullmatch(rf"\[    1\.0\]  {re.escape(frame)} \(.*probe\.c:{CALL}\)\n", text)
+
+
+def test_kernel_of_another_architecture_is_read_by_its_tools(
+    binary: Path, frame: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tool in ("nm", "addr2line"):
+        program = tmp_path / f"aarch64-linux-gnu-{tool}"
+        program.write_text(f'#!/bin/sh\ntouch {tmp_path}/{tool}-ran\nexec {tool} "$@"\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    splat = Splat(kind="warning", title="WARNING", text=f" {frame}\n", line=0)
+    assert f"probe.c:{CALL})" in decode_splat(splat, binary, {}, "aarch64")
+    assert sorted(path.name for path in tmp_path.glob("*-ran")) == ["addr2line-ran", "nm-ran"]
 
 
 def test_each_of_several_frames_gets_its_line(binary: Path, frame: str) -> None:

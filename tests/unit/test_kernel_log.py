@@ -14,12 +14,14 @@ from harness.results.kernel_log import (
     find_splats,
 )
 
-# Recorded in a guest of the debug profile (boot: of the default profile), except for:
+# Recorded in a guest of the debug profile (boot and arm64: of the default profile), except for:
 #   advice        the beginning of boot, then boot-time advice as the kernel sources word it
 #   kmemleak      mm/kmemleak.c: kmemleak_scan()
 #   oops-panic    bug, then what oops_end() of arch/x86/kernel/dumpstack.c adds with oops=panic
 #   wait-context  kernel/locking/lockdep.c: print_lock_invalid_wait_context()
 RECORDED = Path(__file__).resolve().parents[1] / "data" / "console"
+
+AT = "at virtual address ADDR"
 
 SPLATS = {
     "atomic": [
@@ -47,6 +49,38 @@ SPLATS = {
     "warn": [("warning", "WARNING: provoke.c at provoke_init [provoke], CPU: insmod/N")],
     "boot": [],
     "advice": [],
+    "arm64-warn": [("warning", "WARNING: provoke.c at provoke_init [provoke], CPU: insmod/N")],
+    # The task's processor goes idle with interrupts off.
+    "arm64-bug": [
+        ("bug", "kernel BUG at provoke.c!"),
+        (
+            "warning",
+            "WARNING: kernel/context_tracking.c at ct_kernel_exit.constprop.0+, CPU: swapper/N/N",
+        ),
+    ],
+    "arm64-null": [
+        (
+            "page-fault",
+            f"Unable to handle kernel NULL pointer dereference {AT} in provoke_init",
+        )
+    ],
+    "arm64-oops-panic": [
+        (
+            "page-fault",
+            f"Unable to handle kernel NULL pointer dereference {AT} in provoke_init",
+        )
+    ],
+    "arm64-jump": [("page-fault", f"Unable to handle kernel paging request {AT}")],
+    "arm64-undef": [
+        ("oops", "Internal error: Oops - Undefined instruction: ADDR SMP in provoke_init")
+    ],
+    "arm64-readonly": [
+        (
+            "page-fault",
+            f"Unable to handle kernel write to read-only memory {AT} in provoke_init",
+        )
+    ],
+    "arm64-panic": [("panic", "Kernel panic - not syncing: asked for")],
 }
 
 
@@ -73,6 +107,25 @@ def test_splat_begins_where_it_says(name: str) -> None:
 @pytest.mark.parametrize("name", ["bug", "kasan", "lockdep", "warn"])
 def test_splat_holds_its_call_trace(name: str) -> None:
     assert "Call Trace" in find_splats(recorded(name))[0].text
+
+
+ARM64_OOPSES = ("bug", "null", "undef", "readonly", "oops-panic", "warn")
+
+
+@pytest.mark.parametrize("name", ARM64_OOPSES)
+def test_splat_of_arm64_is_whole(name: str) -> None:
+    """From its first line on: registers, trace, and the line that says that it ends."""
+    splat = find_splats(recorded(f"arm64-{name}"))[0].text
+    for line in ("pstate: ", "pc : ", "lr : ", "x29: ", "x2 : ", "Call trace:", "el0t_64_sync+0x"):
+        assert line in splat, line
+    assert "loading out-of-tree module" not in splat
+    assert splat.count("Call trace:") == 1
+    assert "---[ end trace 0000000000000000 ]---" in splat
+
+
+def test_panic_of_an_oops_of_arm64_belongs_to_it() -> None:
+    (splat,) = find_splats(recorded("arm64-oops-panic"))
+    assert "Kernel panic - not syncing: Oops: Fatal exception" in splat.text
 
 
 def test_splat_ends_before_what_is_printed_next() -> None:
