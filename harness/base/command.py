@@ -106,6 +106,11 @@ def interrupt(thread: threading.Thread | None = None) -> None:
             os.killpg(popen.pid, signal.SIGINT)
 
 
+def interrupted() -> bool:
+    """Return whether this thread was told to end, by :func:`interrupt`."""
+    return _interrupted.is_set() or threading.current_thread() in _ended
+
+
 def run(
     argv: Sequence[Argument],
     *,
@@ -289,7 +294,7 @@ def _start(
     """Start a program; one that is *awaited* is interrupted with all others."""
     try:
         with _starting:
-            if _interrupted.is_set() or threading.current_thread() in _ended:
+            if interrupted():
                 raise CommandError(f"interrupted before {words[0]} was started", argv=words)
             popen = subprocess.Popen(
                 words,

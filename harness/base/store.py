@@ -36,6 +36,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from harness import NAME
+from harness.base import command
 from harness.base.errors import CacheError
 from harness.base.progress import OnProgress, Progress
 
@@ -96,10 +97,6 @@ def _path_digest(path: Path) -> bytes:
 
 def _is_litter(path: Path) -> bool:
     return "__pycache__" in path.parts or path.suffix == ".md"
-
-
-interrupted = threading.Event()
-"""Set when threads are to wait for no lock any more: an interrupt reaches the main one alone."""
 
 
 def _acquire(locks: dict[str, FileLock], seconds: float) -> str | None:
@@ -316,7 +313,7 @@ class Store:
             what = waiting or names[0]
             self.announce(Progress("waiting for another process", what))
             while held is None:
-                if interrupted.is_set():
+                if command.interrupted():
                     raise CacheError(f"interrupted while waiting: {what}")
                 held = _acquire(locks, 0.5)
         try:

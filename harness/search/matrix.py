@@ -15,7 +15,6 @@ from pathlib import Path
 from harness.base import command
 from harness.base.errors import ExitCode
 from harness.base.spec import Target
-from harness.base.store import interrupted
 from harness.kernel.apply import AppliedSeries
 from harness.results.complaint import Complaint, complaints_about
 from harness.results.expectation import Expected
@@ -87,7 +86,6 @@ def run_cells(
                     if complaints(result) and not keep_going:
                         left.clear()
         except BaseException:
-            interrupted.set()
             command.interrupt()
             raise
 

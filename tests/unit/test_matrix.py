@@ -114,7 +114,6 @@ def test_cells_run_side_by_side() -> None:
 def test_interrupt_of_side_by_side_cells_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     told = threading.Event()
     monkeypatch.setattr("harness.base.command.interrupt", told.set)
-    monkeypatch.setattr("harness.search.matrix.interrupted", told)
 
     def run(made: Cell) -> CellResult:
         position = made.target.position

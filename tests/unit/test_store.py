@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import harness.base.store
+from harness.base import command
 from harness.base.errors import CacheError
 from harness.base.progress import Progress
 from harness.base.store import Store, digest
@@ -183,8 +183,7 @@ def test_lock_is_held_by_one_process_at_a_time(store: Store, tmp_path: Path) -> 
     assert log.read_text() == "xxxx"
 
 
-def test_interrupt_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.base.store.interrupted", threading.Event())
+def test_interrupt_ends_the_wait_for_a_lock(store: Store) -> None:
     said: list[Progress] = []
     store.announce = said.append
     ended: list[str] = []
@@ -201,7 +200,7 @@ def test_interrupt_ends_the_wait_for_a_lock(store: Store, monkeypatch: pytest.Mo
         thread.start()
         time.sleep(0.3)
         assert ended == []
-        harness.base.store.interrupted.set()
+        command.interrupt(thread)
         thread.join(10)
     assert ended == ["interrupted while waiting: it builds"]
 
