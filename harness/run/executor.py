@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from harness.base import command
 from harness.base.errors import (
@@ -31,6 +32,7 @@ from harness.base.kernel_name import target_named
 from harness.base.progress import Count, OnProgress, Progress, Running
 from harness.base.store import Store, digest
 from harness.guest.accel import qemu_build
+from harness.kernel.build import KernelBuild
 from harness.results.directory import AGAIN, clear_results
 from harness.results.records import CellStatus
 from harness.results.results import Boot, BootResult, Outcome, RunResults, read_results
@@ -44,6 +46,8 @@ from harness.run.cell import (
     pytest_environment,
 )
 from harness.run.pipeline import Pipeline
+
+T = TypeVar("T")
 
 _KIND = "cell"
 _RECIPE = 1
@@ -67,6 +71,21 @@ _JUDGING = ("results", "guest", "run", "plugin")
 ``kernel`` do is in the keys of build and image; the others come after the tests."""
 
 
+class RunCell(Protocol):
+    """What runs a cell: :func:`run_cell`, or what does the same elsewhere."""
+
+    def __call__(
+        self,
+        cell: Cell,
+        *,
+        store: Store,
+        directory: Path,
+        progress: OnProgress,
+        fresh: bool = False,
+    ) -> CellResult:
+        """Run it, as :func:`run_cell` does."""
+
+
 def run_cell(
     cell: Cell, *, store: Store, directory: Path, progress: OnProgress, fresh: bool = False
 ) -> CellResult:
@@ -78,6 +97,18 @@ def run_cell(
     :raises MachineError: when this host cannot run machines at all.
     """
     return _Run(cell, store, directory, progress).run(fresh=fresh)
+
+
+def build_cell(
+    cell: Cell, *, store: Store, directory: Path, progress: OnProgress
+) -> KernelBuild | CellResult:
+    """Build a cell's kernel, and no more.
+
+    :param directory: as for :func:`run_cell`.
+    :returns: what became of the cell when there is no such kernel.
+    :raises InputError: as :func:`run_cell` does.
+    """
+    return _Run(cell, store, directory, progress).build()
 
 
 class _Run:
@@ -98,10 +129,24 @@ class _Run:
             (self.directory / name).unlink(missing_ok=True)
         argv = pytest_argv(self.cell, self.directory)
         _ = self.pipeline.profile, self.pipeline.accel
+        prepared = self._unless_ended(lambda: (self._build(), self._key()))
+        if isinstance(prepared, CellResult):
+            return prepared
+        build, key = prepared
+        if not fresh and self._from_cache(key):
+            results = read_results(self.directory / "results.json")
+            return self._tested(build, results, cached=True)
+        return self._test(argv, build, key)
+
+    def build(self) -> KernelBuild | CellResult:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return self._unless_ended(self.pipeline.build)
+
+    def _unless_ended(self, work: Callable[[], T]) -> T | CellResult:
+        """Do what comes before the tests; return what became of the cell when it ends there."""
         try:
             self.pipeline.position()
-            build = self._build()
-            key = self._key()
+            return work()
         except SeriesError as error:
             if error.patch is None:
                 raise
@@ -110,10 +155,6 @@ class _Run:
             return self._ended(CellStatus.NOT_BUILT, error)
         except InfrastructureError as error:
             return self._ended(CellStatus.ERROR, error)
-        if not fresh and self._from_cache(key):
-            results = read_results(self.directory / "results.json")
-            return self._tested(build, results, cached=True)
-        return self._test(argv, build, key)
 
     def _build(self) -> CellBuild:
         build = self.pipeline.build()
