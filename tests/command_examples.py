@@ -95,6 +95,7 @@ WITHOUT_MACHINE = {
     "git config b4.review-series-check-cmd 'harness check-series'": Run(),
     # 3 where the host lacks something, or where no guest runs under KVM.
     "harness kernels": Run(),
+    "harness cluster keys ~/cluster-keys": Run(says="cluster-keys: who has them"),
     "harness init mysuite --kernel ~/linux --series v4.mbx": Run(),
     "harness init mysuite --kernel 7.0.13": Run(),
     "harness init mysuite --example": Run(says="mysuite/suite.yaml"),
@@ -196,6 +197,7 @@ WITH_MACHINE = {
         "--kernels 7.0.13:0 7.0.13:11", says="4 pairs: 4 carried; none unexpected"
     ),
     "harness check-series v4.mbx": Run("--positions 11", _IDLE),
+    "harness matrix --cluster local:2": Run("--positions 0,11 --profile default", _IDLE),
     "harness nightly": Run("--config ~/nightly.yaml"),
     "harness nightly --config /tmp/two.yaml": Run("--config ~/nightly.yaml"),
     "harness nightly --config ~/nightly.yaml --results /var/lib/harness/today": Run(
@@ -217,6 +219,8 @@ _DOWNLOADS = "downloads 150 MB"
 _TUTORIAL = "test_tutorial.py runs it, with what comes before it"
 _KERNELS = "builds further kernels, for minutes"
 
+_CLUSTER = "needs a scheduler; tests/unit/test_cluster.py has one"
+
 NOT_RUN = {
     "scripts/run": "sets a host up; CI runs it",
     "scripts/test": "runs this test",
@@ -237,6 +241,13 @@ NOT_RUN = {
     "harness matrix --profile lockdep --profile default": "the reader writes that profile",
     "harness run --suite examples/get-options": _KERNELS,
     "harness run --cc gcc-14": "needs that compiler",
+    "harness worker tcp://127.0.0.1:8786": _CLUSTER,
+    "harness worker tls://build1:8786 --tls ~/cluster-keys": _CLUSTER,
+    "harness worker tls://build1:8786 --tls ~/cluster-keys --guests 4": _CLUSTER,
+    "harness cluster status --cluster tls://build1:8786 --tls ~/cluster-keys": _CLUSTER,
+    "harness matrix --cluster tls://build1:8786 --tls ~/cluster-keys": _CLUSTER,
+    "dask scheduler --protocol tls --tls-ca-file ~/cluster-keys/ca.pem"
+    " --tls-cert ~/cluster-keys/cert.pem --tls-key ~/cluster-keys/key.pem --no-dashboard": _CLUSTER,
     "harness matrix --keep-going --profile debug --profile default": _KERNELS,
     "harness matrix --suite examples/get-options --series /tmp/broken --profile default"
     " --keep-going -- -k 'range or stored'": _KERNELS,

@@ -36,6 +36,10 @@ class HostTimeouts:
     :param gone_s: QEMU's end once it was told or its guest is gone.
     :param panic_s: what a kernel still prints after it has panicked.
     :param grace_s: between SIGTERM and SIGKILL.
+    :param poll_s: between two looks at what nobody tells of.
+    :param job_s: a kernel, or the tests on one, on a worker of a cluster, from its start there on.
+    :param worker_s: the return of a worker to a cluster that has no other for a job.
+    :param connect_s: a scheduler's answer, and that of workers that were just started.
     :param unwind_s: an interrupted program's tearing down of what it holds.
     """
 
@@ -56,6 +60,10 @@ class HostTimeouts:
     gone_s: float = 5.0
     panic_s: float = 0.5
     grace_s: float = 5.0
+    poll_s: float = 1.0
+    job_s: float = 4 * 3600.0
+    worker_s: float = 120.0
+    connect_s: float = 60.0
     unwind_s: float = 60.0
 
 

@@ -57,6 +57,18 @@ VARIABLES = (
         otherwise="one for every four CPUs that it may use",
     ),
     Variable(
+        name="HARNESS_CLUSTER",
+        metavar="ADDRESS",
+        help="the cluster that cells run on, as --cluster has it",
+        otherwise="they run here",
+    ),
+    Variable(
+        name="HARNESS_TLS",
+        metavar="DIR",
+        help="the keys of the cluster, as --tls has it",
+        otherwise="none: a cluster beyond this machine needs them",
+    ),
+    Variable(
         name="HARNESS_AGENT_PORT",
         metavar="N",
         help="in the guest: port of the agent",

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 from pathlib import Path
 
 from rich.text import Text
@@ -18,6 +17,7 @@ from harness.base.settings import SETTING
 from harness.base.store import Store
 from harness.base.suite import Suite, find_suite, load_suite
 from harness.base.terminal import Ui
+from harness.cli.cluster import add_cluster_options, cluster_of, runner
 from harness.cli.options import (
     MACHINE,
     OUTPUT,
@@ -28,7 +28,6 @@ from harness.cli.options import (
     Commands,
     add_cell_options,
     add_settings,
-    parallel_cells,
     pipeline_of,
     profiles_of,
     results_of,
@@ -52,6 +51,7 @@ from harness.results.records import record_json
 from harness.results.results import RunResults, read_results
 from harness.run.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment
 from harness.run.executor import check_ended, run_cell
+from harness.run.parallel import Once, side_by_side
 from harness.run.provenance import describe_series
 from harness.search.coverage import (
     counted,
@@ -118,6 +118,7 @@ def add_commands(commands: Commands) -> None:
     matrix = commands.add("matrix", _matrix, text, _MATRIX_EXAMPLES, *parents, PYTEST)
     add_cell_options(matrix, "the suite's")
     add_settings(matrix, "strict")
+    add_cluster_options(matrix)
     matrix.add_argument(
         "--keep-going", action="store_true", help="do not stop at something unexpected"
     )
@@ -142,6 +143,7 @@ def add_commands(commands: Commands) -> None:
     )
     mutants.add_argument("--table", metavar="FILE", type=Path, help="write the table as Markdown")
     mutants.add_argument("--fresh", action="store_true", help="use no cached results")
+    add_cluster_options(mutants)
     text = "make the HTML report of a results directory again"
     report = commands.add("report", _report, text, _REPORT_EXAMPLES)
     report.add_argument("directory", type=Path, nargs="?", default=Path("results/latest"))
@@ -191,7 +193,8 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
         for profile in profiles:
             pipeline.suite.check_kind(profile)
         applied = pipeline.applied
-        _ = pipeline.accel  # or nothing can be run
+        if cluster_of(args) is None:
+            _ = pipeline.accel  # or nothing can be run
         sections = load_sections(pipeline.suite)
         said = series_lines(describe_series(pipeline))
     for line in said:
@@ -209,11 +212,14 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
 
     results: list[CellResult] = []
     ui.out.print(HEADER)
-    with ui.progress(Pace(pipeline.store).seconds, total=len(cells)) as progress:
+    with (
+        runner(args, pipeline.suite.root, run_cell) as where,
+        ui.progress(Pace(pipeline.store).seconds, total=len(cells)) as progress,
+    ):
 
         def run(cell: Cell) -> CellResult:
             with progress.lane(cell.name) as say:
-                return run_cell(
+                return where.run(
                     cell,
                     store=Store(pipeline.store.root),
                     directory=directory / cell.name,
@@ -221,7 +227,7 @@ def _matrix(args: argparse.Namespace, ui: Ui) -> int:
                     fresh=args.fresh,
                 )
 
-        ended = run_cells(cells, run, keep_going=args.keep_going, parallel=parallel_cells(args))
+        ended = run_cells(cells, run, keep_going=args.keep_going, parallel=where.parallel)
         for result in ended:
             results.append(result)
             progress.done()
@@ -293,20 +299,39 @@ def _mutants(args: argparse.Namespace, ui: Ui) -> int:
             if args.only_profile in (None, mutant.profile)
         ]
         applied = pipeline.applied
-        _ = pipeline.accel
+        if cluster_of(args) is None:
+            _ = pipeline.accel
         sections = load_sections(pipeline.suite)
     target = dataclasses.replace(pipeline.target, position=applied.last)
     directory = results_of(args)
 
-    @functools.cache  # the kernel without a mutant is asked for again with every mutant
-    def run(cell: Cell, name: str) -> CellResult:
-        return _run_named(cell, name, ui, pipeline.store, directory, fresh=args.fresh)
-
     trials: list[Trial] = []
-    for mutant in mutants:
-        trials.append(try_mutant(mutant, target, run))
-        ui.out.print(trial_line(trials[-1]), soft_wrap=True)
-        write_file(directory / "mutants.json", record_json(mutants_record(trials)))
+    with (
+        runner(args, pipeline.suite.root, run_cell) as where,
+        ui.progress(Pace(pipeline.store).seconds, total=len(mutants)) as progress,
+    ):
+
+        def run(cell: Cell, name: str) -> CellResult:
+            with progress.lane(name) as say:
+                return where.run(
+                    cell,
+                    store=Store(pipeline.store.root),
+                    directory=directory / name,
+                    progress=say,
+                    fresh=args.fresh,
+                )
+
+        once = Once(run)  # the kernel without a mutant is asked for again with every mutant
+        tried = side_by_side(
+            mutants,
+            lambda mutant: try_mutant(mutant, target, once),
+            parallel=where.parallel if cluster_of(args) else 1,
+        )
+        for trial in tried:
+            trials.append(trial)
+            progress.done()
+            ui.line(trial_line(trial))
+            write_file(directory / "mutants.json", record_json(mutants_record(trials)))
     print_trials(trials, ui.out)
     ui.out.print(f"report: {write_report(directory, sections)}", markup=False, soft_wrap=True)
     write_json(args, record_json(mutants_record(trials)))
@@ -316,14 +341,6 @@ def _mutants(args: argparse.Namespace, ui: Ui) -> int:
             mutants_markdown(trials, f"Linux {source.version}, {len(trials)} mutants.")
         )
     return int(mutants_exit_code(trials))
-
-
-def _run_named(
-    cell: Cell, name: str, ui: Ui, store: Store, directory: Path, *, fresh: bool
-) -> CellResult:
-    """Run a cell in the directory of that name, its progress under that name."""
-    with ui.progress(Pace(store).seconds) as progress, progress.lane(name) as say:
-        return run_cell(cell, store=store, directory=directory / name, progress=say, fresh=fresh)
 
 
 def _report(args: argparse.Namespace, ui: Ui) -> int:

@@ -17,7 +17,18 @@ from harness.base.room import gib
 from harness.base.settings import SETTINGS
 from harness.base.terminal import Ui
 from harness.base.trouble import trouble_of_host
-from harness.cli import compat, judge, mail, prepare, search, shell, suite, unattended, upkeep
+from harness.cli import (
+    cluster,
+    compat,
+    judge,
+    mail,
+    prepare,
+    search,
+    shell,
+    suite,
+    unattended,
+    upkeep,
+)
 from harness.cli.options import Commands, take_settings
 from harness.cli.search import VERDICT_CODES
 
@@ -154,6 +165,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     parser.set_defaults(run=None, verbose=0, debug=False)
     commands = Commands(parser)
-    for module in (prepare, suite, judge, compat, search, mail, unattended, upkeep, shell):
+    for module in (prepare, suite, judge, compat, search, mail, unattended, cluster, upkeep, shell):
         module.add_commands(commands)
     return parser

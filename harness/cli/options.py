@@ -167,4 +167,4 @@ def write_json(args: argparse.Namespace, value: Any) -> None:
 
 def parallel_cells(args: argparse.Namespace) -> int:
     """Return how many cells are to be under way at once."""
-    return max(1, args.parallel or max(2, usable_cpus() // 2))
+    return max(1, getattr(args, "parallel", None) or max(2, usable_cpus() // 2))

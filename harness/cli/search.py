@@ -12,6 +12,7 @@ from harness.base.settings import SETTING
 from harness.base.spec import Target
 from harness.base.store import Store
 from harness.base.terminal import Ui
+from harness.cli.cluster import add_cluster_options, cluster_of, runner
 from harness.cli.options import (
     MACHINE,
     OUTPUT,
@@ -33,7 +34,7 @@ from harness.results.pace import Pace
 from harness.results.records import CellStatus, Verdict, record_json
 from harness.results.schedule import Schedule, read_schedule, smallest
 from harness.run.cell import Cell, CellResult, find_test
-from harness.run.executor import run_cell
+from harness.run.executor import RunCell, run_cell
 from harness.run.judgement import BAD_ON, Judgement, cell_for, run_tries
 from harness.run.pipeline import Pipeline
 from harness.search.bisect import (
@@ -97,6 +98,7 @@ def add_commands(commands: Commands) -> None:
     bisect.add_argument("--good", metavar="N", help="a position where the test passes")
     bisect.add_argument("--bad", metavar="M", help="a position where it fails")
     bisect.add_argument("--range", metavar="A..B", help="commits of --kernel, not a series")
+    add_cluster_options(bisect)
     text = "what git bisect run asks for"
     verdict = commands.add("verdict", _verdict, text, _VERDICT_EXAMPLES, *parents)
     verdict.add_argument(
@@ -147,7 +149,9 @@ def _bisect(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress() as progress:
         pipeline = pipeline_of(args, progress)
         tests = [find_test(text, pipeline.suite) for text in args.tests]
-        _ = pipeline.accel, pipeline.profile
+        _ = pipeline.profile
+        if cluster_of(args) is None:
+            _ = pipeline.accel
         sections = load_sections(pipeline.suite)
         points = _points(args, pipeline)
     directory = results_of(args)
@@ -155,14 +159,17 @@ def _bisect(args: argparse.Namespace, ui: Ui) -> int:
     def on_step(step: Step) -> None:
         ui.out.print(step_line(step), markup=False, soft_wrap=True)
 
-    found = bisect(
-        points,
-        tests,
-        lambda point: _judge(args, ui, point.target, tests, directory, point.name),
-        good=good,
-        bad=bad,
-        on_step=on_step,
-    )
+    with runner(args, pipeline.suite.root, run_cell) as where:
+        found = bisect(
+            points,
+            tests,
+            lambda point: _judge(
+                args, ui, point.target, tests, directory, point.name, run_where=where.run
+            ),
+            good=good,
+            bad=bad,
+            on_step=on_step,
+        )
     print_bisection(found, ui.out)
     result = record_json(bisect_record(found))
     write_file(directory / "bisect.json", result)
@@ -199,6 +206,7 @@ def _judge(
     directory: Path,
     name: str,
     pytest_args: tuple[str, ...] = (),
+    run_where: RunCell = run_cell,
 ) -> Judgement:
     tries = args.tries or "1"
     if not tries.isdecimal() or int(tries) < 1:
@@ -207,7 +215,7 @@ def _judge(
     def run(cell: Cell, number: int) -> CellResult:
         pace = Pace(Store()).seconds
         with ui.progress(pace) as progress, progress.lane(name) as say:
-            return run_cell(
+            return run_where(
                 cell,
                 store=Store(),
                 directory=directory / f"{name.replace(' ', '-')}-try-{number}",

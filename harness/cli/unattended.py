@@ -21,6 +21,7 @@ from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
 from harness.base.suite import find_suite, load_suite
 from harness.base.terminal import Ui
+from harness.cli.cluster import add_cluster_options, runner
 from harness.cli.options import (
     MACHINE,
     OUTPUT,
@@ -30,7 +31,6 @@ from harness.cli.options import (
     Commands,
     add_cell_options,
     add_settings,
-    parallel_cells,
     pipeline_of,
     profiles_of,
     results_of,
@@ -51,6 +51,7 @@ from harness.results.history import History
 from harness.results.pace import Pace
 from harness.results.records import record_json
 from harness.run.cell import CellResult
+from harness.run.executor import run_cell
 from harness.search.matrix import position_of, subjects_of
 from harness.search.nightly import Part, nightly_code, only_one, read_nightly, run_nightly
 from harness.search.plan import Job, Stage, make_jobs, make_pair_jobs
@@ -140,6 +141,7 @@ def add_commands(commands: Commands) -> None:
     )
     add_settings(nightly, "qemu")
     nightly.add_argument("--parallel", metavar="N", type=int, help="cells under way at once")
+    add_cluster_options(nightly)
     text = "what earlier runs came to"
     history = commands.add("history", _history, text, _HISTORY_EXAMPLES, OUTPUT)
     history.add_argument(
@@ -251,15 +253,20 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
         write_report(part.directory, sections)
 
     store = Store()
-    with ui.progress(Pace(store).seconds) as progress, only_one(store):
+    with (
+        runner(args, spec.suite.root, run_cell) as where,
+        ui.progress(Pace(store).seconds) as progress,
+        only_one(store),
+    ):
         parts = run_nightly(
             spec,
             store,
             directory,
             progress,
-            parallel=parallel_cells(args),
+            parallel=where.parallel,
             on_cell=on_cell,
             lane=progress.lane,
+            run=where.run,
         )
     seconds, date = time.monotonic() - started, time.strftime("%Y-%m-%d")
     text = nightly_summary(parts, seconds=seconds, directory=directory, date=date)

@@ -180,6 +180,7 @@ def _cell_record(result: CellResult, subject: str) -> CellRecord:
         cached=result.cached,
         directory=str(result.directory),
         reproduce=reproduce(result.cell),
+        worker=result.worker or None,
     )
 
 

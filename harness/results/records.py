@@ -86,6 +86,7 @@ class CellRecord:
     :param cached: whether the results came from the cache.
     :param directory: where its results were.
     :param reproduce: the command line that runs it again.
+    :param worker: which machine of a cluster ran it; ``None`` without one.
     """
 
     position: int
@@ -100,6 +101,7 @@ class CellRecord:
     cached: bool
     directory: str
     reproduce: str
+    worker: str | None = None
 
     def directory_in(self, matrix: Path) -> Path:
         """Return where its results are, in the directory that the matrix is in now."""

@@ -85,6 +85,7 @@ class CellResult:
     :param directory: results and logs.
     :param seconds: what it took this time.
     :param cached: whether the results came from the cache.
+    :param worker: which machine of a cluster ran it; empty for this one.
     """
 
     cell: Cell
@@ -97,6 +98,7 @@ class CellResult:
     directory: Path
     seconds: float
     cached: bool
+    worker: str = ""
 
     @property
     def tests(self) -> tuple[TestResult, ...]:
