@@ -13,7 +13,7 @@ from harness.guest.machine import Machine
 from harness.results.schedule import Operation, Schedule
 
 GRACE_S = 20.0
-"""How long an actor may be at its last operation; scaled as the machine's deadlines are."""
+"""How long an actor may usually be at its last operation; scaled as a machine's deadlines are."""
 
 JOURNAL_BYTES = 1 << 20
 """How long a file must be that is to be the journal (``struct journal`` in ``race.c``)."""
@@ -41,31 +41,32 @@ class RaceResult:
         )
 
 
-def run_race(machine: Machine, schedule: Schedule, *, journal: str = "-") -> RaceResult:
+def run_race(
+    machine: Machine, schedule: Schedule, *, journal: str = "-", grace_s: float = GRACE_S
+) -> RaceResult:
     """Run a race from its beginning to its end.
 
     :param journal: a file of :data:`JOURNAL_BYTES` that the agent holds; ``-`` for none.
+    :param grace_s: how long an actor may be at its last operation; it is scaled.
     :raises AssertionError: when it cannot begin a round, or an actor dies or does not come back.
     :raises GuestError: when an actor does not come back on a machine without processor time.
     :raises InputError: when an operation is none of the agent's.
     """
-    start_race(machine, schedule, journal=journal)
-    deadline = time.monotonic() + schedule.time_ms / 1000 + 3 * _grace_s(machine)
+    start_race(machine, schedule, journal=journal, grace_s=grace_s)
+    deadline = time.monotonic() + schedule.time_ms / 1000 + 3 * GRACE_S * machine.timeouts.scale
     while not machine.must("race", "wait", _WAIT_MS)["ended"]:
         if time.monotonic() > deadline:
             raise AssertionError("the race does not end")
     return _judged(machine, schedule, machine.must("race", "result"))
 
 
-def start_race(machine: Machine, schedule: Schedule, *, journal: str = "-") -> None:
+def start_race(
+    machine: Machine, schedule: Schedule, *, journal: str = "-", grace_s: float = GRACE_S
+) -> None:
     """Start a race; it goes on in the guest whatever is done here."""
-    text = schedule.text(int(_grace_s(machine) * 1000))
+    text = schedule.text(int(grace_s * machine.timeouts.scale * 1000))
     machine.guest.put(text.encode(), _PATH, timeout_s=machine.timeouts.command_s)
     machine.must("race", "start", journal, _PATH)
-
-
-def _grace_s(machine: Machine) -> float:
-    return GRACE_S * machine.timeouts.scale
 
 
 def _judged(machine: Machine, schedule: Schedule, answer: dict[str, Any]) -> RaceResult:

@@ -17,7 +17,7 @@ from harness.base.errors import SpecError
 from harness.plugin.options import setting
 from harness.plugin.session import or_exit, session_of
 from harness.plugin.verdict import sanitised
-from harness.results.schedule import Phrase, Schedule, draw, read_schedule
+from harness.results.schedule import MOST_OPERATIONS, Phrase, Schedule, draw, read_schedule
 
 _SECTION = "race"
 
@@ -53,8 +53,8 @@ class Races:
         seed: int,
         phrases: Sequence[Phrase],
         *,
-        actors: int,
-        operations: int,
+        actors: int | None = None,
+        operations: int = MOST_OPERATIONS,
         **fields: Any,
     ) -> Schedule:
         """Return the schedule that follows from *seed*, or the actors of that of ``--schedule``.
@@ -62,11 +62,15 @@ class Races:
         Results keep it, and a test that fails says how it is seen again.
 
         :param phrases: what actors do: operations that belong together.
+        :param actors: how many draw from the phrases by chance; ``None`` makes each phrase an
+            actor, and only the waits follow from the seed.
         :param operations: how many each actor has at most.
         :param fields: further fields of the schedule.
         """
         if self._given is not None:
             made = dataclasses.replace(self._given, **fields)
+        elif actors is None:
+            made = Schedule(seed=seed, actors=tuple(phrases), **fields)
         else:
             chance = random.Random(f"{seed} {self._item.name}")  # noqa: S311 - it must come again
             drawn = draw(chance, phrases, actors=actors, operations=operations)
