@@ -107,6 +107,11 @@ static struct luo_test_answer unregister_flb(char **words)
 	return command_flb(words, luo_test_unregister_flb);
 }
 
+static struct luo_test_answer force_flb(char **words)
+{
+	return command_flb(words, luo_test_force_flb);
+}
+
 static struct luo_test_answer register_all(char **words)
 {
 	return words[0] ? answer_own(-EINVAL) : luo_test_register_all();
@@ -229,6 +234,7 @@ static const struct {
 	{ "unregister", "handler", unregister_handler },
 	{ "register", "flb", register_flb },
 	{ "unregister", "flb", unregister_flb },
+	{ "force", "flb", force_flb },
 	{ "register", "all", register_all },
 	{ "unregister", "all", unregister_all },
 	{ "flb", "incoming", flb_incoming },

@@ -5,7 +5,11 @@
  */
 #include "luo_test.h"
 
+#include <linux/debug_locks.h>
+#include <linux/delay.h>
 #include <linux/kstrtox.h>
+#include <linux/random.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
 
@@ -69,8 +73,16 @@ static struct luo_test_target *target_at(unsigned int i)
 int luo_test_enter(struct luo_test_target *t, enum luo_test_cb cb)
 {
 	struct luo_test_hook *hook = &t->hooks[cb];
+	unsigned int delay = READ_ONCE(luo_test_delay_us);
 	int err = 0;
 
+	if (READ_ONCE(luo_test_show_locks)) {
+		pr_info("%s: %s with these locks:\n", t->name, cb_names[cb]);
+		debug_show_held_locks(current);
+	}
+	/* Whoever races with this callback has the time to do so. */
+	if (delay)
+		fsleep(1 + get_random_u32_below(delay));
 	atomic_long_inc(&hook->calls);
 	scoped_guard(spinlock, &luo_test_hook_lock) {
 		if (hook->left) {

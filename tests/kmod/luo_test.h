@@ -180,6 +180,8 @@ extern struct luo_test_flb luo_test_flbs[LUO_TEST_MAX_FLBS];
 extern unsigned int luo_test_nr_handlers;
 extern unsigned int luo_test_nr_flbs;
 extern bool luo_test_verbose;
+extern unsigned int luo_test_delay_us;
+extern bool luo_test_show_locks;
 extern struct luo_test_stats luo_test_stats;
 
 #define luo_test_log(fmt, ...)						\
@@ -216,6 +218,8 @@ struct luo_test_answer luo_test_register_flb(struct luo_test_handler *h,
 					     struct luo_test_flb *f);
 struct luo_test_answer luo_test_unregister_flb(struct luo_test_handler *h,
 					       struct luo_test_flb *f);
+struct luo_test_answer luo_test_force_flb(struct luo_test_handler *h,
+					  struct luo_test_flb *f);
 struct luo_test_answer luo_test_register_all(void);
 struct luo_test_answer luo_test_unregister_all(void);
 

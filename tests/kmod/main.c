@@ -42,6 +42,14 @@ bool luo_test_verbose = true;
 module_param_named(verbose, luo_test_verbose, bool, 0644);
 MODULE_PARM_DESC(verbose, "log every callback (default 1)");
 
+unsigned int luo_test_delay_us;
+module_param_named(delay, luo_test_delay_us, uint, 0644);
+MODULE_PARM_DESC(delay, "microseconds that every callback waits, at most and by chance (default 0)");
+
+bool luo_test_show_locks;
+module_param_named(show_locks, luo_test_show_locks, bool, 0644);
+MODULE_PARM_DESC(show_locks, "let lockdep print what is held in every callback (default 0)");
+
 enum luo_test_exit { EXIT_NONE, EXIT_HANDLER, EXIT_ALL };
 
 static const char * const luo_test_exit_names[] = {
@@ -168,6 +176,24 @@ struct luo_test_answer luo_test_unregister_flb(struct luo_test_handler *h,
 	if (!ret)
 		clear_bit(f->index, h->flbs);
 	return answer_unregister(f->target.name, h->target.name, ret);
+}
+
+/**
+ * luo_test_force_flb - Register an FLB with a handler that may have gone.
+ * @h: a handler that was registered at least once
+ * @f: the FLB; where LUO takes it, it is unregistered at once
+ *
+ * Return: what LUO answers.
+ */
+struct luo_test_answer luo_test_force_flb(struct luo_test_handler *h, struct luo_test_flb *f)
+{
+	int ret;
+
+	guard(mutex)(&h->lock);
+	ret = liveupdate_register_flb(&h->fh, &f->flb);
+	if (!ret)
+		(void)luo_test_int_or_void(liveupdate_unregister_flb(&h->fh, &f->flb));
+	return answer_int("force", f->target.name, h->target.name, ret);
 }
 
 /**
