@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Races by schedules: many processes at once, on one kernel and across a live update.
+
+``--seed N`` shows others, ``--races SECONDS`` goes on with further ones, and ``harness minimize``
+cuts down one that fails.  The module lets its callbacks wait (``delay``), so that whoever races
+with one of them has the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.guest.kexec import load_next
+from harness.guest.machine import Machine
+from harness.guest.module import MODULES_PATH
+from harness.guest.race import JOURNAL_BYTES, run_race, start_race
+from harness.kernel.build import KernelBuild
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import TestModule, luo_test
+from harness.liveupdate.oracle import missing, wanted
+from harness.liveupdate.update import LiveUpdate, Memfd
+from harness.plugin.races import Races
+from harness.results.schedule import Phrase
+
+CONTROL = "/sys/kernel/debug/luo_test/control"
+ABORTED = ("fail-nth", "1", "reboot", "kexec-try")
+"""A live update that gets no memory at its very end, after everything was frozen."""
+
+SHAPE = ("--size", "8192", "--seed", "7")
+ROOM = 63
+SESSIONS = 40
+
+
+def memfd_in(name: str) -> Phrase:
+    """A session with a memfd, made and closed again."""
+    session, file = f"{name}%a-%r", f"{name}%a"
+    return (
+        ("session", "create", session),
+        ("memfd", "create", file, *SHAPE),
+        ("preserve", session, "1", file),
+        ("close", file),
+        ("session", "close", session),
+    )
+
+
+DEVICE: Phrase = (
+    ("open", "device%a", "/dev/liveupdate"),
+    ("raw", ".device", "0xba00", "00"),
+    ("raw", ".device", "0xba41", "ff", "read-only"),
+    ("close", "device%a"),
+)
+FILES: Phrase = (
+    ("memfd", "create", "loose%a", *SHAPE, "--seal", "grow"),
+    ("write", "loose%a", "other"),
+    ("close", "loose%a"),
+)
+OF_MODULE: Phrase = (
+    ("open", "null%a", "/dev/null"),
+    ("session", "create", "n%a-%r"),
+    ("preserve", "n%a-%r", "1", "null%a"),
+    ("raw", "n%a-%r", "0xba40", "00"),
+    ("session", "close", "n%a-%r"),
+    ("close", "null%a"),
+)
+REGISTRATION: Phrase = (("put", CONTROL, "unregister all"), ("put", CONTROL, "register all"))
+UNLOADING: Phrase = (
+    ("rmmod", "luo_test"),
+    ("insmod", f"{MODULES_PATH}/luo_test.ko", "handlers=2 flbs=2 verbose=0 delay=100"),
+)
+LOOK_UP: Phrase = (("put", CONTROL, "flb outgoing 0"), ("put", CONTROL, "flb incoming 1"))
+
+
+def test_everything_at_once(
+    machine: Machine, module: TestModule, kernel: KernelBuild, races: Races
+) -> None:
+    counted = "flb-get-outgoing-takes-reference" in kernel.features
+    phrases = [memfd_in("a"), DEVICE, FILES, OF_MODULE, OF_MODULE, UNLOADING, (ABORTED,)]
+    if not counted:  # test_flb.py has what becomes of an FLB that goes while it is in use
+        phrases += [REGISTRATION, LOOK_UP]
+    module.load(handlers=2, flbs=2, verbose=0, delay=100)
+    load_next(machine, kernel)
+    for seed in races.seeds():
+        schedule = races.schedule(seed, phrases, actors=6, operations=12)
+        result = run_race(machine, schedule)
+        assert sum(count["ok"] for count in result.counts.values()) > 0
+    if not module.loaded:
+        module.load()
+    counters = module.counters()
+    assert (counters["violation"], counters["files.open"]) == (0, 0)
+    assert counters["handler0.preserve"] == counters["handler0.unpreserve"]
+    assert module.control("unregister all").error is None
+    assert module.refcount() == 0
+
+
+def sessions_to_race_for(update: LiveUpdate) -> None:
+    """Sessions with a memfd and a file of the module's each, which are not retrieved yet."""
+    machine = update.machine
+    luo_test(machine).load(flbs=1)
+    update.preserve_memfds(
+        *(Memfd(f"m{n}", size=8192, seed=7, session=f"r-{n}", token=1) for n in range(SESSIONS))
+    )
+    commands = [
+        words
+        for n in range(SESSIONS)
+        for words in (("open", f"n{n}", "/dev/null"), ("preserve", f"r-{n}", 2, f"n{n}"))
+    ]
+    machine.must_all(commands, timeout_s=30)
+
+
+RETRIEVE: Phrase = (
+    ("retrieve", "r-%r", "1", "m%a"),
+    ("retrieve", "r-%r", "2", "n%a"),
+    ("close", "m%a"),
+    ("close", "n%a"),
+)
+
+
+def test_retrieve_against_finish_close_and_rmmod(
+    updated_machine: UpdatedMachine, races: Races
+) -> None:
+    for seed in races.seeds():
+        with updated_machine(sessions_to_race_for) as update:
+            machine, module = update.machine, luo_test(update.machine)
+            module.load(flbs=1, verbose=0, delay=200)
+            schedule = races.schedule(
+                seed,
+                [
+                    RETRIEVE,
+                    RETRIEVE,
+                    (("session", "finish", "r-%r"),),
+                    (("session", "close", "r-%r"),),
+                    (("rmmod", "luo_test"),),
+                ],
+                jitter_us=300,
+                first=(("session", "retrieve", "r-%r"),),
+                rounds=SESSIONS,
+                time_ms=60000,
+            )
+            assert run_race(machine, schedule).rounds == SESSIONS
+            if module.loaded:
+                counters = module.counters()
+                assert counters["violation"] == counters["mismatch.file"] == 0
+                assert counters["handler0.finish"] == SESSIONS
+                module.let_go()
+                assert module.refcount() == 0
+
+
+def test_registration_while_files_are_deserialized(
+    updated_machine: UpdatedMachine, races: Races
+) -> None:
+    for seed in races.seeds():
+        with updated_machine(sessions_to_race_for) as update:
+            machine, module = update.machine, luo_test(update.machine)
+            module.load(handlers=2, flbs=1, verbose=0)
+            other = tuple(
+                ("put", CONTROL, f"{verb} handler 1") for verb in ("unregister", "register")
+            )
+            schedule = races.schedule(
+                seed,
+                [(("session", "retrieve", "r-0"), ("retrieve", "r-0", "2", "n0")), other * 8],
+                rounds=1,
+                time_ms=30000,
+            )
+            run_race(machine, schedule)
+            for number in range(1, SESSIONS):
+                machine.must("session", "retrieve", f"r-{number}")
+                machine.must("retrieve", f"r-{number}", 1, f"m{number}")
+                machine.must("check", f"m{number}", *SHAPE)
+            assert module.counters()["violation"] == 0
+
+
+@pytest.mark.fails_without("reboot-holds-sessions", "across the update", sometimes=True)
+def test_two_updates_in_a_row_under_load(
+    machine: Machine, live_update: Callable[..., LiveUpdate], races: Races
+) -> None:
+    for seed in races.seeds():
+        for turn in (0, 1):
+            schedule = races.schedule(
+                seed + 1000 * turn,
+                [memfd_in("a"), memfd_in("b"), FILES, DEVICE],
+                actors=5,
+                operations=5,
+                time_ms=60000,
+            )
+            update = live_update(machine)
+            machine.must("memfd", "create", "journal", "--size", JOURNAL_BYTES)
+            update.preserve("journal", session="journal")
+            update.load()
+            start_race(machine, schedule, journal="journal")
+            machine.must("pause", 300_000)
+            update.go()
+            update.retrieve()
+            answers = [
+                machine.must("race", "journal", "journal", n) for n in range(len(schedule.actors))
+            ]
+            assert all(answer["begun"] for answer in answers)
+            want = wanted(schedule, [answer["records"] for answer in answers])
+            wrong = missing(machine, want, SHAPE)
+            assert not wrong, f"across the update: {'; '.join(wrong)}"
+            update.finish()
+            machine.must("close", "journal")
+
+
+# -- what patches 3 and 4 bring ---------------------------------------------------------------
+
+
+@pytest.mark.profiles("debug")
+@pytest.mark.fails_before(3)
+def test_search_for_a_handler_holds_the_lock(
+    machine: Machine, module: TestModule, kernel_log: Callable[[], str]
+) -> None:
+    module.load(show_locks=1)
+    machine.must("session", "create", "s")
+    machine.must("open", "file", "/dev/null")
+    machine.must("preserve", "s", 1, "file")
+    machine.must("session", "close", "s")
+    _, found, held = kernel_log().partition("handler0: can_preserve with these locks")
+    held, end, _ = held.partition("handler0: preserve with these locks")
+    assert found, "nobody asked the handler"
+    assert end, "the file was not preserved"
+    assert "held by" in held, "lockdep says nothing"
+    assert "luo_register_rwlock" in held, "the list of handlers is searched without its lock"
+
+
+@pytest.mark.fails_before(4)
+@pytest.mark.splat(r"WARNING: .*\bliveupdate_register_flb\b")
+def test_flb_is_refused_by_a_handler_that_has_gone(module: TestModule) -> None:
+    module.load(handlers=1, flbs=1)
+    assert module.control("unregister all").error is None
+    assert module.control("force flb 0").error == "EINVAL"
+
+
+@pytest.mark.fails_before(4, sometimes=True)
+def test_flbs_go_while_a_reboot_serializes_them(
+    boot_machine: Callable[..., Machine], kernel: KernelBuild, races: Races
+) -> None:
+    # An own machine: before patch 4 a processor of it stays in the kernel for good.
+    with boot_machine() as machine:
+        module = luo_test(machine)
+        module.load(flbs=ROOM, register=0, verbose=0)
+        load_next(machine, kernel)
+        for seed in races.seeds():
+            schedule = races.schedule(
+                seed,
+                [(ABORTED,) * 30, (("put", CONTROL, "unregister all"),)],
+                first=(("put", CONTROL, "register all"),),
+                rounds=400,
+                time_ms=2000,
+            )
+            run_race(machine, schedule, grace_s=2)
