@@ -45,7 +45,8 @@ class Job:
     :param version: what judges, see :func:`harness.cluster.version.version_of`.
     :param tree: ``None`` when the kernel is pinned by content.
     :param files: a key of the files that are sent along.
-    :param series: the name of the series among the files; empty when it is the suite's, or none.
+    :param series: the name of the series among the files; empty when it is the suite's own, which a
+        worker has, and ``None`` without one.
     :param extra: the names of the further patches.
     :param commit: what has to come out of tree, series and patches; ``None`` when they do not
         apply.
@@ -57,7 +58,7 @@ class Job:
     version: str
     tree: SentTree | None
     files: str
-    series: str
+    series: str | None
     extra: tuple[str, ...]
     commit: str | None
     topic: str
@@ -125,14 +126,14 @@ class Answer:
 # -- what is sent along --------------------------------------------------------------------
 
 
-def sent_files(pipeline: Pipeline) -> tuple[Files, str, tuple[str, ...]]:
+def sent_files(pipeline: Pipeline) -> tuple[Files, str | None, tuple[str, ...]]:
     """Return the files of a cell's series and further patches, and what they are called.
 
     The suite's own series is not among them: it is part of what has to be the same.
     """
     files: list[tuple[str, bytes]] = []
-    name = ""
     series, target = pipeline.series, pipeline.target
+    name = "" if series is not None else None
     if series is not None and target.series != pipeline.suite.series:
         path = Path(str(target.series))
         name = f"{_SERIES}/{path.name if path.exists() else _SERIES}"

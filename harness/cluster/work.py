@@ -20,6 +20,7 @@ from harness.base.errors import HarnessError, InfrastructureError
 from harness.base.progress import OnProgress, Progress
 from harness.base.spec import KernelSpec, Target
 from harness.base.store import Store, digest
+from harness.base.suite import load_suite
 from harness.base.text import plural
 from harness.cluster.host import NAME, Host
 from harness.cluster.job import Answer, Built, Files, Job, Trouble
@@ -170,7 +171,7 @@ class _Task:
                 job.tree, self._pieces, self._host.suite, self.store, progress=self.say
             )
             kernel = KernelSpec(path=repo, base=job.tree.commit)
-        series = target.series
+        series = load_suite(self._host.suite).series if job.series == "" else None
         if job.series:
             series = str(sent / job.series)
         return dataclasses.replace(

@@ -165,6 +165,15 @@ def test_cell_comes_to_the_same_as_here(scheduler: Place, tmp_path: Path) -> Non
     assert "configuring profile default" in said
 
 
+def test_suite_s_own_series_is_the_worker_s(scheduler: Place, tmp_path: Path) -> None:
+    kernel = tree(tmp_path / "linux")
+    made = target_from_settings({"kernel": str(kernel), "position": "11"}.get)
+    with scheduler.worker("series"), scheduler.cluster() as cluster:
+        found = run_on(cluster, Cell(target=made), tmp_path / "r")
+    assert found.status is CellStatus.NOT_APPLIED
+    assert "patch 1 " in found.message
+
+
 def test_user_s_patches_travel(scheduler: Place, tmp_path: Path) -> None:
     kernel = tree(tmp_path / "linux")
     (kernel / "Kconfig").write_text("# changed\n")
