@@ -36,14 +36,14 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from harness import NAME
-from harness.base import command
+from harness.base import command, shared
 from harness.base.errors import CacheError
 from harness.base.progress import OnProgress, Progress
+from harness.base.shared import file_sha256 as file_sha256
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-_CHUNK = 1 << 20
 _PRIVATE = 0o700
 _ANOTHER = "HARNESS_CACHE names another directory: each user has a cache of his own"
 _DIRECTORIES = ("objects", "locks", "tmp", "work")
@@ -70,18 +70,6 @@ def digest(*parts: object) -> str:
         total.update(len(data).to_bytes(8, "little"))
         total.update(data)
     return total.hexdigest()[:32]
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content in hex.
-
-    :raises OSError: when it cannot be read.
-    """
-    total = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            total.update(chunk)
-    return total.hexdigest()
 
 
 def _path_digest(path: Path) -> bytes:
@@ -200,12 +188,24 @@ class Store:
             time differs from the manifest has another content than the manifest says.
         """
         path = self._path(kind, key)
-        if not self.hold(path):
+        if not self.hold(path) and not self._take_shared(kind, key):
             return None
         self._verify(path)
         with contextlib.suppress(OSError):
             os.utime(path / MANIFEST)
         return path
+
+    def _take_shared(self, kind: str, key: str) -> bool:
+        """Have an entry of the shared store, if that has it."""
+        if not shared.has(kind, key):
+            return False
+        try:
+            with self.produce(kind, key) as directory:
+                shared.fetch(kind, key, directory)
+        except CacheError as error:
+            log.warning("%s", error.message)
+            return False
+        return self.hold(self._path(kind, key))
 
     def hold(self, path: Path) -> bool:
         """Say that a file or directory of the cache is in use, for as long as this object lives.
@@ -257,6 +257,7 @@ class Store:
                 yield making
                 self._seal(making, unhashed)
                 self._put(making, self._path(kind, key))
+                shared.offer(kind, key, self._path(kind, key))
             finally:
                 shutil.rmtree(making, ignore_errors=True)
 

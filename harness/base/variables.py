@@ -57,6 +57,12 @@ VARIABLES = (
         otherwise="one for every four CPUs that it may use",
     ),
     Variable(
+        name="HARNESS_STORE",
+        metavar="WHERE",
+        help="a directory that machines share, or an address of fsspec's, for builds and results",
+        otherwise="each cache has its own",
+    ),
+    Variable(
         name="HARNESS_CLUSTER",
         metavar="ADDRESS",
         help="the cluster that cells run on, as --cluster has it",
