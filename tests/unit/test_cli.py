@@ -142,6 +142,7 @@ def test_wrong_usage_is_exit_code_2(cache: Path, words: tuple[str, ...]) -> None
         (("fetch", "--base", "v7.0"), "--base goes with --kernel"),
         (("matrix", "--profile", "fast"), "no profile 'fast' in "),
         (("bisect", "--test", "test_absent"), "there is no test 'test_absent'"),
+        (("minimize", "nowhere.json", "--test", "test_absent"), "cannot read nowhere.json"),
         (("bisect", "--test", "test_quiesce_is_gone", "--good", "x"), "--good 'x' is no position"),
         (("fetch", "--kernel", "absent"), "there is no "),
         (("fetch", "--series", "absent.mbx"), "there is no series at absent.mbx"),
