@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.cli import main
 from harness.report.plan import to_gitlab
 from harness.search.plan import make_jobs
 
@@ -171,3 +172,51 @@ def test_recipes_require_the_sandbox_wherever_something_may_be_built() -> None:
         )
     service = (ROOT / "docs/ci/luo-harness-nightly.service").read_text()
     assert "\nEnvironment=HARNESS_SANDBOX=require\n" in service
+
+
+# -- workers of a cluster ------------------------------------------------------------------------
+
+WORKERS = {
+    suffix: ROOT / "docs" / "ci" / f"luo-harness-{name}"
+    for suffix, name in (
+        ("service", "worker.service"),
+        ("sbatch", "workers.sbatch"),
+        ("yaml", "workers.yaml"),
+    )
+}
+
+
+def test_recipe_of_a_worker_calls_it_as_the_command_takes_it() -> None:
+    (container,) = yaml.safe_load(WORKERS["yaml"].read_text())["spec"]["template"]["spec"][
+        "containers"
+    ]
+    (started,) = re.findall(r"^ExecStart=(.*)", WORKERS["service"].read_text(), re.M)
+    script = WORKERS["sbatch"].read_text().replace("\\\n", "")
+    (submitted,) = re.findall(r"^exec srun (.*)", script, re.M)
+    submitted = submitted.replace('"$HARNESS_SCHEDULER"', "tls://build1:8786")
+    submitted = re.sub(r'"\$\(\(.*\)\)"', "4", submitted).replace('"slurm-$SLURM_JOB_ID"', "x")
+    for words in (container["command"], started.split(), submitted.split()):
+        assert Path(words[0].strip('"')).name == "harness"
+        args = main._parser().parse_args(words[1:])
+        assert args.address == "tls://build1:8786"
+
+
+def test_script_for_slurm_is_clean() -> None:
+    passes("shellcheck", WORKERS["sbatch"])
+
+
+def test_yaml_for_kubernetes_is_clean() -> None:
+    rules = "{extends: default, rules: {line-length: {max: 100}, braces: {max-spaces-inside: 0}}}"
+    passes(tool("yamllint"), "--strict", "-d", rules, WORKERS["yaml"])
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
+def test_unit_of_a_worker_is_what_systemd_takes(tmp_path: Path) -> None:
+    text = WORKERS["service"].read_text().replace("/srv/luo-harness/.venv/bin/harness", "/bin/true")
+    path = tmp_path / WORKERS["service"].name
+    path.write_text(text.replace("/srv/luo-harness", str(ROOT)))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True
+    )
+    about = [line for line in done.stderr.splitlines() if str(tmp_path) in line]
+    assert (done.returncode, about) == (0, []), done.stderr
