@@ -50,7 +50,7 @@ class HostTimeouts:
     git_s: float = 1800.0
     silence_s: float = 60.0
     package_s: float = 300.0
-    coverage_s: float = 300.0
+    coverage_s: float = 900.0
     database_s: float = 30.0
     kvm_probe_s: float = 15.0
     qmp_s: float = 10.0

@@ -94,7 +94,7 @@ class Machine:
     ) -> None:
         self.spec = spec
         self.timeouts = GUEST.scaled(spec.timeout_scale)
-        self.closed = False
+        self.closed, self.test = False, ""  # the id of the test that runs
         self.epochs: list[Epoch] = []
         self._build = build
         self._setup = setup
@@ -346,18 +346,17 @@ class Machine:
         self.console.interact()
 
     def collect_counters(self) -> None:
-        """Fetch what gcov has counted in the kernel that runs now, if it counts at all.
-
-        It goes to ``gcov/EPOCH-BUILD/`` beside the console's log, the compiler's notes with it.
+        """Fetch what gcov counted, if it counts, to ``gcov/NUMBER-EPOCH-BUILD/``; it counts anew.
 
         :raises GuestError: when the guest does not answer.
         """
         if not self.epochs or not self.epoch.build.gcov.is_dir():
             return
-        build = self.epoch.build
+        build, timeout_s = self.epoch.build, self.timeouts.counters_s
         self._qemu.assert_alive()
-        target = self._qemu.log_dir / "gcov" / f"{self.epoch.number}-{build.key}"
-        fetch_counters(self.guest, build.gcov, target, timeout_s=self.timeouts.counters_s)
+        top = self._qemu.log_dir / "gcov"
+        name = f"{len(list(top.glob('*'))):04}-{self.epoch.number}-{build.key}"
+        fetch_counters(self.guest, build.gcov, top / name, test=self.test, timeout_s=timeout_s)
 
     # -- between tests -------------------------------------------------------------------------
 

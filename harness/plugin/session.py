@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -220,7 +221,22 @@ class Session:
         return tuple((setting(self.config, "cmdline") or "").split())
 
     def _watch(self, machine: Machine) -> None:
+        machine.test = self.test_id(self.running) if self.running else ""
         self.watches.append(_Watch(machine))
+
+    def begin(self, nodeid: str) -> None:
+        """Note which test runs from now on."""
+        self.running = nodeid
+        for watch in self.watches:
+            watch.machine.test = self.test_id(nodeid)
+
+    def count(self) -> None:
+        """Fetch what machines have counted for the test that ends, where their kernels count."""
+        for watch in self.watches:
+            if not watch.machine.closed:
+                # A kernel that does not answer has been judged by its test.
+                with contextlib.suppress(HarnessError):
+                    watch.machine.collect_counters()
 
     def build(self, position: int | None) -> KernelBuild:
         """Return a kernel; trouble with the one under test ends the session."""

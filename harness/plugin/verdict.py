@@ -49,10 +49,20 @@ _CONSOLE_LINES = 60
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what there is nothing to ask about yet at the position under test."""
     if SESSION in item.config.stash:
-        item.config.stash[SESSION].running = item.nodeid
+        item.config.stash[SESSION].begin(item.nodeid)
     want = _expectation(item)
     if want.outcome is Expected.SKIPPED:
         pytest.skip(want.why)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Take what was counted while the test ran, before another one can count on."""
+    try:
+        yield
+    finally:
+        if SESSION in item.config.stash:
+            item.config.stash[SESSION].count()
 
 
 def _expectation(item: pytest.Item) -> Expectation:

@@ -16,6 +16,9 @@ LATEST = "latest"
 AGAIN = "again"
 """The directory of what tests came to when they were asked once more."""
 
+TEST_FILE = "test"
+"""Beside gcov's counters: the id of the test that ran meanwhile; empty when it was no test."""
+
 _SUMMARIES = ("matrix.json", "bisect.json", "mutants.json", "nightly.json")
 """What commands write that run several kernels, each in a directory below."""
 

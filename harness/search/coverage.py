@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base import command
+from harness.base.cpus import usable_cpus
 from harness.base.errors import InfrastructureError, SpecError
 from harness.base.spec import DEFAULT_CC
 from harness.base.strict_yaml import read_yaml_list
@@ -107,6 +108,7 @@ def merge(
         "--exclude-unreachable-branches",
     ]
     words += ["--gcov-executable", re.sub(r"gcc(?=[^/]*$)", "gcov", cc)]
+    words += ["-j", str(usable_cpus())]
     words += ["--merge-mode-functions=merge-use-line-min"]
     words += ["--json", html / "coverage.json", "--html-details", html / "index.html"]
     words += ["--html-title", "Live update code that the guest tests reach", *directories]
