@@ -20,6 +20,7 @@ from harness.base.arch import ARCHITECTURES, architecture
 from harness.base.errors import SpecError
 from harness.base.features import FeatureSpec, find_feature, read_features, read_needs
 from harness.base.importing import ObjectSpec, read_objects, read_plugins
+from harness.base.mutation import MutationSpec, read_mutation
 from harness.base.spec import (
     CONFIGS_DIR,
     PROJECT_ROOT,
@@ -107,6 +108,7 @@ class Suite:
     :param known_issues: a file of splats that fail no test, or ``None``.
     :param tests: a directory of pytest files.
     :param mutants: a directory of wrong patches that the tests must notice, or ``None``.
+    :param mutation: which wrong changes are made of its files, or ``None``.
     :param compat: a file that states what pairs of kernels come to, or ``None``.
     :param plugins: pytest plugins that the tests need, as importable names.
     :param sections: key of the results' extras -> the ``Section`` that shows it.
@@ -132,6 +134,7 @@ class Suite:
     known_issues: Path | None
     tests: Path
     mutants: Path | None
+    mutation: MutationSpec | None
     compat: Path | None
     coverage: CoverageSpec | None
     plugins: tuple[str, ...]
@@ -222,6 +225,7 @@ def load_suite(root: Path) -> Suite:
             known_issues=_path(top, root, "known_issues", directory=False),
             tests=_existing(top, root, "tests", top.value("tests", str)),
             mutants=_path(top, root, "mutants"),
+            mutation=_mutation(top, root),
             compat=_path(top, root, "compat", directory=False),
             coverage=_coverage(top, root),
             plugins=read_plugins(top, root),
@@ -364,3 +368,10 @@ def _coverage(top: Section, root: Path) -> CoverageSpec | None:
             files=section.pattern("files"),
             reasons=_path(section, root, "reasons", directory=False),
         )
+
+
+def _mutation(top: Section, root: Path) -> MutationSpec | None:
+    if "mutation" not in top:
+        return None
+    with top.section("mutation") as section:
+        return read_mutation(section, _path(section, root, "equivalent", directory=False))

@@ -18,6 +18,7 @@ from harness.base.store import Store
 from harness.base.suite import Suite, find_suite, load_suite
 from harness.base.terminal import Ui
 from harness.cli.cluster import add_cluster_options, cluster_of, runner
+from harness.cli.mutants import add_mutants
 from harness.cli.options import (
     MACHINE,
     OUTPUT,
@@ -38,9 +39,6 @@ from harness.report.coverage import print_coverage
 from harness.report.coverage import record_of as coverage_record
 from harness.report.matrix import HEADER, cell_line, print_tables, summary
 from harness.report.matrix import record_of as matrix_record
-from harness.report.mutants import print_trials, trial_line
-from harness.report.mutants import record_of as mutants_record
-from harness.report.mutants import to_markdown as mutants_markdown
 from harness.report.page import write_report
 from harness.report.sections import load_sections
 from harness.report.text import print_results, series_lines
@@ -51,7 +49,6 @@ from harness.results.records import record_json
 from harness.results.results import RunResults, read_results
 from harness.run.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment
 from harness.run.executor import check_ended, run_cell
-from harness.run.parallel import Once, side_by_side
 from harness.run.provenance import describe_series
 from harness.search.coverage import (
     counted,
@@ -69,8 +66,6 @@ from harness.search.matrix import (
     run_cells,
     subjects_of,
 )
-from harness.search.mutants import Trial, mutants_of, try_mutant
-from harness.search.mutants import exit_code as mutants_exit_code
 
 _RUN_EXAMPLES = """\
 examples:
@@ -92,12 +87,6 @@ _COVERAGE_EXAMPLES = """\
 examples:
   harness coverage                          gcov over all guest tests, with an HTML report
   harness coverage --min 95 -- -k "not module"
-"""
-_MUTANTS_EXAMPLES = """\
-examples:
-  harness mutants                           all of tests/mutants/
-  harness mutants duplicate-session token-reused
-  harness mutants --table docs/mutants.md   and write the table of the documentation
 """
 _REPORT_EXAMPLES = """\
 examples:
@@ -135,15 +124,7 @@ def add_commands(commands: Commands) -> None:
     coverage.add_argument(
         "--min", type=float, default=90.0, metavar="PERCENT", help="fail below (default: 90)"
     )
-    text = "would the tests notice a wrong patch?"
-    mutants = commands.add("mutants", _mutants, text, _MUTANTS_EXAMPLES, *parents)
-    mutants.add_argument("names", nargs="*", metavar="NAME", help="mutants (default: all)")
-    mutants.add_argument(
-        "--profile", dest="only_profile", metavar="NAME", help="only those of a profile"
-    )
-    mutants.add_argument("--table", metavar="FILE", type=Path, help="write the table as Markdown")
-    mutants.add_argument("--fresh", action="store_true", help="use no cached results")
-    add_cluster_options(mutants)
+    add_mutants(commands)
     text = "make the HTML report of a results directory again"
     report = commands.add("report", _report, text, _REPORT_EXAMPLES)
     report.add_argument("directory", type=Path, nargs="?", default=Path("results/latest"))
@@ -288,59 +269,6 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
         ui.out.print(Text(f"less than {args.min:g} percent", style="bold red"))
     missed = bool(result.unexpected) or percent(files) < args.min
     return int(ExitCode.TESTS_FAILED if missed else ExitCode.PASSED)
-
-
-def _mutants(args: argparse.Namespace, ui: Ui) -> int:
-    with ui.progress() as progress:
-        pipeline = pipeline_of(args, progress)
-        mutants = [
-            mutant
-            for mutant in mutants_of(pipeline.suite, args.names)
-            if args.only_profile in (None, mutant.profile)
-        ]
-        applied = pipeline.applied
-        if cluster_of(args) is None:
-            _ = pipeline.accel
-        sections = load_sections(pipeline.suite)
-    target = dataclasses.replace(pipeline.target, position=applied.last)
-    directory = results_of(args)
-
-    trials: list[Trial] = []
-    with (
-        runner(args, pipeline.suite.root, run_cell) as where,
-        ui.progress(Pace(pipeline.store).seconds, total=len(mutants)) as progress,
-    ):
-
-        def run(cell: Cell, name: str) -> CellResult:
-            with progress.lane(name) as say:
-                return where.run(
-                    cell,
-                    store=Store(pipeline.store.root),
-                    directory=directory / name,
-                    progress=say,
-                    fresh=args.fresh,
-                )
-
-        once = Once(run)  # the kernel without a mutant is asked for again with every mutant
-        tried = side_by_side(
-            mutants,
-            lambda mutant: try_mutant(mutant, target, once),
-            parallel=where.parallel if cluster_of(args) else 1,
-        )
-        for trial in tried:
-            trials.append(trial)
-            progress.done()
-            ui.line(trial_line(trial))
-            write_file(directory / "mutants.json", record_json(mutants_record(trials)))
-    print_trials(trials, ui.out)
-    ui.out.print(f"report: {write_report(directory, sections)}", markup=False, soft_wrap=True)
-    write_json(args, record_json(mutants_record(trials)))
-    if args.table is not None:
-        source = applied.source
-        args.table.write_text(
-            mutants_markdown(trials, f"Linux {source.version}, {len(trials)} mutants.")
-        )
-    return int(mutants_exit_code(trials))
 
 
 def _report(args: argparse.Namespace, ui: Ui) -> int:

@@ -73,23 +73,28 @@ def record_of(trials: Iterable[Trial]) -> MutantsRecord:
     )
 
 
-def to_markdown(trials: Sequence[Trial], title: str) -> str:
-    """Return the table for the documentation."""
+def to_markdown(trials: Sequence[Trial], title: str, *, generated: bool = False) -> str:
+    """Return the table for the documentation.
+
+    :param generated: whether the mutants were made systematically.
+    """
+    option, file = (" --generated", "generated-mutants") if generated else ("", "mutants")
     lines = [
-        "# Mutants",
+        "# Generated mutants" if generated else "# Mutants",
         "",
         "Small wrong changes to the kernel with the whole series applied of the suite, and",
         "the test that notices each of them.",
-        "Made by `harness mutants --table docs/mutants.md`; do not edit.",
+        f"Made by `harness mutants{option} --table docs/{file}.md`; do not edit.",
         "",
         title,
         "",
-        "| breaks | mutant | what is wrong | profile | noticed by |",
+        f"| {'file' if generated else 'breaks'} | mutant | what is wrong | profile | noticed by |",
         "| --- | --- | --- | --- | --- |",
     ]
     for trial in trials:
         mutant = trial.mutant
         by = f"`{trial.killer}`" if trial.killer else f"{_WORDS[trial.fate]}: {trial.message}"
-        cells = (mutant.breaks, f"`{mutant.name}`", mutant.what, mutant.profile, by)
+        what = f"`{mutant.what}`" if generated else mutant.what
+        cells = (mutant.breaks, f"`{mutant.name}`", what, mutant.profile, by)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -227,7 +227,8 @@ class MutantRecord:
     """A wrong patch.
 
     :param what: what is wrong, one line.
-    :param breaks: the number of the patch whose work it undoes, or ``base``.
+    :param breaks: the number of the patch whose work it undoes, or ``base``; the file of a
+        generated one.
     :param killer: the test that noticed it, or ``boot``; ``None`` when none did.
     :param message: what the killer said, or why there is none.
     """

@@ -39,7 +39,7 @@ class Mutant:
 
     :param name: the file's name without number and suffix.
     :param what: what is wrong, one line.
-    :param breaks: the number of a patch, or ``base``.
+    :param breaks: the number of a patch, or ``base``; the file of a generated one.
     :param tests: what to try first, ids below the suite's tests; empty for all tests at once.
     :param survives: why no test can notice it; ``None`` when one must.
     """
@@ -149,13 +149,19 @@ def try_mutant(mutant: Mutant, target: Target, run: Callable[[Cell, str], CellRe
         cell = Cell(target=mutated, tests=tests, judge="desired", pytest_args=("-x",))
         result = run(cell, mutant.name)
         seconds += result.seconds
-        trial = _judge(mutant, sound, result, seconds)
+        trial = judge(mutant, sound, result, seconds)
         if trial.fate not in (Fate.SURVIVED, Fate.AS_STATED):
             return trial
     return trial
 
 
-def _judge(mutant: Mutant, sound: CellResult, result: CellResult, seconds: float) -> Trial:
+def judge(mutant: Mutant, sound: CellResult, result: CellResult, seconds: float) -> Trial:
+    """Say what became of a mutant.
+
+    :param sound: what the tests did without it: one that did not pass then notices nothing.
+    :param result: what they did with it.
+    """
+
     def ended(
         fate: Fate, message: str, killer: str | None = None, log: Path | None = None
     ) -> Trial:
@@ -187,6 +193,18 @@ def _judge(mutant: Mutant, sound: CellResult, result: CellResult, seconds: float
             return ended(Fate.NO_VERDICT, f"{test.id}: {test.message}")
     alive = Fate.SURVIVED if mutant.survives is None else Fate.AS_STATED
     return ended(alive, mutant.survives or "no test notices it")
+
+
+def unreached(mutant: Mutant, directory: Path) -> Trial:
+    """Return what becomes of a mutant whose lines no test reaches."""
+    return Trial(
+        mutant=mutant,
+        fate=Fate.SURVIVED if mutant.survives is None else Fate.AS_STATED,
+        killer=None,
+        message=mutant.survives or "no test reaches it",
+        log=directory,
+        seconds=0.0,
+    )
 
 
 def exit_code(trials: Iterable[Trial]) -> ExitCode:

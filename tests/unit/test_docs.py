@@ -85,7 +85,7 @@ def test_reference_names_every_variable_of_the_environment(reference: ModuleType
 READ = {
     "": (
         "profiles: {}\nfeatures: {}\npreconditions: {}\ncoverage: {files: a}\n"
-        "sections: {}\nzzz: 1\n"
+        "mutation: {files: []}\nsections: {}\nzzz: 1\n"
     ),
     "profiles": "profiles:\n  p: {description: a, fragments: [], memory_mib: 64, zzz: 1}\n",
     "modules": "modules:\n- {name: a, source: ., zzz: 1}\n",
@@ -93,6 +93,8 @@ READ = {
     "features": "features:\n  a: {description: a, file: a, zzz: 1}\n",
     "preconditions": "preconditions: {zzz: 1}\n",
     "coverage": "coverage: {files: a, zzz: 1}\n",
+    "mutation": "mutation: {files: [], zzz: 1}\n",
+    "mutation.swap": "mutation: {files: [], swap: [{function: a, first: a, second: a, zzz: 1}]}\n",
 }
 """Sections of ``suite.yaml``, each with a key that nobody reads; "" is its top."""
 

@@ -60,6 +60,7 @@ preconditions:
 known_issues: issues.yaml
 tests: tests
 mutants: mutants
+mutation: {files: [lib/a.c], drop: [put], profiles: {drop: debug}}
 compat: compat.yaml
 coverage:
   files: '.*/own\\.c'

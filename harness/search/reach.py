@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which tests reach a line: what gcov counted while each of them ran.
+
+With the profile ``coverage`` machines hand their counters over after every test
+(:meth:`harness.guest.machine.Machine.collect_counters`), with the test's name beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from harness.base import command
+from harness.base.spec import DEFAULT_CC
+from harness.base.timeouts import HOST
+from harness.results.directory import TEST_FILE
+
+Reach = Mapping[str, frozenset[tuple[str, int]]]
+"""Test -> the lines that it reaches: path in the kernel tree, and number."""
+
+
+def gcov_of(cc: str) -> str:
+    """Return the gcov that reads what a compiler's code has counted."""
+    return re.sub(r"gcc(?=[^/]*$)", "gcov", cc)
+
+
+def read_reach(
+    directories: Iterable[Path], files: Iterable[str], *, cc: str = DEFAULT_CC
+) -> dict[str, frozenset[tuple[str, int]]]:
+    """Return which lines of *files* each test reaches.
+
+    :param directories: what :func:`harness.search.coverage.counted` returned.
+    :param files: paths in the kernel tree; others are not looked at.
+    :param cc: the compiler: its counters are for its own gcov.
+    """
+    wanted = {name: name for name in files}
+    found: dict[str, set[tuple[str, int]]] = {}
+    for directory in directories:
+        test = (directory / TEST_FILE).read_text() if (directory / TEST_FILE).exists() else ""
+        counters = [str(path.relative_to(directory)) for path in directory.rglob("*.gcda")]
+        mine = [path for path in counters if any(_same(path, name) for name in wanted)]
+        if not test or not mine:
+            continue
+        words = [gcov_of(cc), "--json-format", "--stdout", *mine]
+        said = command.run(words, timeout_s=HOST.tool_s, cwd=directory).stdout
+        lines = found.setdefault(test, set())
+        for line in said.splitlines():
+            for item in json.loads(line)["files"] if line.startswith("{") else ():
+                name = next((one for one in wanted if str(item["file"]).endswith(one)), None)
+                if name is not None:
+                    reached = (one["line_number"] for one in item["lines"] if one["count"])
+                    lines |= {(name, int(number)) for number in reached}
+    return {test: frozenset(lines) for test, lines in found.items()}
+
+
+def _same(counters: str, source: str) -> bool:
+    return counters.removesuffix(".gcda") == source.removesuffix(".c")
+
+
+def reaching_tests(
+    file: str, lines: Iterable[int], reach: Reach, seconds: Mapping[str, float]
+) -> tuple[str, ...]:
+    """Return the tests that reach one of *lines*, the shortest first.
+
+    A line that gcov does not count, such as the second of a statement, says nothing.
+
+    :param seconds: how long each test takes; one that is not in it is not asked.
+    """
+    places = {(file, line) for line in lines}
+    found = [test for test, reached in reach.items() if places & reached and test in seconds]
+    return tuple(sorted(found, key=lambda test: (seconds[test], test)))
