@@ -14,7 +14,7 @@ from trees import git, opened, write
 
 from harness.base.errors import CacheError, SourceError, SpecError
 from harness.base.progress import Progress
-from harness.base.store import Store, interrupted
+from harness.base.store import Store
 from harness.kernel.source import SourceTree
 from harness.kernel.worktree import check_out, object_tree, tree_count, work_tree
 
@@ -96,11 +96,11 @@ def test_builds_wait_when_no_work_tree_is_free(
     """Two are taken, or the first has not built that profile yet."""
     said: list[Progress] = []
     monkeypatch.setattr(store, "announce", said.append)
-    monkeypatch.setattr(interrupted, "is_set", lambda: True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(taken(built, store, built.base))
         if profile == "default":
             stack.enter_context(taken(built, store, built.base))
+        monkeypatch.setattr("harness.base.command.interrupted", lambda: True)
         with pytest.raises(CacheError, match="interrupted"):
             stack.enter_context(taken(built, store, built.base, profile))
     assert [str(each) for each in said] == [
