@@ -90,6 +90,9 @@ class Run:
 _CHECKED = {"codes": (1, 2), "says": '"tool": "harness apply"'}
 """What a check comes to in a tree to which the series does not apply."""
 
+_NO_SCHEDULE: Any = {"codes": (2,), "says": "cannot read"}
+"""What comes of a schedule that nobody kept."""
+
 WITHOUT_MACHINE = {
     "git config b4.review-perpatch-check-cmd 'harness check-patch'": Run(),
     "git config b4.review-series-check-cmd 'harness check-series'": Run(),
@@ -147,6 +150,10 @@ WITHOUT_MACHINE = {
     "harness check-series --positions 0..3 --profile debug --series v4.mbx": Run(
         "--kernel ~/linux --profile default", **_CHECKED
     ),
+    "harness minimize failed.json --test test_everything_at_once": Run(**_NO_SCHEDULE),
+    "harness minimize failed.json --test test_everything_at_once --profile debug --tries 3": Run(
+        **_NO_SCHEDULE
+    ),
     "harness verdict --kernel ~/linux"
     " --test 'test_module.py::test_idle_module_can_be_unloaded[0]'": Run(
         codes=(125,), says="no verdict: does not build"
@@ -192,6 +199,10 @@ WITH_MACHINE = {
     "harness matrix --json out.json -- -k module": Run(_CELL, _IDLE),
     "harness matrix --positions 0,5,9..11 --profile default --keep-going": Run(
         "--positions 0,11", _IDLE
+    ),
+    "harness run --seed 17 --races 60 -- -k race": Run("--races 1"),
+    "harness bugs --kernels 7.0.13:0 7.0.13:11 7.2.13 7.3.4": Run(
+        "--kernels 7.0.13:11", says="bugs on 1 kernel"
     ),
     "harness compat --kernels 7.0.13:0 7.0.13:11 7.2.13 7.3.4": Run(
         "--kernels 7.0.13:0 7.0.13:11", says="4 pairs: 4 carried; none unexpected"
@@ -254,6 +265,10 @@ NOT_RUN = {
     "harness compat": _KERNELS,
     "harness compat --kernels 7.0.13:11 7.0.13:11+file-fields-swapped": _KERNELS,
     "harness compat --from 7.2.13 --to ~/linux --json out.json": _KERNELS,
+    "harness bugs": _KERNELS,
+    "harness bugs --kernels 7.0.13:0 7.0.13:11 7.3.4": _KERNELS,
+    "harness bugs --kernels ~/linux --profile debug --json out.json": _KERNELS,
+    "harness bugs --markdown docs/bugs.md": _KERNELS,
     "harness compat --kernels 7.2.13 7.3.4 --markdown docs/compat.md": _KERNELS,
     "harness run --kernel 7.2.13 --series none --to 7.3.4 -- -m two_kernels": _KERNELS,
     "harness coverage": _KERNELS,

@@ -19,11 +19,11 @@ from harness.base.terminal import Ui
 from harness.base.trouble import trouble_of_host
 from harness.cli import (
     cluster,
-    compat,
     judge,
     mail,
     prepare,
     search,
+    several,
     shell,
     suite,
     unattended,
@@ -165,6 +165,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     parser.set_defaults(run=None, verbose=0, debug=False)
     commands = Commands(parser)
-    for module in (prepare, suite, judge, compat, search, mail, unattended, cluster, upkeep, shell):
+    for module in (
+        prepare,
+        suite,
+        judge,
+        several,
+        search,
+        mail,
+        unattended,
+        cluster,
+        upkeep,
+        shell,
+    ):
         module.add_commands(commands)
     return parser

@@ -64,8 +64,8 @@ exit codes: 0 the test passes, 1 it fails (with --fixed the other way round), 12
 
 _MINIMIZE_EXAMPLES = """\
 examples:
-  harness minimize results/latest/schedules/test_x.json --test test_x
-  harness minimize failed.json --test test_x --position 3 --profile debug --tries 3
+  harness minimize failed.json --test test_everything_at_once
+  harness minimize failed.json --test test_everything_at_once --profile debug --tries 3
 
 exit code: 0 minimal.json has what is left, 1 the whole schedule does not fail either
 """

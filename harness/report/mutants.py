@@ -82,7 +82,7 @@ def to_markdown(trials: Sequence[Trial], title: str, *, generated: bool = False)
     lines = [
         "# Generated mutants" if generated else "# Mutants",
         "",
-        "Small wrong changes to the kernel with the whole series applied of the suite, and",
+        "Small wrong changes to the kernel with the whole series of the suite applied, and",
         "the test that notices each of them.",
         f"Made by `harness mutants{option} --table docs/{file}.md`; do not edit.",
         "",

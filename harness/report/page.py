@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 
 from harness.base.errors import SpecError
 from harness.base.text import duration, first_line, plural
+from harness.report.bugs import page_of_bugs
 from harness.report.columns import (
     Column,
     detail_id,
@@ -41,6 +42,7 @@ from harness.report.grid import groups_of, patches_of, rows_of
 from harness.report.problems import about, first_seen, where
 from harness.report.sections import Sections, Shown, section_of
 from harness.report.text import series_lines
+from harness.results.bugs import read_bugs
 from harness.results.compat import read_compat
 from harness.results.complaint import (
     Complaint,
@@ -64,7 +66,7 @@ from harness.results.results import read_results
 
 REPORT = "report.html"
 
-_EXTRAS = ("bisect", "mutants", "coverage", "compat", "bench")
+_EXTRAS = ("bisect", "mutants", "coverage", "compat", "bugs", "bench")
 """What other commands leave, by the names of its files."""
 
 
@@ -169,6 +171,7 @@ def _extras(directory: Path) -> dict[str, Any]:
         "mutants": lambda path: mutants_of(read_record(path, MutantsRecord)),
         "coverage": lambda path: coverage_of(read_record(path, CoverageRecord)),
         "compat": lambda path: page_of(read_compat(path)),
+        "bugs": lambda path: page_of_bugs(read_bugs(path)),
         "bench": lambda path: bench_of(read_figures(path)),
     }
     found = {}
@@ -370,10 +373,12 @@ def _other_page(extras: Mapping[str, Any]) -> dict[str, Any]:
             "subtitle": subtitle if not unknown else f"{subtitle}; {good}",
             "verdict": verdict,
         }
-    if "compat" in extras:
-        found = extras["compat"]
-        verdict = _verdict(found["wrong"], found["unknown"])
-        subtitle = found["said"]
-        title = "Which kernel hands over to which"
-        return {"title": title, "subtitle": subtitle, "verdict": verdict}
+    for name, title in (
+        ("compat", "Which kernel hands over to which"),
+        ("bugs", "Which kernel has which bug"),
+    ):
+        if name in extras:
+            found = extras[name]
+            verdict = _verdict(found["wrong"], found["unknown"])
+            return {"title": title, "subtitle": found["said"], "verdict": verdict}
     return {"title": "Coverage" if "coverage" in extras else "Figures"}

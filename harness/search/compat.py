@@ -47,7 +47,12 @@ def pair_cell(pair: Pair, like: Target, *, cmdline: str = "") -> Cell:
 
 def pair_name(pair: Pair) -> str:
     """Return what a pair's directory and job are called: letters, digits and dashes."""
-    return "-to-".join(re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in pair)
+    return "-to-".join(directory_name(name) for name in pair)
+
+
+def directory_name(name: str) -> str:
+    """Return what a kernel's directory is called: letters, digits and dashes."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
 
 
 def _message(test: TestResult) -> str:

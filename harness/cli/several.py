@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command that says which kernel hands over to which."""
+"""The commands that try several kernels: which hands over to which, and which has which bug."""
 
 from __future__ import annotations
 
@@ -26,15 +26,25 @@ from harness.cli.options import (
     results_of,
     write_json,
 )
+from harness.report import bugs as report_bugs
 from harness.report.compat import pair_line, print_table, to_markdown
 from harness.report.page import write_report
+from harness.results import bugs as bugs_file
 from harness.results.compat import FILE, CompatResults, PairResult, read_stated
 from harness.results.form import write_file
 from harness.results.pace import Pace
 from harness.run.cell import Cell, CellResult
 from harness.run.executor import run_cell
 from harness.run.pipeline import Pipeline
-from harness.search.compat import Pair, pair_cell, pair_name, pair_result, pairs_of
+from harness.search.bugs import bug_results, bugs_of, kernel_cell
+from harness.search.compat import (
+    Pair,
+    directory_name,
+    pair_cell,
+    pair_name,
+    pair_result,
+    pairs_of,
+)
 from harness.search.matrix import run_cells
 
 _EXAMPLES = """\
@@ -49,13 +59,26 @@ a kernel is NAME[:POSITION][+MUTANT]: a name of 'harness kernels' or a path as -
 position of the suite's series, a wrong patch of the suite on top
 """
 
+_BUGS_EXAMPLES = """\
+examples:
+  harness bugs                              on the kernels that the suite states hand-overs of
+  harness bugs --kernels 7.0.13:0 7.0.13:11 7.3.4
+  harness bugs --kernels ~/linux --profile debug --json out.json
+  harness bugs --markdown docs/bugs.md
+
+a kernel is NAME[:POSITION][+MUTANT], as for 'harness compat'; a bug is a feature of the suite that
+fixes one, and the tests about it have the marker fails_without
+"""
+
 
 def add_commands(commands: Commands) -> None:
-    """Add ``compat``."""
+    """Add ``compat`` and ``bugs``."""
     text = "which kernel hands over to which"
     compat = commands.add("compat", _compat, text, _EXAMPLES, MACHINE, PLACE, OUTPUT)
     add_settings(compat, "suite", "cc", "jobs", "profile")
-    add_kernels(compat)
+    add_kernels(
+        compat, "each hands over to each (default: those that the suite states something of)"
+    )
     for word, what in (("from", "that hand over"), ("to", "that take over")):
         compat.add_argument(
             f"--{word}",
@@ -64,20 +87,24 @@ def add_commands(commands: Commands) -> None:
             metavar="KERNEL",
             help=f"those {what} (default: all)",
         )
-    compat.add_argument("--markdown", metavar="FILE", type=Path, help="write the table there too")
     compat.add_argument("--build", action="store_true", help="build the kernels, and no more")
-    compat.add_argument("--parallel", metavar="N", type=int, help="pairs under way at once")
-    compat.add_argument("--fresh", action="store_true", help="take no results from the cache")
+    _add_common(compat, "pairs")
+    text = "which kernel has which of the bugs that the suite knows"
+    bugs = commands.add("bugs", _bugs, text, _BUGS_EXAMPLES, MACHINE, PLACE, OUTPUT)
+    add_settings(bugs, "suite", "cc", "jobs", "profile")
+    add_kernels(bugs, "kernels to try (default: those that the suite states hand-overs of)")
+    _add_common(bugs, "kernels")
 
 
-def add_kernels(parser: argparse.ArgumentParser) -> None:
+def add_kernels(parser: argparse.ArgumentParser, text: str) -> None:
     """Let *parser* take several kernels, each in one word."""
-    parser.add_argument(
-        "--kernels",
-        nargs="+",
-        metavar="KERNEL",
-        help="each hands over to each (default: those that the suite states something of)",
-    )
+    parser.add_argument("--kernels", nargs="+", metavar="KERNEL", help=text)
+
+
+def _add_common(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the table there too")
+    parser.add_argument("--parallel", metavar="N", type=int, help=f"{what} under way at once")
+    parser.add_argument("--fresh", action="store_true", help="take no results from the cache")
 
 
 def _compat(args: argparse.Namespace, ui: Ui) -> int:
@@ -115,7 +142,41 @@ def _compat(args: argparse.Namespace, ui: Ui) -> int:
     ui.out.print(f"report: {write_report(directory, {})}", markup=False, soft_wrap=True)
     write_json(args, results.to_json())
     if args.markdown is not None:
-        args.markdown.write_text(to_markdown(results, _intro(results)))
+        args.markdown.write_text(to_markdown(results, _intro(results.profile, results.summary)))
+    return int(results.exit_code)
+
+
+def _bugs(args: argparse.Namespace, ui: Ui) -> int:
+    with ui.progress(Pace(Store()).seconds) as progress:
+        pipeline = pipeline_of(args, progress)
+        like, suite = pipeline.target, pipeline.suite
+        bugs = bugs_of(suite.features)
+        if not bugs:
+            hint = "a feature with 'fixes' and 'fixed_in' in suite.yaml is one"
+            raise InputError(f"the suite {suite.name} knows no bugs", hint=hint)
+        names = args.kernels or [name for name in read_stated(suite.compat) if "+" not in name]
+        if not names:
+            raise InputError("no kernel is named", hint="--kernels names some")
+        cells = {
+            kernel_cell(name, like, cmdline=args.cmdline or ""): name
+            for name in dict.fromkeys(names)
+        }
+        _ = pipeline.accel  # or nothing can be run
+    directory = results_of(args)
+    found: dict[str, CellResult] = {}
+    results = bug_results(bugs, found, like.profile)
+    for result in _run(list(cells), lambda cell: directory_name(cells[cell]), directory, args, ui):
+        found[cells[result.cell]] = result
+        done = {name: found[name] for name in cells.values() if name in found}
+        results = bug_results(bugs, done, like.profile)
+        ui.line(report_bugs.kernel_line(results, cells[result.cell]))
+        write_file(directory / bugs_file.FILE, results.to_json())
+    report_bugs.print_table(results, ui.out)
+    ui.out.print(f"report: {write_report(directory, {})}", markup=False, soft_wrap=True)
+    write_json(args, results.to_json())
+    if args.markdown is not None:
+        intro = _intro(results.profile, results.summary)
+        args.markdown.write_text(report_bugs.to_markdown(results, intro))
     return int(results.exit_code)
 
 
@@ -142,5 +203,5 @@ def _run(
             yield result
 
 
-def _intro(results: CompatResults) -> str:
-    return f"{time.strftime('%Y-%m-%d')}, profile {results.profile}: {results.summary}."
+def _intro(profile: str, summary: str) -> str:
+    return f"{time.strftime('%Y-%m-%d')}, profile {profile}: {summary}."
