@@ -251,7 +251,7 @@ def test_flbs_go_while_a_reboot_serializes_them(
             schedule = races.schedule(
                 seed,
                 [(ABORTED,) * 4, (("put", CONTROL, "unregister all"),)],
-                first=(("put", CONTROL, "register all"),),
+                first=REGISTRATION,  # which begins with taking back what is left
                 rounds=2000,
                 time_ms=4000,
                 jitter_us=300,
