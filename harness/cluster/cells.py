@@ -29,6 +29,7 @@ from harness.cluster.client import Cluster
 from harness.cluster.job import (
     Answer,
     Built,
+    Files,
     Job,
     SentTree,
     files_key,
@@ -118,23 +119,24 @@ class _CellRun:
                 found = self.cluster.wait(own, self.build_needs, f"build {self.cell.name}")
             if isinstance(found, Answer):
                 return self._result(found, None)
+        made: list[Built] = []
         for future in kernels.values():
             with self.cluster.told([str(future.key)], self.progress):
-                self.cluster.wait(future, self.build_needs, f"build {self.cell.name}")
+                found = self.cluster.wait(future, self.build_needs, f"build {self.cell.name}")
+            made += [found] if isinstance(found, Built) else []
         key = f"test-{uuid.uuid4().hex}"
         with self.cluster.told([key], self.progress):
             self.progress(Progress("waiting for a worker"))
             future = self.cluster.task(
                 work.test,
                 *self._sent(self.cell),
-                list(kernels.values()),
+                made,
                 fresh,
                 key=key,
                 needs=needs,
             )
             answer = self.cluster.wait(future, needs, f"test {self.cell.name}")
-            built = own.result() if own is not None else None
-            return self._result(answer, built if isinstance(built, Built) else None)
+            return self._result(answer, made[0] if own is not None else None)
 
     # -- what is asked for ---------------------------------------------------------------------
 
@@ -172,8 +174,8 @@ class _CellRun:
             priority=1,
         )
 
-    def _sent(self, cell: Cell) -> tuple[Job, Future[Any], list[Future[Any]]]:
-        """Return a job, and the tasks that have what is sent along."""
+    def _sent(self, cell: Cell) -> tuple[Job, Files, list[Future[Any]]]:
+        """Return a job, what is sent along, and the tasks that have its tree."""
         pipeline = Pipeline(cell.target, self.store, self.progress)
         files, series, extra = sent_files(pipeline)
         tree: SentTree | None = None
@@ -195,7 +197,7 @@ class _CellRun:
             topic=self.cluster.topic,
             deadline_s=HOST.job_s,
         )
-        return job, self.cluster.send(f"files-{key}", files), pieces
+        return job, files, pieces
 
     # -- what came of it -----------------------------------------------------------------------
 

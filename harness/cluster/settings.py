@@ -17,9 +17,6 @@ LOST = 3
 
 _CONFIG = {
     "distributed.scheduler.allowed-failures": LOST,
-    # A test takes minutes, and the places of all workers are known: none is moved once it is
-    # given out.
-    "distributed.scheduler.work-stealing": False,
     # Jobs are programs of their own: what Dask would sample is a thread that waits.
     "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": f"{HOST.connect_s:.0f}s",

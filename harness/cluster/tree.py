@@ -52,7 +52,12 @@ def bundle_tree(source: SourceTree, suite: Suite, store: Store) -> tuple[SentTre
 
 
 def open_sent_tree(
-    sent: SentTree, pieces: Sequence[bytes], suite: Path, store: Store, *, progress: OnProgress
+    sent: SentTree,
+    pieces: Sequence[bytes],
+    suite: Path,
+    store: Store,
+    *,
+    progress: OnProgress,
 ) -> Path:
     """Return the repository with a tree that was sent; it is made when the cache has none.
 

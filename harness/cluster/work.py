@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a worker does: it builds kernels, tests cells, and hands over what came of it.
 
-Each function here is a task of Dask's.
+Each function here is a task of Dask's.  A test does not depend on the tasks of its kernels: Dask
+would give it to the worker that has them, however long that is busy.
 """
 
 from __future__ import annotations
@@ -58,18 +59,18 @@ def build(job: Job, files: Files, pieces: Sequence[bytes]) -> Built | Answer:
 
 
 def test(
-    job: Job, files: Files, pieces: Sequence[bytes], kernels: Sequence[Built | Answer], fresh: bool
+    job: Job, files: Files, pieces: Sequence[bytes], kernels: Sequence[Built], fresh: bool
 ) -> Answer:
     """Test a cell.
 
+    :param pieces: of the tree that was sent along.
     :param kernels: what :func:`build` came to for those that its tests boot.
     :param fresh: as for :func:`harness.run.executor.run_cell`.
     """
 
     def work(task: _Task) -> Answer:
         for kernel in kernels:
-            if isinstance(kernel, Built):
-                task.fetch(kernel)
+            task.fetch(kernel)
         result = run_cell(
             task.cell, store=task.store, directory=task.directory, progress=task.say, fresh=fresh
         )
@@ -116,6 +117,8 @@ class _Task:
         self._files = files
         self._pieces = pieces
         self._worker = get_worker()
+        # Asked for here: Dask knows its own threads only.
+        self._client = get_client()
         self._key = str(self._worker.get_current_task())
         self._host = _host()
         self.store = Store(self._host.store.root)
@@ -206,7 +209,7 @@ class _Task:
         """Have a kernel in this worker's cache; one that cannot be had is built here."""
         if kernel.worker == self._worker.name or self.store.get(_BUILD, kernel.key) is not None:
             return
-        client = get_client()
+        client = self._client
 
         def read(parts: Sequence[Part]) -> bytes:
             future = client.submit(
