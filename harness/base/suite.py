@@ -105,6 +105,7 @@ class Suite:
     :param verbs: C files that add verbs to the guest's agent.
     :param headers: what those include of the kernel's interface, below ``/usr/include``.
     :param needs: names of *features* without which a tree is not tested.
+    :param idle: what a guest holds while nothing runs -> the shell command that counts it.
     :param known_issues: a file of splats that fail no test, or ``None``.
     :param tests: a directory of pytest files.
     :param mutants: a directory of wrong patches that the tests must notice, or ``None``.
@@ -131,6 +132,7 @@ class Suite:
     features: tuple[FeatureSpec, ...]
     needs: tuple[str, ...]
     preconditions: Preconditions
+    idle: Mapping[str, str]
     known_issues: Path | None
     tests: Path
     mutants: Path | None
@@ -222,6 +224,7 @@ def load_suite(root: Path) -> Suite:
             features=(features := read_features(top)),
             needs=read_needs(top, features),
             preconditions=_preconditions(top),
+            idle=top.mapping("idle", {}),
             known_issues=_path(top, root, "known_issues", directory=False),
             tests=_existing(top, root, "tests", top.value("tests", str)),
             mutants=_path(top, root, "mutants"),

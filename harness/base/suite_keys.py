@@ -49,6 +49,8 @@ KEYS = {
     "preconditions.refused": "regular expressions for lines of the kernel log that must not be",
     "preconditions.reason": "regular expression for the line that says why a file is missing",
     "preconditions.hint": "what a person can do",
+    "idle": "what a guest holds while nothing runs: name -> shell command that prints how much; a "
+    "test fails when there is more after it than before",
     "known_issues": "list of splats of base kernels that are shown and fail no test",
     "tests": "directory of pytest files",
     "mutants": "directory of wrong patches that the tests must notice",

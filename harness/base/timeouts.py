@@ -79,6 +79,7 @@ class GuestTimeouts:
     :param counters_s: packing gcov's counters, and as long for fetching them.
     :param selftest_s: one program of a selftest.
     :param kunit_s: one KUnit suite.
+    :param idle_s: giving back what a test that has ended held.
     :param dying_s: the end of a machine whose connection has ended.
     :param scale: the factor on all of them.
     """
@@ -91,6 +92,7 @@ class GuestTimeouts:
     counters_s: float = 20.0
     selftest_s: float = 60.0
     kunit_s: float = 60.0
+    idle_s: float = 2.0
     dying_s: float = 1.0
     scale: float = 1.0
 

@@ -89,7 +89,8 @@ def machine(
     """A booted machine with the kernel under test.
 
     It is shared among tests that leave it clean; one that was updated, tainted, or that showed a
-    splat is replaced.  ``@pytest.mark.fresh_machine`` asks for one that nobody has used.
+    splat is replaced.  A test that leaves more behind than there was (``idle`` of the suite) fails.
+    ``@pytest.mark.fresh_machine`` asks for one that nobody has used.
     """
     session = session_of(request.config)
     if request.node.get_closest_marker("fresh_machine") is not None:
@@ -98,6 +99,9 @@ def machine(
     yield machine
     if (why := machine.clean_up()) is not None:
         session.drop_shared(why, request.node.nodeid)
+    elif (left := session.left(machine)) is not None:
+        session.drop_shared(left, request.node.nodeid)
+        raise AssertionError(left)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from harness.base.errors import (
 )
 from harness.base.progress import Progress
 from harness.base.suite import Suite
+from harness.guest.idle import read_idle, what_is_left
 from harness.guest.starved import why_stopped
 from harness.plugin.options import setting, suite_of, usable, worker_of
 from harness.results.directory import results_directory
@@ -90,6 +91,7 @@ class Session:
         self.watches: list[_Watch] = []
         self.shared: Machine | None = None
         self._shared_boot = 0
+        self._idle: dict[str, int] = {}
         self.tests: dict[str, TestResult] = {}
         self.extras: dict[str, list[dict[str, Any]]] = {}
         self.boots: list[BootResult] = []
@@ -302,7 +304,17 @@ class Session:
         if self.shared is None:
             self.shared = self.boot().machine
             self._shared_boot = len(self.boots) - 1
+            # What serves the first command stays, and is nobody's leak.
+            if self.suite.idle and self.shared.clean_up() is None:
+                self._idle = read_idle(self.shared, self.suite.idle)
         return self.shared
+
+    def left(self, machine: Machine) -> str | None:
+        """Say what the shared machine holds more than when it came up; ``None``: nothing.
+
+        :raises GuestError: when it does not answer.
+        """
+        return what_is_left(machine, self.suite.idle, self._idle) if self._idle else None
 
     def drop_shared(self, why: str, nodeid: str = "") -> None:
         """End the shared machine; the next test that wants one boots another.
@@ -312,7 +324,7 @@ class Session:
         """
         if self.shared is not None:
             self.shared.close()
-            self.shared = None
+            self.shared, self._idle = None, {}
             after = self.test_id(nodeid) if nodeid else ""
             boot = self.boots[self._shared_boot]
             self.boots[self._shared_boot] = dataclasses.replace(

@@ -57,6 +57,7 @@ preconditions:
   refused: ['own: broken']
   reason: 'own: .*off'
   hint: it needs own=on
+idle: {open files: echo 3}
 known_issues: issues.yaml
 tests: tests
 mutants: mutants
