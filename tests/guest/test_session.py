@@ -385,6 +385,8 @@ def test_update_that_was_aborted_can_be_done_after_all(
     machine.must("session", "create", "early")
     machine.must("open", "first", "/dev/null")
     machine.must("preserve", "early", 1, "first")
+    # It will stand where "early" was, and must not get what that one had there.
+    update.create_session("empty")
     machine.must("open", "second", "/dev/null")
     update.preserve("second")
     machine.must("open", "refuses", "/dev/zero")
@@ -401,6 +403,7 @@ def test_update_that_was_aborted_can_be_done_after_all(
     module.load(flbs=1, handlers=2)
     update.retrieve()
     update.verify()
+    assert machine.agent("retrieve", "empty", 1, "nothing")["error"] == "ENOENT"
     assert module.control("flb incoming 0").error is None
     update.finish()
     assert module.counters()["violation"] == 0

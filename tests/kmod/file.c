@@ -227,9 +227,25 @@ static u64 head_sum(const struct luo_test_file_ser *ser)
 			    offsetof(struct luo_test_file_ser, head_sum));
 }
 
+/* Set in the data by freeze, so that what freeze changed is seen to arrive. */
+#define LUO_TEST_FROZEN	1ull
+
 static struct luo_test_file_ser *args_ser(const struct liveupdate_file_op_args *args)
 {
-	return args->serialized_data ? phys_to_virt(args->serialized_data) : NULL;
+	u64 data = args->serialized_data & ~LUO_TEST_FROZEN;
+
+	return data ? phys_to_virt(data) : NULL;
+}
+
+/* Is it the data that freeze left there?  Counts a violation if not. */
+static int args_verify_frozen(const struct luo_test_handler *h,
+			      const struct liveupdate_file_op_args *args, enum luo_test_cb cb)
+{
+	if (args->serialized_data & LUO_TEST_FROZEN)
+		return 0;
+	luo_test_report(violation, "%s: callback %d without what freeze changed\n",
+			h->target.name, cb);
+	return -EBADMSG;
 }
 
 /* Is this memory what preserve left there?  Counts a mismatch if not. */
@@ -358,6 +374,7 @@ static int luo_test_freeze(struct liveupdate_file_op_args *args)
 		ser->pos = READ_ONCE(args->file->f_pos);
 		ser->head_sum = head_sum(ser);
 	}
+	args->serialized_data |= LUO_TEST_FROZEN;
 	return 0;
 }
 
@@ -368,6 +385,7 @@ static void luo_test_unfreeze(struct liveupdate_file_op_args *args)
 	luo_test_enter(&h->target, LUO_TEST_UNFREEZE);
 	if (args_ser(args) != args->private_data)
 		luo_test_report(violation, "%s: unfreeze with foreign data\n", h->target.name);
+	args_verify_frozen(h, args, LUO_TEST_UNFREEZE);
 }
 
 /* Make the file that @ser describes. */
@@ -419,6 +437,8 @@ static int luo_test_retrieve(struct liveupdate_file_op_args *args)
 	err = luo_test_enter(&h->target, LUO_TEST_RETRIEVE);
 	if (!err)
 		err = ser_verify(h, ser);
+	if (!err)
+		err = args_verify_frozen(h, args, LUO_TEST_RETRIEVE);
 	if (!err) {
 		file = ser_to_file(h, ser);
 		err = PTR_ERR_OR_ZERO(file);
@@ -436,6 +456,11 @@ static bool luo_test_can_finish(struct liveupdate_file_op_args *args)
 {
 	struct luo_test_handler *h = to_handler(args->handler);
 
+	args_verify_frozen(h, args, LUO_TEST_CAN_FINISH);
+	if ((args->retrieve_status > 0) != !!args->file)
+		luo_test_report(violation, "%s: can_finish with status %d and %s file\n",
+				h->target.name, args->retrieve_status,
+				args->file ? "a" : "no");
 	return !luo_test_enter(&h->target, LUO_TEST_CAN_FINISH);
 }
 
@@ -446,6 +471,7 @@ static void luo_test_finish(struct liveupdate_file_op_args *args)
 	bool retrieved = args->retrieve_status > 0;
 
 	luo_test_enter(&h->target, LUO_TEST_FINISH);
+	args_verify_frozen(h, args, LUO_TEST_FINISH);
 	if (retrieved != !!args->file)
 		luo_test_report(violation, "%s: finish with status %d and %s file\n",
 				h->target.name, args->retrieve_status,
