@@ -31,7 +31,8 @@ from harness.report.sections import load_sections
 from harness.results.form import write_file
 from harness.results.pace import Pace
 from harness.results.records import record_json
-from harness.run.cell import Cell, CellResult
+from harness.results.results import Outcome
+from harness.run.cell import Cell, CellResult, function_of
 from harness.run.executor import run_cell
 from harness.run.parallel import Once, side_by_side
 from harness.run.pipeline import Pipeline
@@ -292,4 +293,8 @@ class _Generated:
 
 def _seconds(sound: CellResult) -> Mapping[str, float]:
     """Return how long each test takes that passes; one that does not can notice nothing."""
-    return {test.id: test.seconds for test in sound.tests if test.outcome.value == "passed"}
+    return {
+        test.id: test.seconds
+        for test in sound.tests
+        if test.outcome is Outcome.PASSED and function_of(test.id) == test.id
+    }

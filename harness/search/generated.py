@@ -211,8 +211,11 @@ def mutant_of(
 
 
 def sound_cell(schemata: Schemata) -> Cell:
-    """Return the cell of all tests on the kernel with every mutant in it and none of them on."""
-    return Cell(target=schemata.target, judge="desired")
+    """Return the cell of all tests on the kernel with every mutant in it and none of them on.
+
+    It is run as the mutants are: a test that asks about templates has nothing to say of them.
+    """
+    return Cell(target=schemata.target, judge="desired", pytest_args=(NO_TEMPLATES,))
 
 
 def mutant_cell(schemata: Schemata, number: int, tests: tuple[str, ...]) -> Cell:

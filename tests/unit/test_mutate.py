@@ -12,10 +12,18 @@ import pytest
 
 from harness.base.errors import InputError, SpecError
 from harness.base.mutation import MutationSpec, SwapSpec
+from harness.base.settings import target_from_settings
 from harness.base.suite import load_suite
 from harness.cli.mutants import _shard
 from harness.results.directory import TEST_FILE
-from harness.search.generated import Generated, chosen, read_equivalent
+from harness.search.generated import (
+    Generated,
+    Schemata,
+    chosen,
+    mutant_cell,
+    read_equivalent,
+    sound_cell,
+)
 from harness.search.mutate import Mutation, mutations_of
 from harness.search.reach import reaching_tests, read_reach
 from harness.search.schemata import all_in_one, at_fault, one, with_all
@@ -232,6 +240,18 @@ def test_shards_are_all_of_it_and_nothing_twice() -> None:
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+def test_kernel_without_a_mutant_is_asked_as_those_with_one(tmp_path: Path) -> None:
+    target = target_from_settings({}.get)
+    schemata = Schemata(target=replace(target, extra=(tmp_path / "a.patch",)), wrong={})
+    sound, mutant = sound_cell(schemata), mutant_cell(schemata, 7, ("test_a.py::test_b",))
+    assert mutant == replace(
+        sound,
+        tests=("test_a.py::test_b",),
+        pytest_args=("-x", *sound.pytest_args),
+        cmdline="harness_mutant=7",
+    )
+
+
 def test_names_and_profile_choose() -> None:
     found = generated()
     names = [found.mutations[n].name for n in chosen(found, ["*.unlock.*"], "debug", (1, 1))]
@@ -283,6 +303,7 @@ def test_tests_that_reach_a_line_come_shortest_first() -> None:
     assert reaching_tests("a.c", (3, 4), reach, seconds) == ("quick", "slow")
     assert reaching_tests("a.c", (5,), reach, seconds) == ("quick",)
     assert reaching_tests("a.c", (6,), reach, seconds) == ()
+    assert reaching_tests("a.c", (6,), {}, seconds) == ("elsewhere", "quick", "slow")
 
 
 def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
