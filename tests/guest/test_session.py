@@ -282,6 +282,10 @@ def test_wrong_ioctl_is_refused(
     if error is None:
         grown = struct.pack("<I", len(argument)) + argument[4:]
     assert raw(machine, target, request_number, grown) == error
+    if error is None:
+        # The agent has a session now that it does not know of.
+        machine.check(["kill", "-9", str(machine.must("ping")["pid"])])
+        machine.check(["harness-agent", "daemon"])
 
 
 @pytest.mark.fails_without("finish-checks-reserved", "it is finished")
