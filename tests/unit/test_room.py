@@ -286,7 +286,17 @@ def test_sources_that_were_imported_are_in_use(store: Store, kernel: Path) -> No
 # -- what stays ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["hosts", "keys", "ccache", "qemu"])
+def test_systems_of_other_hosts_stay_and_push_nothing_out(store: Store) -> None:
+    fill(store.root / "hosts" / "trixie", 8)
+    kept = entry(store.root, "a", 100)
+    assert holds(store) < 8 << 20
+    make_room(with_room(store, 4))
+    assert kept.exists()
+    make_room(with_room(store, 0))
+    assert (store.root / "hosts" / "trixie" / "file").exists()
+
+
+@pytest.mark.parametrize("name", ["keys", "ccache", "qemu"])
 def test_what_cannot_be_made_again_counts_and_stays(store: Store, name: str) -> None:
     fill(store.root / name / "below", 2)
     assert holds(store) > 2 << 20
