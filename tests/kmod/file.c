@@ -455,9 +455,10 @@ static int luo_test_retrieve(struct liveupdate_file_op_args *args)
 static bool luo_test_can_finish(struct liveupdate_file_op_args *args)
 {
 	struct luo_test_handler *h = to_handler(args->handler);
+	bool retrieved = args->retrieve_status > 0;
 
 	args_verify_frozen(h, args, LUO_TEST_CAN_FINISH);
-	if ((args->retrieve_status > 0) != !!args->file)
+	if (retrieved != !!args->file)
 		luo_test_report(violation, "%s: can_finish with status %d and %s file\n",
 				h->target.name, args->retrieve_status,
 				args->file ? "a" : "no");

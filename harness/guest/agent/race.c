@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,7 @@ static struct {
 } race;
 
 static struct json json;
-static volatile sig_atomic_t alarmed;
+static atomic_bool alarmed;
 
 static uint64_t now_us(void)
 {
@@ -111,11 +112,11 @@ static char *word_for(char *word, char *to, size_t size, uint64_t round, int act
 	if (!strchr(word, '%'))
 		return word;
 	for (; *word && len + 24 < size; word++) {
-		if (word[0] == '%' && word[1] == 'r')
+		if (word[0] == '%' && word[1] == 'r') {
 			len += snprintf(to + len, size - len, "%llu", (unsigned long long)round);
-		else if (word[0] == '%' && word[1] == 'a')
+		} else if (word[0] == '%' && word[1] == 'a') {
 			len += snprintf(to + len, size - len, "%d", actor);
-		else {
+		} else {
 			to[len++] = *word;
 			continue;
 		}
@@ -196,7 +197,7 @@ static void actor_run(const struct race_schedule *s, struct journal *journal, in
 
 static void on_alarm(int signal)
 {
-	alarmed = 1;
+	alarmed = true;
 }
 
 static void alarm_at(uint64_t us)
@@ -208,7 +209,7 @@ static void alarm_at(uint64_t us)
 		.it_interval = { .tv_usec = 100000 },
 	};
 
-	alarmed = 0;
+	alarmed = false;
 	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
