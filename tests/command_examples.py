@@ -208,7 +208,6 @@ WITH_MACHINE = {
         "--kernels 7.0.13:0 7.0.13:11", says="4 pairs: 4 carried; none unexpected"
     ),
     "harness check-series v4.mbx": Run("--positions 11", _IDLE),
-    "harness matrix --cluster local:2": Run("--positions 0,11 --profile default", _IDLE),
     "harness nightly": Run("--config ~/nightly.yaml"),
     "harness nightly --config /tmp/two.yaml": Run("--config ~/nightly.yaml"),
     "harness nightly --config ~/nightly.yaml --results /var/lib/harness/today": Run(
@@ -257,6 +256,7 @@ NOT_RUN = {
     "harness worker tls://build1:8786 --tls ~/cluster-keys --guests 4": _CLUSTER,
     "harness cluster status --cluster tls://build1:8786 --tls ~/cluster-keys": _CLUSTER,
     "harness matrix --cluster tls://build1:8786 --tls ~/cluster-keys": _CLUSTER,
+    "harness matrix --cluster local:2": "builds kernels in caches of the workers' own, for minutes",
     "dask scheduler --protocol tls --tls-ca-file ~/cluster-keys/ca.pem"
     " --tls-cert ~/cluster-keys/cert.pem --tls-key ~/cluster-keys/key.pem --no-dashboard": _CLUSTER,
     "harness matrix --keep-going --profile debug --profile default": _KERNELS,
