@@ -8,6 +8,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rich.text import Text
 
@@ -30,6 +31,7 @@ from harness.report import bugs as report_bugs
 from harness.report.compat import pair_line, print_table, to_markdown
 from harness.report.page import write_report
 from harness.results import bugs as bugs_file
+from harness.results.bugs import BugsResults
 from harness.results.compat import FILE, CompatResults, PairResult, read_stated
 from harness.results.form import write_file
 from harness.results.pace import Pace
@@ -46,6 +48,8 @@ from harness.search.compat import (
     pairs_of,
 )
 from harness.search.matrix import run_cells
+
+_Results = TypeVar("_Results", CompatResults, BugsResults)
 
 _EXAMPLES = """\
 examples:
@@ -139,11 +143,7 @@ def _compat(args: argparse.Namespace, ui: Ui) -> int:
         results = dataclasses.replace(results, pairs=done)
         write_file(directory / FILE, results.to_json())
     print_table(results, ui.out)
-    ui.out.print(f"report: {write_report(directory, {})}", markup=False, soft_wrap=True)
-    write_json(args, results.to_json())
-    if args.markdown is not None:
-        args.markdown.write_text(to_markdown(results, _intro(results.profile, results.summary)))
-    return int(results.exit_code)
+    return _finish(results, to_markdown, directory, args, ui)
 
 
 def _bugs(args: argparse.Namespace, ui: Ui) -> int:
@@ -172,12 +172,7 @@ def _bugs(args: argparse.Namespace, ui: Ui) -> int:
         ui.line(report_bugs.kernel_line(results, cells[result.cell]))
         write_file(directory / bugs_file.FILE, results.to_json())
     report_bugs.print_table(results, ui.out)
-    ui.out.print(f"report: {write_report(directory, {})}", markup=False, soft_wrap=True)
-    write_json(args, results.to_json())
-    if args.markdown is not None:
-        intro = _intro(results.profile, results.summary)
-        args.markdown.write_text(report_bugs.to_markdown(results, intro))
-    return int(results.exit_code)
+    return _finish(results, report_bugs.to_markdown, directory, args, ui)
 
 
 def _run(
@@ -203,5 +198,20 @@ def _run(
             yield result
 
 
-def _intro(profile: str, summary: str) -> str:
-    return f"{time.strftime('%Y-%m-%d')}, profile {profile}: {summary}."
+def _finish(
+    results: _Results,
+    markdown: Callable[[_Results, str], str],
+    directory: Path,
+    args: argparse.Namespace,
+    ui: Ui,
+) -> int:
+    """Write the report and what else was asked for; return the exit code.
+
+    :param markdown: makes the documentation's table, of the results and what was run.
+    """
+    ui.out.print(f"report: {write_report(directory, {})}", markup=False, soft_wrap=True)
+    write_json(args, results.to_json())
+    if args.markdown is not None:
+        intro = f"{time.strftime('%Y-%m-%d')}, profile {results.profile}: {results.summary}."
+        args.markdown.write_text(markdown(results, intro))
+    return int(results.exit_code)

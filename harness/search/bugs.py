@@ -69,30 +69,19 @@ def _run(name: str, result: CellResult) -> KernelRun:
 
 
 def _result(bug: Bug, name: str, result: CellResult) -> BugResult:
-    if result.status is not CellStatus.TESTED or result.results is None:
-        message = f"{result.status.value}: {first_line(result.message)}"
-        return _made(bug, name, State.NO_VERDICT, message=message)
     tests = [test for test in result.tests if test.bug == bug.feature]
-    state, deciding = state_of(tests, has_fix=_has_fix(bug, result.results.kernel.fixes))
-    return _made(
-        bug,
-        name,
-        state,
-        tests={test.id: test.outcome for test in tests if test.outcome is not Outcome.SKIPPED},
-        message=first_line(deciding.message) if deciding is not None else "",
-    )
-
-
-def _made(
-    bug: Bug,
-    name: str,
-    state: State,
-    *,
-    tests: Mapping[str, Outcome] | None = None,
-    message: str,
-) -> BugResult:
+    if result.status is CellStatus.TESTED and result.results is not None:
+        state, deciding = state_of(tests, has_fix=_has_fix(bug, result.results.kernel.fixes))
+        message = first_line(deciding.message) if deciding is not None else ""
+    else:
+        tests, state = [], State.NO_VERDICT
+        message = f"{result.status.value}: {first_line(result.message)}"
     return BugResult(
-        feature=bug.feature, kernel=name, state=state, tests=tests or {}, message=message
+        feature=bug.feature,
+        kernel=name,
+        state=state,
+        tests={test.id: test.outcome for test in tests if test.outcome is not Outcome.SKIPPED},
+        message=message,
     )
 
 
