@@ -34,9 +34,10 @@ def make_cells(
 ) -> tuple[Cell, ...]:
     """Return the cells of a matrix in the order in which they are run: profile by profile.
 
-    :param profiles: by name, with an architecture (``default@aarch64``) if it is not the target's.
+    :param profiles: by name, with an architecture (``default@aarch64``) if it is not the target's;
+        on a host of that architecture the two are one, and run once.
     """
-    return tuple(
+    cells = (
         Cell(
             target=dataclasses.replace(target.of_kind(profile), position=position),
             pytest_args=pytest_args,
@@ -46,6 +47,7 @@ def make_cells(
         for profile in profiles
         for position in positions
     )
+    return tuple(dict.fromkeys(cells))
 
 
 def kinds_of(cells: Iterable[Cell]) -> tuple[str, ...]:

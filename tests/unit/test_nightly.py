@@ -45,7 +45,39 @@ def test_shipped_file_can_be_read() -> None:
         ("7.2.13", "7.2.13", ("none",)),
         ("7.3.4", "7.3.4", ("none",)),
     ]
-    assert (spec.series, spec.profiles, spec.positions) == (("shipped",), ("default",), None)
+    assert (spec.series, spec.positions) == (("shipped",), None)
+    assert spec.profiles == ("default", "default@aarch64")
+
+
+SHIPPED = Path(__file__).parents[2] / "scripts" / "nightly"
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "asked"),
+    [
+        ("profiles: [default, debug@aarch64, default@aarch64]", [], ["", "--arch aarch64"]),
+        ("kernels: {a: {git: git@example.org:x}}  # not debug@aarch64", [], [""]),
+        ("profiles: [default]", ["--config", "other"], ["", "--arch x86_64"]),
+        ("profiles: [default]", ["-v", "--config=other"], ["", "--arch x86_64"]),
+        ("profiles: [default@aarch64]", ["--config", "absent"], [""]),
+    ],
+)
+def test_script_sets_up_what_the_guests_of_the_file_need(
+    tmp_path: Path, config: str, words: list[str], asked: list[str]
+) -> None:
+    scripts, programs = tmp_path / "scripts", tmp_path / ".venv" / "bin"
+    for directory in (scripts, programs):
+        directory.mkdir(parents=True)
+    (scripts / "nightly").write_text(SHIPPED.read_text())
+    (scripts / "nightly.yaml").write_text(f"{config}\n")
+    (tmp_path / "other").write_text("profiles: [default@x86_64]\n")
+    (scripts / "environment").touch()
+    for program in (scripts / "setup", programs / "harness", programs / "pytest"):
+        program.write_text(f'#!/bin/sh\necho "$*" >>"{tmp_path}/{program.name}.log"\n')
+        program.chmod(0o755)
+    subprocess.run(["sh", scripts / "nightly", *words], cwd=tmp_path, check=True, timeout=30)
+    assert (tmp_path / "setup.log").read_text().splitlines() == asked
+    assert (tmp_path / "harness.log").read_text().splitlines()[0] == " ".join(["nightly", *words])
 
 
 def test_kernels_are_trees_branches_or_the_pinned_package(tmp_path: Path) -> None:
