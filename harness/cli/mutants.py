@@ -248,7 +248,7 @@ class _Generated:
         if result.results is None:
             raise InfrastructureError(f"{result.status}: {result.message}", log=result.log)
         found = counted(self._directory / name, result.results.builds[str(self._target.position)])
-        return read_reach(found, generated.sources, cc=target.cc)
+        return read_reach(found, generated.sources, cc=self._pipeline.toolchain.cc)
 
     def _of_profile(
         self, generated: Generated, target: Target, numbers: list[int], reach: Reach

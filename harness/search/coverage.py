@@ -8,7 +8,6 @@ their logs (:meth:`harness.guest.machine.Machine.collect_counters`); gcovr adds 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from harness.base.strict_yaml import read_yaml_list
 from harness.base.suite import CoverageSpec, Suite
 from harness.base.timeouts import HOST
 from harness.results.records import FileRecord, GapRecord
+from harness.search.reach import gcov_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def merge(
         "--gcov-ignore-parse-errors=all",
         "--exclude-unreachable-branches",
     ]
-    words += ["--gcov-executable", re.sub(r"gcc(?=[^/]*$)", "gcov", cc)]
+    words += ["--gcov-executable", gcov_of(cc)]
     words += ["-j", str(usable_cpus())]
     words += ["--merge-mode-functions=merge-use-line-min"]
     words += ["--json", html / "coverage.json", "--html-details", html / "index.html"]

@@ -25,7 +25,7 @@ from harness.search.generated import (
     sound_cell,
 )
 from harness.search.mutate import Mutation, mutations_of
-from harness.search.reach import reaching_tests, read_reach
+from harness.search.reach import gcov_of, reaching_tests, read_reach
 from harness.search.schemata import all_in_one, at_fault, one, with_all
 
 SPEC = MutationSpec(
@@ -334,3 +334,15 @@ def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
     assert {("lib/way.c", 4)} == found["test_a.py::test_long"] - found["test_a.py::test_short"]
     (directories[0] / TEST_FILE).write_text("")
     assert list(read_reach(directories, ["lib/way.c"])) == ["test_a.py::test_long"]
+
+
+@pytest.mark.parametrize(
+    ("cc", "gcov"),
+    [
+        ("gcc", "gcov"),
+        ("aarch64-linux-gnu-gcc-14", "aarch64-linux-gnu-gcov-14"),
+        ("/opt/gcc-14/bin/gcc", "/opt/gcc-14/bin/gcov"),
+    ],
+)
+def test_counters_are_read_by_the_gcov_of_their_compiler(cc: str, gcov: str) -> None:
+    assert gcov_of(cc) == gcov
