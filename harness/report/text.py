@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -221,15 +222,16 @@ def findings_table(findings: Sequence[TestResult]) -> Table:
 
 
 def _verdict(results: RunResults) -> Text:
-    counts = results.counts
-    said = ", ".join(f"{counts[o.value]} {o.value}" for o in Outcome if counts[o.value])
+    apart = [test for test in results.tests if test.finding or test.shows_bug]
+    counts = Counter(test.outcome for test in results.tests if test not in apart)
+    said = ", ".join(f"{counts[o]} {o.value}" for o in Outcome if counts[o])
     if results.judge == "expected":
         wrong = sum(test.unexpected for test in results.tests)
         said += f"; {wrong or 'none'} unexpected"
-    if results.known_bugs:
-        said += f"; {plural(len(results.known_bugs), 'known bug')} shown"
+    if shown := sum(test.shows_bug for test in results.tests):
+        said += f"; {shown} with {plural(len(results.known_bugs), 'known bug')}"
     if results.findings:
         said += f"; {len(results.findings)} found beyond the promise of the series"
     bad = any(test.is_bad(results.judge) for test in results.tests)
-    style = "bold red" if bad else "bold magenta" if counts["error"] else "bold green"
+    style = "bold red" if bad else "bold magenta" if counts[Outcome.ERROR] else "bold green"
     return Text(f"{said or 'no tests ran'} in {duration(results.seconds)}", style=style)

@@ -379,6 +379,19 @@ def test_summary_of_no_tests_says_so(results: RunResults) -> None:
     assert "no tests ran in 1 min 01 s" in text
 
 
+def test_summary_tells_known_bugs_and_findings_from_what_failed(results: RunResults) -> None:
+    failed = TestResult(id="a", outcome=Outcome.FAILED, seconds=1.0, unexpected=True)
+    tests = (
+        failed,
+        dataclasses.replace(failed, id="b", bug="a-fix", unexpected=False),
+        dataclasses.replace(failed, id="c", bug="a-fix", unexpected=False),
+        dataclasses.replace(failed, id="d", beyond="asks more", weight="low", finding=True),
+        TestResult(id="e", outcome=Outcome.PASSED, seconds=1.0),
+    )
+    said = printed(dataclasses.replace(results, tests=tests))
+    assert "\n1 passed, 1 failed; 2 with 1 known bug; 1 found beyond the promise" in said
+
+
 def test_summary_ends_with_the_directory(results: RunResults, tmp_path: Path) -> None:
     assert printed(results, tmp_path).rstrip().endswith(f"report: {tmp_path}")
 
