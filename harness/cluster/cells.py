@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import re
 import time
 import uuid
@@ -36,6 +37,7 @@ from harness.cluster.job import (
     sent_files,
     without_paths,
 )
+from harness.cluster.settings import LOST
 from harness.cluster.transfer import receive
 from harness.cluster.version import toolchain_key, version_of
 from harness.cluster.workers import fitting
@@ -46,6 +48,8 @@ from harness.results.results import read_results
 from harness.run.cell import Cell, CellResult
 from harness.run.pipeline import Pipeline
 from harness.run.provenance import describe_series
+
+log = logging.getLogger(__name__)
 
 
 def run_cell(
@@ -116,9 +120,9 @@ class _CellRun:
         own = next(iter(kernels.values()), None)
         if own is not None:
             with self.cluster.told([str(own.key)], self.progress):
-                found = self.cluster.wait(own, self.build_needs, f"build {self.cell.name}")
-            if isinstance(found, Answer):
-                return self._result(found, None)
+                found = self._received(own, self.build_needs, f"build {self.cell.name}", None)
+            if isinstance(found, CellResult):
+                return found
         made: list[Built] = []
         for future in kernels.values():
             with self.cluster.told([str(future.key)], self.progress):
@@ -135,8 +139,10 @@ class _CellRun:
                 key=key,
                 needs=needs,
             )
-            answer = self.cluster.wait(future, needs, f"test {self.cell.name}")
-            return self._result(answer, made[0] if own is not None else None)
+            built = made[0] if own is not None else None
+            result = self._received(future, needs, f"test {self.cell.name}", built)
+            assert isinstance(result, CellResult)  # noqa: S101 - so is what a test comes to
+            return result
 
     # -- what is asked for ---------------------------------------------------------------------
 
@@ -200,6 +206,26 @@ class _CellRun:
         return job, files, pieces
 
     # -- what came of it -----------------------------------------------------------------------
+
+    def _received(
+        self, future: Future[Any], needs: Mapping[str, float], what: str, built: Built | None
+    ) -> CellResult | Built:
+        """Wait for a task, and have what it has left on its worker.
+
+        Where that worker is gone before it is handed over, Dask has it made again elsewhere.
+        """
+        for left in reversed(range(LOST + 1)):
+            answer = self.cluster.wait(future, needs, what)
+            if isinstance(answer, Built):
+                return answer
+            try:
+                return self._result(answer, built)
+            except InfrastructureError:
+                if not left or self.cluster.has(answer.address):
+                    raise
+                log.info("%s is gone with what it had: %s", answer.worker, what)
+                clear_results(self.directory)
+        raise AssertionError  # the last time it returned, or raised
 
     def _result(self, answer: Answer, built: Built | None) -> CellResult:
         if answer.trouble is not None:

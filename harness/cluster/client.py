@@ -13,14 +13,13 @@ import pickle
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
 from distributed.client import FutureCancelledError
 
-from harness.base import command
-from harness.base.errors import CommandError, InfrastructureError
+from harness.base.errors import InfrastructureError
 from harness.base.progress import OnProgress
 from harness.base.store import Store
 from harness.base.timeouts import HOST
@@ -29,6 +28,7 @@ from harness.cluster.job import (
     Answer,
     SentTree,
 )
+from harness.cluster.outcome import outcome
 from harness.cluster.transfer import Part
 from harness.cluster.tree import bundle_tree
 from harness.cluster.workers import WorkerFacts, check_needs, fitting, read_workers
@@ -55,6 +55,9 @@ class Cluster:
         self._sent: dict[str, Future[Any]] = {}
         self._trees: dict[str, SentTree] = {}
         self._left_out: set[str] = set()
+        self._looking = threading.Lock()
+        self._workers: tuple[WorkerFacts, ...] = ()
+        self._look_again = 0.0
         client.subscribe_topic(self.topic, self._on_said)
 
     @property
@@ -70,6 +73,17 @@ class Cluster:
             return read_workers(self._client.scheduler_info(n_workers=-1))
         except (OSError, TimeoutError, ValueError) as error:
             raise InfrastructureError(f"the scheduler is gone: {_first_line(error)}") from error
+
+    def _seen(self) -> tuple[WorkerFacts, ...]:
+        """Return the workers as they were a moment ago.
+
+        Every cell that waits looks at them; what the scheduler tells grows with their number.
+        """
+        with self._looking:
+            if time.monotonic() >= self._look_again:
+                self._workers = self.workers()
+                self._look_again = time.monotonic() + HOST.poll_s
+            return self._workers
 
     def parallel(self) -> int:
         """Return how many cells are worth having under way: one for each guest, one to build."""
@@ -121,21 +135,22 @@ class Cluster:
 
         :raises InfrastructureError: when there is no worker for it any more, or nothing comes.
         """
-        without_since = None
+        without_since: float | None = None
+
+        def look() -> None:
+            nonlocal without_since
+            if fitting(self._seen(), needs):
+                without_since = None
+            elif without_since is None:
+                without_since = time.monotonic()
+            elif time.monotonic() - without_since > HOST.worker_s:
+                check_needs(self._seen(), needs, what)
+
+        return self._outcome(future, look, what)
+
+    def _outcome(self, future: Future[Any], look: Callable[[], None], what: str) -> Any:
         try:
-            while True:
-                try:
-                    return future.result(timeout=HOST.poll_s)
-                except TimeoutError:
-                    pass
-                if command.interrupted():
-                    raise CommandError(f"interrupted while waiting to {what}", argv=())
-                if fitting(self.workers(), needs):
-                    without_since = None
-                elif without_since is None:
-                    without_since = time.monotonic()
-                elif time.monotonic() - without_since > HOST.worker_s:
-                    check_needs(self.workers(), needs, what)
+            return outcome(future, look, what)
         except _LOST as error:
             raise InfrastructureError(
                 f"no worker lived to {what}: {_first_line(error)}",
@@ -147,7 +162,10 @@ class Cluster:
             raise
 
     def read(self, answer: Answer, parts: Sequence[Part]) -> bytes:
-        """Return parts of the files that a task has left on its worker."""
+        """Return parts of the files that a task has left on its worker.
+
+        :raises InfrastructureError: when they are not there any more, or the worker is gone.
+        """
         future = self._client.submit(
             work.hand_over,
             answer.directory,
@@ -156,7 +174,16 @@ class Cluster:
             priority=10,
             pure=False,
         )
-        return bytes(self.wait(future, {}, "hand over results"))
+
+        def look() -> None:
+            if not self.has(answer.address):
+                raise InfrastructureError(f"{answer.worker} is gone, and the results with it")
+
+        return bytes(self._outcome(future, look, "hand over results"))
+
+    def has(self, address: str) -> bool:
+        """Return whether there is a worker at an address."""
+        return any(worker.address == address for worker in self._seen())
 
     def check(self, needs: Mapping[str, float], what: str) -> None:
         """Look whether a worker can do something, and tell once of those that never can.

@@ -26,6 +26,7 @@ from harness.base.text import plural
 from harness.cluster.host import NAME, Host
 from harness.cluster.job import Answer, Built, Files, Job, Trouble
 from harness.cluster.offer import why_full
+from harness.cluster.outcome import outcome
 from harness.cluster.transfer import Part, list_files, read_parts, receive
 from harness.cluster.tree import open_sent_tree
 from harness.cluster.version import version_of
@@ -211,6 +212,10 @@ class _Task:
             return
         client = self._client
 
+        def look() -> None:
+            if kernel.address not in client.scheduler_info(n_workers=-1)["workers"]:
+                raise InfrastructureError(f"{kernel.worker} is gone")
+
         def read(parts: Sequence[Part]) -> bytes:
             future = client.submit(
                 hand_over_build,
@@ -220,7 +225,7 @@ class _Task:
                 pure=False,
                 priority=10,
             )
-            return bytes(client.gather(future))
+            return bytes(outcome(future, look, "fetch a kernel"))
 
         self.say(Progress("fetching", plural(len(kernel.files), "file")))
         try:

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,13 +29,17 @@ from harness.base.settings import target_from_settings
 from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
 from harness.base.timeouts import HOST
+from harness.cluster import offer, work
+from harness.cluster.cells import _CellRun
 from harness.cluster.cells import run_cell as run_on_cluster
 from harness.cluster.client import Cluster
 from harness.cluster.connect import connected
+from harness.cluster.job import Built
 from harness.cluster.security import checked_address, make_keys, security_of
 from harness.cluster.transfer import (
     PIECE_BYTES,
     Listed,
+    Part,
     cut,
     in_pieces,
     join,
@@ -218,6 +222,65 @@ def test_interrupt_ends_what_runs_on_workers(scheduler: Place, tmp_path: Path) -
         with scheduler.cluster() as cluster:
             found = run_on(cluster, cell_of(tree(tmp_path / "quick")), tmp_path / "next")
     assert found.status is CellStatus.NOT_BUILT
+
+
+def test_result_that_takes_long_to_fetch_arrives(scheduler: Place) -> None:
+    """It is what slow links do; here it takes so long to pickle."""
+    slow = (
+        "type('Slow', (), {'__reduce__': lambda self: (__import__('time').sleep(3) or int, ())})()"
+    )
+    with scheduler.worker("far"), scheduler.cluster() as cluster:
+        future = cluster.task(eval, slow, key=f"slow-{os.getpid()}", needs={})
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(cluster.wait(future, {}, "be slow")))
+        thread.start()
+        thread.join(20)
+        future.release()
+        thread.join(20)
+    assert found == [0]
+
+
+def test_results_of_a_worker_that_is_gone_are_made_again(
+    scheduler: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed when its job is done, and before it has handed anything over."""
+    pids: list[int] = []
+
+    def receive_from_the_dead(
+        files: Sequence[Listed], read: Callable[[Sequence[Part]], bytes], directory: Path
+    ) -> None:
+        if pids:
+            os.kill(pids.pop(), signal.SIGKILL)
+            read([Part("results.json", 0, 1)])
+        receive(files, read, directory)
+
+    monkeypatch.setattr("harness.cluster.cells.receive", receive_from_the_dead)
+    cell = cell_of(tree(tmp_path / "linux"))
+    with scheduler.worker("gone") as pid, scheduler.cluster() as cluster:
+        pids.append(pid)
+        with under_way(cluster, cell, tmp_path / "r") as found:
+            assert wait_for(lambda: not pids, 60)
+            with scheduler.worker("again"):
+                assert wait_for(lambda: bool(found), 60)
+    assert [(result.worker, SAID in result.message) for result in found] == [("again", True)]
+
+
+def test_kernel_of_a_worker_that_is_gone_is_built_anew(scheduler: Place, tmp_path: Path) -> None:
+    lost = Built(
+        key="0" * 32,
+        worker="gone",
+        address="tcp://127.0.0.1:9",
+        seconds=1.0,
+        cached=False,
+        files=(Listed(name="kernel", size_bytes=1, sha256="", mode=0o644),),
+    )
+    store, cell = Store(tmp_path / "own-cache"), cell_of(tree(tmp_path / "linux"))
+    with scheduler.worker("left"), scheduler.cluster() as cluster:
+        job = _CellRun(cluster, cell, store, tmp_path / "r", print)._sent(cell)
+        needs = {offer.GUEST: 1.0}
+        future = cluster.task(work.test, *job, [lost], False, key="test-lost", needs=needs)
+        answer = future.result(timeout=60)
+    assert SAID in answer.result.message
 
 
 @contextlib.contextmanager
