@@ -325,6 +325,8 @@ def explained(run: Run, seed: str, faults: object) -> Iterator[None]:
     try:
         yield
     except AssertionError as error:
+        with contextlib.suppress(AssertionError):
+            run.wait()  # for what it says of its tests, which may be why
         facts = {
             "exit code": run.process.poll(),
             "seed": seed,
