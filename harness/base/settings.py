@@ -168,14 +168,14 @@ SETTINGS = (
         name="seed",
         group=Group.OUTCOME,
         metavar="N",
-        help="what the races of tests follow from: the same number, the same schedules",
+        help="what races and fuzzing follow from: the same number, the same of both",
         default="1",
     ),
     Setting(
         name="races",
         group=Group.OUTCOME,
         metavar="SECONDS",
-        help="how long each test of races goes on, with further seeds",
+        help="how long each test of races or fuzzing goes on, with further seeds",
         otherwise="one seed",
     ),
     Setting(

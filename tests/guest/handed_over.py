@@ -17,16 +17,46 @@ SUBTREE = "/sys/kernel/debug/kho/in/sub_fdts/LUO"
 COMPATIBLE_BYTES, NAME_BYTES = 48, 64
 _SESSION = struct.Struct(f"<{NAME_BYTES}sQQ")
 _FILE = struct.Struct(f"<{COMPATIBLE_BYTES}sQQ")
+_CHUNK = struct.Struct("<QQ")
+_LAYOUTS = {
+    "sessions": {"count": 8},
+    "session": {"name": NAME_BYTES, "files": 8, "count": 8},
+    "file": {"compatible": COMPATIBLE_BYTES, "data": 8, "token": 8},
+    "flbs": {"pgcnt": 8, "count": 8},
+    "flb": {"name": COMPATIBLE_BYTES, "data": 8, "count": 8},
+    "memfd": {
+        "pos": 8,
+        "size": 8,
+        "nr_folios": 8,
+        "folios.first": 8,
+        "folios.total_pages": 4,
+        "folios.flags": 2,
+        "folios.order": 2,
+    },
+    "chunk": {"next": 8, "phys": 8},
+    "folio": {"pfn": 8, "index": 8},
+}
+"""Fields and their bytes.  The 12 bits above a ``pfn`` are flags (``memfd.h`` beside ``luo.h``);
+a chunk is a page that begins like that (``kexec_handover.h``)."""
 _BEGIN, _END, _PROP, _NOP, _STOP = 1, 2, 3, 4, 9
 """Tokens of a flattened device tree (Devicetree Specification 0.4, section 5.4.1)."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A serialized file: where it is, and its token."""
+    """A serialized file: where it is, where its handler's data is, and its token."""
 
     at: int
+    data: int
     token: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a serialized structure: where it is, and how many bytes it has."""
+
+    at: int
+    length: int
 
 
 @dataclass(frozen=True)
@@ -56,9 +86,7 @@ def write(machine: Machine, at: int, data: bytes) -> None:
 
 def sessions(machine: Machine) -> tuple[Session, ...]:
     """Return the sessions that wait to be deserialized."""
-    text = machine.check(["od", "-v", "-An", "-tx1", SUBTREE])
-    header = _property(bytes.fromhex("".join(text.split())), "luo-session-header")
-    (at,) = struct.unpack("<Q", header)
+    at = _header(machine, "luo-session-header")
     (count,) = struct.unpack("<Q", read(machine, at, 8))
     found = []
     for number in range(count):
@@ -69,13 +97,52 @@ def sessions(machine: Machine) -> tuple[Session, ...]:
             Session(
                 at=where,
                 name=name.rstrip(b"\0"),
-                files=tuple(
-                    File(at=place, token=_FILE.unpack(read(machine, place, _FILE.size))[2])
-                    for place in places
-                ),
+                files=tuple(_file(machine, place) for place in places),
             )
         )
     return tuple(found)
+
+
+def fields(machine: Machine) -> dict[str, Field]:
+    """Return every field of what was handed over, of each structure the first.
+
+    The first session's first file is another handler's, its second a memfd with content.
+    """
+    session = sessions(machine)[0]
+    memfd = session.files[1].data
+    flbs = _header(machine, "luo-flb-header")
+    (chunk,) = struct.unpack("<Q", read(machine, memfd + 24, 8))
+    _, folio = _CHUNK.unpack(read(machine, chunk, _CHUNK.size))
+    places = {
+        "sessions": session.at - 8,
+        "session": session.at,
+        "file": session.files[0].at,
+        "flbs": flbs,
+        "flb": flbs + 16,
+        "memfd": memfd,
+        "chunk": chunk,
+        "folio": folio,
+    }
+    found = {}
+    for structure, at in places.items():
+        for name, length in _LAYOUTS[structure].items():
+            found[f"{structure}.{name}"] = Field(at, length)
+            at += length
+    # What a memfd's handler makes of its data; the other file's is the test module's.
+    found["file.data"] = Field(session.files[1].at + COMPATIBLE_BYTES, 8)
+    return found
+
+
+def _file(machine: Machine, at: int) -> File:
+    _, data, token = _FILE.unpack(read(machine, at, _FILE.size))
+    return File(at=at, data=data, token=token)
+
+
+def _header(machine: Machine, name: str) -> int:
+    """Return where a list begins, as the live update tree says."""
+    text = machine.check(["od", "-v", "-An", "-tx1", SUBTREE])
+    (at,) = struct.unpack("<Q", _property(bytes.fromhex("".join(text.split())), name))
+    return int(at)
 
 
 def _property(tree: bytes, name: str) -> bytes:

@@ -96,6 +96,17 @@ def module_and_memfd(update: LiveUpdate) -> None:
     )
 
 
+def module_memfd_and_flb(update: LiveUpdate) -> None:
+    """As :func:`module_and_memfd`, and the module has an FLB."""
+    machine = update.machine
+    luo_test(machine).load(flbs=1)
+    machine.must("open", "foreign", "/dev/null")
+    update.preserve("foreign", session="first")
+    update.preserve_memfds(
+        Memfd("data", size=4096, session="first"), Memfd("other", size=4096, session="second")
+    )
+
+
 def device_file(update: LiveUpdate) -> None:
     """A file of the module's own device, which pins the module, and its FLBs."""
     machine = update.machine
