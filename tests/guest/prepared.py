@@ -7,6 +7,9 @@ has a clone of the second kernel in which nothing has been retrieved yet.
 
 from __future__ import annotations
 
+import struct
+
+from harness.guest.machine import Machine
 from harness.liveupdate.module import luo_test
 from harness.liveupdate.update import LiveUpdate, Memfd
 
@@ -41,7 +44,10 @@ NAMES = {
 }
 
 MOST_FILES = 128
-"""Two pages of 64 bytes a file (``kernel/liveupdate/luo_file.c``)."""
+"""What fits with pages of 4 KiB; with larger ones there is room for more, see below."""
+
+_AT_PAGESZ = 6
+"""``include/uapi/linux/auxvec.h``."""
 
 MOST_FAILURES = 60
 """More allocations than any call makes."""
@@ -55,6 +61,28 @@ MOVED_TO = 4321
 """Where its offset is when the kernel goes; it was preserved at another."""
 
 SEALED = Memfd("sealed", size=8 * KIB, seed=5, seals=("seal", "shrink", "grow", "write"))
+
+
+def most_files(machine: Machine) -> int:
+    """Return how many files fit into a session.
+
+    Two pages of 64 bytes a file (``kernel/liveupdate/luo_file.c``).
+    """
+    return 2 * page_bytes(machine) // 64
+
+
+def most_sessions(machine: Machine) -> int:
+    """Return how many sessions fit.
+
+    16 pages, less a header, of 80 bytes a session (``include/linux/kho/abi/luo.h``).
+    """
+    return (16 * page_bytes(machine) - 8) // 80
+
+
+def page_bytes(machine: Machine) -> int:
+    """Return the size of a page in the kernel that runs (``getauxval(3)``)."""
+    vector = machine.guest.read("/proc/self/auxv").encode("latin-1")
+    return int(dict(struct.iter_unpack("<QQ", vector))[_AT_PAGESZ])
 
 
 def memfds(update: LiveUpdate) -> None:

@@ -7,7 +7,14 @@ import struct
 from collections.abc import Callable, Iterator
 
 import pytest
-from prepared import MOST_FILES, NAME_BYTES, NAMES, sessions
+from prepared import (
+    MOST_FILES,
+    NAME_BYTES,
+    NAMES,
+    most_files,
+    most_sessions,
+    sessions,
+)
 
 from harness.guest.machine import Machine
 from harness.liveupdate.fixtures import UpdatedMachine
@@ -15,9 +22,6 @@ from harness.liveupdate.module import TestModule
 from harness.liveupdate.update import LiveUpdate
 
 pytestmark = pytest.mark.catalogue
-
-MOST_SESSIONS = (16 * 4096 - 8) // 80
-"""16 pages, less a header, of 80 bytes a session (``include/linux/kho/abi/luo.h``)."""
 
 CREATE, RETRIEVE = 0xBA00, 0xBA01
 PRESERVE_FD, RETRIEVE_FD, FINISH, GET_NAME = 0xBA40, 0xBA41, 0xBA42, 0xBA43
@@ -163,7 +167,9 @@ def test_session_of_the_same_name_is_refused(machine: Machine, name: str) -> Non
 
 @LIMIT
 def test_as_many_sessions_as_fit(machine: Machine) -> None:
-    machine.must_all([("session", "create", f"s{n}") for n in range(MOST_SESSIONS)], timeout_s=60)
+    machine.must_all(
+        [("session", "create", f"s{n}") for n in range(most_sessions(machine))], timeout_s=60
+    )
     assert machine.agent("session", "create", "one too many")["error"] == "ENOMEM"
     machine.must("session", "close", "s7")
     machine.must("session", "create", "takes its place")
@@ -171,7 +177,7 @@ def test_as_many_sessions_as_fit(machine: Machine) -> None:
 
 @NO_LIMIT
 def test_more_sessions_than_once_fitted(machine: Machine) -> None:
-    count = MOST_SESSIONS + 80
+    count = most_sessions(machine) + 80
     machine.must_all([("session", "create", f"s{n}") for n in range(count)], timeout_s=60)
     assert raw(machine, ".device", CREATE, named("s7")) == "EEXIST"
     machine.must("session", "close", "s7")
@@ -184,7 +190,7 @@ def test_more_files_than_once_fitted(machine: Machine) -> None:
     machine.must_all(
         [
             command
-            for n in range(2 * MOST_FILES + 1)
+            for n in range(2 * most_files(machine) + 1)
             for command in (("memfd", "create", f"m{n}"), ("preserve", "many", n, f"m{n}"))
         ],
         timeout_s=60,
@@ -195,16 +201,17 @@ def test_more_files_than_once_fitted(machine: Machine) -> None:
 @LIMIT
 def test_as_many_files_as_fit(machine: Machine) -> None:
     machine.must("session", "create", "full")
+    most = most_files(machine)
     machine.must_all(
         [
             command
-            for n in range(MOST_FILES)
+            for n in range(most)
             for command in (("memfd", "create", f"m{n}"), ("preserve", "full", n, f"m{n}"))
         ],
         timeout_s=60,
     )
     machine.must("memfd", "create", "late")
-    assert machine.agent("preserve", "full", MOST_FILES, "late")["error"] == "ENOSPC"
+    assert machine.agent("preserve", "full", most, "late")["error"] == "ENOSPC"
     machine.must("session", "create", "other")
     machine.must("preserve", "other", 1, "late")
 
