@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from architectures import SET_UP
 
-from harness.base.arch import ARCHITECTURES, X86_64, Architecture
-from harness.base.command import which
+from harness.base.arch import X86_64, Architecture
 from harness.base.errors import CommandError, MachineError
 from harness.base.store import Store
 from harness.guest import accel
@@ -120,20 +120,7 @@ def test_device_of_the_host_in_a_rootless_container_is_said(tmp_path: Path) -> N
     assert "Permission denied (containers: --device /dev/kvm" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "arch",
-    [
-        pytest.param(
-            arch,
-            marks=pytest.mark.skipif(
-                not arch.is_host and which(arch.qemu) is None,
-                reason=f"its guests are not set up here: scripts/setup --arch {arch.name}",
-            ),
-        )
-        for arch in ARCHITECTURES.values()
-    ],
-    ids=list(ARCHITECTURES),
-)
+@pytest.mark.parametrize("arch", SET_UP)
 def test_smallest_guest_comes_to_the_end_that_the_probe_expects(arch: Architecture) -> None:
     """Under TCG, which always works: the probe's guest is right, so KVM is all it judges."""
     done = run_probe(arch, arch.qemu, accel="tcg", cpu="max", timeout_s=60)

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from architectures import SET_UP
 from archives import unpacked
 from shipped import SUITE
 
-from harness.base.arch import AARCH64, X86_64
+from harness.base.arch import AARCH64, X86_64, Architecture
 from harness.base.errors import BuildError, DownloadError, SpecError
 from harness.base.spec import ImageSpec
 from harness.base.store import Store, file_sha256
@@ -86,12 +87,13 @@ def build(
     store: Store,
     compiler: tuple[str, str] = ("gcc", "gcc 12"),
     verbs: tuple[Path, ...] = SUITE.verbs,
+    arch: Architecture = X86_64,
 ) -> image.Image:
     content = image.ImageContent(
         recipe=spec,
         verbs=verbs,
         headers=SUITE.headers,
-        arch=X86_64,
+        arch=arch,
         uapi=UAPI,
         cc=compiler[0],
         compiler=compiler[1],
@@ -170,11 +172,19 @@ def test_build_image_gives_the_agent_the_verbs_that_lie_there_now(
         assert f'"{name}"'.encode() in done.stdout
 
 
+@pytest.mark.parametrize("arch", SET_UP)
 def test_build_image_again_is_the_same_bytes(
-    tmp_path: Path, spec: ImageSpec, store: Store, downloads: Path
+    tmp_path: Path, spec: ImageSpec, downloads: Path, arch: Architecture
 ) -> None:
-    made = [build(spec, Store(tmp_path / name)) for name in ("one", "two")]
+    for package in list(downloads.iterdir()):
+        name = package.name.replace("amd64", arch.debian)
+        package.rename(package.with_name(name))
+    compiler = (arch.compiler("gcc"), "gcc 12")
+    made = [build(spec, Store(tmp_path / name), compiler, arch=arch) for name in ("one", "two")]
     assert file_sha256(made[0].initrd) == file_sha256(made[1].initrd)
+    agent = unpacked(made[0].initrd, tmp_path / "out") / "bin/harness-agent"
+    header = subprocess.run(["readelf", "-h", agent], capture_output=True, text=True, check=True)
+    assert re.search(rf"Machine:.*{arch.name.replace('_', '-')}", header.stdout, re.I)
 
 
 def test_build_image_is_of_the_compiler_that_was_asked_for(
