@@ -257,9 +257,25 @@ def test_question_for_the_architecture_is_known(text: str) -> None:
 
 
 def test_what_differs_by_architecture_is_data_in_one_place() -> None:
+    tests = sorted((ROOT / "tests" / "guest").glob("*.py"))
     asking = {
-        f"harness.{module}: {', '.join(found)}"
-        for module, path in FILES.items()
-        if module != "base.arch" and (found := asks_for_architecture(path.read_text()))
+        f"{path.relative_to(ROOT)}: {', '.join(found)}"
+        for path in {*FILES.values(), *MEASURED, *tests} - {FILES["base.arch"]}
+        if (found := asks_for_architecture(path.read_text()))
     }
     assert asking == set()
+
+
+BY_ARCHITECTURE = re.compile(r"\b(__(x86_64|i386|amd64|aarch64|arm)__|CONFIG_(X86|ARM)(_?64)?)\b")
+
+
+@pytest.mark.parametrize("text", ["#ifdef __x86_64__", "#if defined(CONFIG_ARM64)"])
+def test_question_of_c_code_for_the_architecture_is_known(text: str) -> None:
+    assert BY_ARCHITECTURE.search(text)
+
+
+def test_c_code_is_the_same_for_every_architecture() -> None:
+    places = ("harness", "images", "tests", "examples")
+    files = [path for place in places for path in sorted((ROOT / place).rglob("*.[ch]"))]
+    assert len(files) > 20
+    assert [path for path in files if BY_ARCHITECTURE.search(path.read_text())] == []
