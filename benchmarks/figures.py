@@ -239,13 +239,20 @@ def write_tables(document: Path, figures: Sequence[Figure], title: str) -> None:
 
     :raises InputError: when it cannot be read or written, or has no such lines.
     """
+    replace_block(document, BEGIN, END, to_markdown(figures, title))
+
+
+def replace_block(document: Path, begin: str, end: str, block: str) -> None:
+    """Put a text into *document*, between two lines.
+
+    :raises InputError: when it cannot be read or written, or has no such lines.
+    """
     try:
         text = document.read_text()
-        before, begun, rest = text.partition(BEGIN)
-        _, ended, after = rest.partition(END)
+        before, begun, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
         if not begun or not ended:
-            raise InputError(f"{document} has no place for tables", hint=f"{BEGIN} and {END}")
-        tables = to_markdown(figures, title)
-        document.write_text(f"{before}{BEGIN}\n{tables}{END}{after}")
+            raise InputError(f"{document} has no place for tables", hint=f"{begin} and {end}")
+        document.write_text(f"{before}{begin}\n{block}{end}{after}")
     except OSError as error:
         raise InputError(f"cannot write {document}: {error.strerror}") from error
