@@ -82,6 +82,11 @@ def _lines(path: Path, wanted: list[tuple[str, str]], prefix: str) -> dict[tuple
     return found
 
 
+_TREE = re.compile(r"^/.*/(?:work/[^/]+/(?:tree-\d+/)?src|\.\./[^/]+|\.)/")
+"""What stands before a path in the kernel tree: that of a work tree, as it is or as seen from its
+objects (:mod:`harness.kernel.worktree`)."""
+
+
 def _below_tree(place: str) -> str:
-    """Return a place relative to the kernel tree: objects are built in a directory beside it."""
-    return re.sub(r"^/.*/(?:\.\./[^/]+|\.)/", "", place)
+    """Return a place relative to the kernel tree."""
+    return _TREE.sub("", place)

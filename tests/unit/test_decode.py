@@ -149,6 +149,8 @@ def test_text_without_frames_runs_no_tool(binary: Path, monkeypatch: pytest.Monk
         ("/c/obj-debug/../src/kernel/fork.c:7", "kernel/fork.c:7"),
         ("/c/obj-debug/./arch/x86/include/generated/asm/syscalls_64.h:3",
          "arch/x86/include/generated/asm/syscalls_64.h:3"),
+        ("/c/work/archive-0a1b/src/mm/util.c:633", "mm/util.c:633"),
+        ("/work/me/src/c/work/git-0a1b/tree-2/src/mm/util.c:633", "mm/util.c:633"),
         ("/home/me/module/file.c:9", "/home/me/module/file.c:9"),
     ],
 )  # fmt: skip
