@@ -37,7 +37,7 @@ exec </dev/null >/dev/null 2>&1
 stage=$1 log=$2
 got ran
 grep -q secret-key {home}/.ssh/id_rsa && got key
-echo alias ls=evil >>{home}/.bashrc && got home
+grep -q mine {home}/.bashrc && echo alias ls=evil >>{home}/.bashrc && got home
 cat /proc/[0-9]*/environ | grep -q secret-token && got token
 perl -MIO::Socket::INET -e 'exit !IO::Socket::INET->new("127.0.0.1:{port}")' && got port
 connect() {{ perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0);
@@ -45,7 +45,8 @@ connect() {{ perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0);
 connect "" && got abstract-socket
 connect {home}/socket && got socket
 rm -f "$log.left"
-setsid sh -c ': >"$0.left"; exec sleep {name}' "$log" &
+# GNU make waits at its end for whoever still has its job server's pipe.
+setsid sh -c ': >"$0.left"; exec sleep {name}' "$log" 3<&- 4>&- &
 n=0
 while [ ! -e "$log.left" ] && [ $((n += 1)) -lt 500 ]; do sleep 0.01; done
 """
