@@ -38,7 +38,7 @@ from harness.results.pace import Pace
 from harness.run.cell import Cell, CellResult
 from harness.run.executor import run_cell
 from harness.run.pipeline import Pipeline
-from harness.search.bugs import bug_results, bugs_of, kernel_cell
+from harness.search.bugs import bug_results, bugs_of, kernel_cell, series_bugs
 from harness.search.compat import (
     Pair,
     directory_name,
@@ -150,7 +150,7 @@ def _bugs(args: argparse.Namespace, ui: Ui) -> int:
     with ui.progress(Pace(Store()).seconds) as progress:
         pipeline = pipeline_of(args, progress)
         like, suite = pipeline.target, pipeline.suite
-        bugs = bugs_of(suite.features)
+        bugs, by_series = bugs_of(suite.features), series_bugs(suite.features)
         if not bugs:
             hint = "a feature with 'fixes' and 'fixed_in' in suite.yaml is one"
             raise InputError(f"the suite {suite.name} knows no bugs", hint=hint)
@@ -158,17 +158,17 @@ def _bugs(args: argparse.Namespace, ui: Ui) -> int:
         if not names:
             raise InputError("no kernel is named", hint="--kernels names some")
         cells = {
-            kernel_cell(name, like, cmdline=args.cmdline or ""): name
+            kernel_cell(name, like, by_series=by_series, cmdline=args.cmdline or ""): name
             for name in dict.fromkeys(names)
         }
         _ = pipeline.accel  # or nothing can be run
     directory = results_of(args)
     found: dict[str, CellResult] = {}
-    results = bug_results(bugs, found, like.profile)
+    results = bug_results(bugs, found, like.profile, by_series=by_series)
     for result in _run(list(cells), lambda cell: directory_name(cells[cell]), directory, args, ui):
         found[cells[result.cell]] = result
         done = {name: found[name] for name in cells.values() if name in found}
-        results = bug_results(bugs, done, like.profile)
+        results = bug_results(bugs, done, like.profile, by_series=by_series)
         ui.line(report_bugs.kernel_line(results, cells[result.cell]))
         write_file(directory / bugs_file.FILE, results.to_json())
     report_bugs.print_table(results, ui.out)

@@ -20,7 +20,7 @@ pytest_plugins = ("harness.plugin.fixtures", "harness.plugin.verdict", "harness.
 MARKERS = (
     "fresh_machine: give the test a machine that nothing else has used",
     "splat(regex, profiles=None): the kernel log must show such a title, on these profiles only",
-    "fails_before(patch, splat=None, sometimes=False): the patch that brings what is asked for",
+    "fails_before(patch, splat=None, sometimes=False, bug=None): the patch that brings it",
     "fails_without(feature, match, splat=None, sometimes=False): the fix; match: what it says then",
     "beyond(reason, weight): asks for more than the series promises; weight: low, medium, high",
     "only_from(patch): the test has nothing to ask before that patch",

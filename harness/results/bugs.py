@@ -3,7 +3,7 @@
 
 A bug is known by the feature that fixes it.  Tests that are about it carry the marker
 ``fails_without``: they fail on a kernel without the fix, in words that are stated, and pass on one
-with it.
+with it.  What the suite's series fixes itself is shown by tests with ``fails_before(N, bug=...)``.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def state_of(tests: Sequence[TestResult], *, has_fix: bool) -> tuple[State, Test
     """
     deciding = (
         (State.WRONG, [t for t in tests if t.unexpected and t.outcome is not Outcome.ERROR]),
-        (State.SHOWN, [t for t in tests if t.shows_bug]),
+        (State.SHOWN, [t for t in tests if t.outcome.is_failure and not t.unexpected]),
         (State.NO_VERDICT, [t for t in tests if t.outcome is Outcome.ERROR]),
     )
     for state, found in deciding:

@@ -85,12 +85,17 @@ EVERYWHERE = Expectation()
 
 
 def fails_before(
-    patch: int | str, splat: str | None = None, *, sometimes: bool = False
+    patch: int | str,
+    splat: str | None = None,
+    *,
+    sometimes: bool = False,
+    bug: str = "",  # noqa: ARG001 - pytest selects by it
 ) -> Expectation:
     """Return the expectation for positions before *patch*.
 
     :param splat: title of the splat that goes with the failure, a regular expression.
     :param sometimes: the failure depends on luck: passing is as good.
+    :param bug: the feature that fixes what the test shows, when ``harness bugs`` is to ask it.
     """
     return _fails(f"before patch {patch}", splat, sometimes=sometimes)
 

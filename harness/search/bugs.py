@@ -16,8 +16,10 @@ from harness.results.records import CellStatus
 from harness.results.results import Outcome
 from harness.run.cell import Cell, CellResult, reproduce
 
-ABOUT_BUGS = ("-m", "fails_without")
-"""What tells pytest which tests are about known bugs."""
+
+def series_bugs(features: Sequence[FeatureSpec]) -> tuple[str, ...]:
+    """Return the features that the suite's own series brings, and that fix a bug."""
+    return tuple(each.name for each in features if each.fixes and each.series)
 
 
 def bugs_of(features: Sequence[FeatureSpec]) -> tuple[Bug, ...]:
@@ -30,29 +32,42 @@ def bugs_of(features: Sequence[FeatureSpec]) -> tuple[Bug, ...]:
     return tuple(sorted(found, key=lambda bug: [int(n) for n in re.findall(r"\d+", bug.fixed_in)]))
 
 
-def kernel_cell(name: str, like: Target, *, cmdline: str = "") -> Cell:
+def kernel_cell(
+    name: str, like: Target, *, by_series: Sequence[str] = (), cmdline: str = ""
+) -> Cell:
     """Return the cell with a kernel's tests that are about bugs.
 
     :param name: of the kernel, see :mod:`harness.base.kernel_name`.
     :param like: suite, profile and host.
+    :param by_series: see :func:`series_bugs`.
     :raises SpecError: when it is no kernel.
     """
-    return Cell(target=target_named(name, like), pytest_args=ABOUT_BUGS, cmdline=cmdline)
+    about = ("fails_without", *(f"fails_before(bug={feature!r})" for feature in by_series))
+    arguments = ("-m", " or ".join(about))
+    return Cell(target=target_named(name, like), pytest_args=arguments, cmdline=cmdline)
 
 
 def bug_results(
-    bugs: Sequence[Bug], results: Mapping[str, CellResult], profile: str
+    bugs: Sequence[Bug],
+    results: Mapping[str, CellResult],
+    profile: str,
+    *,
+    by_series: Sequence[str] = (),
 ) -> BugsResults:
     """Return what is known of each bug on each kernel.
 
     :param results: name of a kernel -> what became of its cell.
+    :param by_series: see :func:`series_bugs`.  The tests about these are the cell's others: failing
+        of such a bug counts against a series, so their results do not name it.
     """
     return BugsResults(
         profile=profile,
         bugs=tuple(bugs),
         kernels=tuple(_run(name, result) for name, result in results.items()),
         results=tuple(
-            _result(bug, name, result) for bug in bugs for name, result in results.items()
+            _result(bug, name, result, by_series=bug.feature in by_series)
+            for bug in bugs
+            for name, result in results.items()
         ),
     )
 
@@ -68,8 +83,9 @@ def _run(name: str, result: CellResult) -> KernelRun:
     )
 
 
-def _result(bug: Bug, name: str, result: CellResult) -> BugResult:
-    tests = [test for test in result.tests if test.bug == bug.feature]
+def _result(bug: Bug, name: str, result: CellResult, *, by_series: bool) -> BugResult:
+    about = "" if by_series else bug.feature
+    tests = [test for test in result.tests if test.bug == about]
     if result.status is CellStatus.TESTED and result.results is not None:
         state, deciding = state_of(tests, has_fix=_has_fix(bug, result.results.kernel.fixes))
         message = first_line(deciding.message) if deciding is not None else ""

@@ -29,7 +29,7 @@ def test_registered_module_is_not_pinned(module: TestModule, flbs: int) -> None:
     assert module.refcount() == 0
 
 
-@pytest.mark.fails_before(10)
+@pytest.mark.fails_before(10, bug="module-unload")
 @pytest.mark.parametrize("flbs", [0, 3])
 def test_idle_module_can_be_unloaded(module: TestModule, flbs: int) -> None:
     module.load(flbs=flbs)

@@ -23,7 +23,7 @@ from harness.results.form import write_file
 from harness.results.records import CellStatus
 from harness.results.results import Outcome, TestResult
 from harness.run.cell import CellResult, pytest_argv
-from harness.search.bugs import bug_results, bugs_of, kernel_cell
+from harness.search.bugs import bug_results, bugs_of, kernel_cell, series_bugs
 
 OLD, NEW = "7.0.13:11", "7.3.4"
 FEATURES = (
@@ -80,8 +80,29 @@ def test_shipped_suite_knows_bugs_and_each_has_a_release() -> None:
 
 
 def test_cell_has_the_tests_about_bugs_alone() -> None:
-    argv = [str(word) for word in pytest_argv(kernel_cell(OLD, TARGET), Path("/results"))]
-    assert argv[-3:-1] == ["-m", "fails_without"]
+    cell = kernel_cell(OLD, TARGET, by_series=series_bugs(SUITE.features))
+    argv = [str(word) for word in pytest_argv(cell, Path("/results"))]
+    assert argv[-3:-1] == ["-m", "fails_without or fails_before(bug='module-unload')"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "has", "state"),
+    [
+        ("failed", (), State.SHOWN),
+        ("passed", ("a-fix",), State.FIXED),
+        ("failed!", (), State.WRONG),
+    ],
+)
+def test_bug_that_the_series_fixes_is_shown_by_what_it_turns(
+    outcome: str, has: tuple[str, ...], state: State
+) -> None:
+    turned = dataclasses.replace(about(outcome), bug="")
+    results = bug_results(
+        BUGS, {OLD: cell_of(OLD, turned, has=has)}, "default", by_series=("a-fix",)
+    )
+    assert results.result("a-fix", OLD).state is state
+    assert results.result("a-fix", OLD).tests == {turned.id: turned.outcome}
+    assert results.result("b-fix", OLD).tests == {}
 
 
 @pytest.mark.parametrize(
