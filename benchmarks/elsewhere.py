@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--limit", metavar="X", type=float, help="how many times as long it may take"
     )
-    parser.add_argument("--results", metavar="DIR", type=Path, default=Path("results/elsewhere"))
+    parser.add_argument("--results", metavar="DIR", default="results/elsewhere")
     parser.add_argument("words", nargs="*", metavar="WORD", help="of 'harness matrix'")
     parser.set_defaults(run=_elsewhere)
     return run_with_ui(parser.parse_args(argv))
@@ -93,7 +93,7 @@ def _elsewhere(args: argparse.Namespace, ui: Ui) -> int:
     asked = {"one": [*args.words]}
     if args.beside is not None:
         asked["beside"] = [*shlex.split(args.beside), *args.words]
-    directory = args.results.absolute()
+    directory = Path(args.results).absolute()
     here = {name: run_matrix(f"{name}-here", words, directory) for name, words in asked.items()}
     there: dict[str, Ran] = {}
     with _cluster(args.workers, directory) as (address, workers):

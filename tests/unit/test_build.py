@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from shipped import SUITE
 
+from harness.base import command
 from harness.base.arch import AARCH64, X86_64
 from harness.base.errors import BuildError, SpecError
 from harness.base.progress import Building, Progress
@@ -23,7 +24,8 @@ from harness.base.suite import ModuleSpec, SelftestSpec
 from harness.kernel import make
 from harness.kernel.build import cached_build
 from harness.kernel.build_log import BuildWarning
-from harness.kernel.make import BuildSpec, make_argv, run_make, step_counter
+from harness.kernel.make import BuildSpec, make_argv, make_of, run_make, step_counter
+from harness.kernel.source import git
 from harness.kernel.toolchain import Toolchain, ccache_of, probe_toolchain
 from harness.kernel.worktree import Trees
 from harness.results.pace import WHOLE_BUILD_STEPS, StepCounter
@@ -411,6 +413,26 @@ def test_compiler_cache_that_is_not_installed_is_not_asked(
 ) -> None:
     assert ccache_of(dataclasses.replace(inputs["toolchain"], ccache=False), store) is None
     assert caplog.text == ""
+
+
+def test_compiler_cache_s_remote_storage_is_used_without_a_sandbox(
+    store: Store, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if command.which("ccache") is None:
+        pytest.skip("ccache is not installed")
+    remote, trees = tmp_path / "remote", Trees(sources=tmp_path / "src", objects=tmp_path / "obj")
+    trees.sources.mkdir()
+    git(trees.sources, "init", "-q")
+    (trees.sources / "Makefile").write_text("all:\n\t$(CC) -c one.c -o one.o\n")
+    (trees.sources / "one.c").write_text("int one;\n")
+    monkeypatch.delenv("CCACHE_DIR", raising=False)
+    monkeypatch.setenv("CCACHE_REMOTE_STORAGE", f"file://{remote}")
+    toolchain = dataclasses.replace(inputs["toolchain"], ccache=True)
+    spec = BuildSpec(**inputs | {"toolchain": toolchain, "sandbox": "off"})
+    words, sandbox = make_of(spec, trees, store, jobs=1)
+    before = sorted(remote.rglob("*"))  # of the probe
+    sandbox.run([*words, "all"], timeout_s=60)
+    assert sorted(remote.rglob("*")) != before
 
 
 # -- what goes past the compiler cache -------------------------------------------------------

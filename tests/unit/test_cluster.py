@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -36,6 +37,7 @@ from harness.cluster.client import Cluster
 from harness.cluster.connect import connected
 from harness.cluster.job import Built
 from harness.cluster.security import checked_address, make_keys, security_of
+from harness.cluster.settings import LOST
 from harness.cluster.transfer import (
     PIECE_BYTES,
     Listed,
@@ -47,6 +49,7 @@ from harness.cluster.transfer import (
     read_parts,
     receive,
 )
+from harness.cluster.workers import WorkerFacts, check_needs
 from harness.kernel.source import git
 from harness.results.records import CellStatus
 from harness.run.cell import Cell, CellResult
@@ -86,7 +89,7 @@ class Place:
         with command.spawn([*argv, "--name", name, *words], log_file=log) as process:
             with self.cluster() as cluster:
                 there = wait_for(
-                    lambda: any(w.name == name and w.facts for w in cluster.workers()), 60
+                    lambda: any(w.name == name and w.facts for w in cluster.workers()), 180
                 )
                 assert there, log.read_text()
             yield process.pid
@@ -312,6 +315,26 @@ def test_job_of_a_killed_worker_runs_elsewhere(scheduler: Place, tmp_path: Path)
     assert sleeping(13) == []
 
 
+def test_job_whose_workers_are_lost_again_and_again_has_no_verdict(
+    scheduler: Place, tmp_path: Path
+) -> None:
+    """It is begun four times: once, and three times again."""
+    cell = cell_of(slow_tree(tmp_path / "linux", 17))
+    with scheduler.cluster() as cluster, contextlib.ExitStack() as stack:
+        pid = stack.enter_context(scheduler.worker("lost-0"))
+        found = stack.enter_context(under_way(cluster, cell, tmp_path / "r"))
+        for number in range(1, LOST + 2):
+            assert wait_for(lambda: bool(sleeping(17)), 60)
+            assert found == []
+            os.kill(pid, signal.SIGKILL)
+            assert wait_for(lambda: not sleeping(17))
+            pid = stack.enter_context(scheduler.worker(f"lost-{number}"))
+        assert wait_for(lambda: bool(found), 60)
+        assert sleeping(17) == []
+    assert found[0].status is CellStatus.ERROR
+    assert "no worker lived to build p00-default" in found[0].message
+
+
 def test_frozen_worker_goes_on(scheduler: Place, tmp_path: Path) -> None:
     cell = cell_of(slow_tree(tmp_path / "linux", 7))
     with (
@@ -402,6 +425,61 @@ def test_two_clients_do_not_mix(scheduler: Place, tmp_path: Path) -> None:
         second = run_on(two, cell_of(trees[1]), tmp_path / "r1")
     assert ["bogus" in result.message for result in (*first, second)] == [True, True]
     assert str(trees[0]) not in second.message
+
+
+def test_cluster_is_named_by_the_environment(scheduler: Place, tmp_path: Path) -> None:
+    words = ["env", f"HARNESS_CACHE={tmp_path / 'cache'}", f"HARNESS_CLUSTER={scheduler.address}"]
+    words += [sys.executable, "-m", "harness"]
+    with scheduler.worker("named"):
+        status = command.run([*words, "cluster", "status"], timeout_s=120)
+        assert re.search(r"\bnamed\b.* takes jobs\b", status.stdout), status.stdout
+        matrix = ["matrix", "--kernel", str(tree(tmp_path / "linux")), "--series", "none"]
+        matrix += ["--profile", "default", "--results", str(tmp_path / "r")]
+        done = command.run([*words, *matrix], timeout_s=300, check=False)
+    assert done.returncode == 1, done.stderr
+    cells = json.loads((tmp_path / "r" / "matrix.json").read_text())["positions"]
+    assert [(cell["status"], cell["worker"]) for cell in cells] == [
+        (CellStatus.NOT_BUILT.value, "named")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("needs", "said"),
+    [
+        ({"version:1": 1.0}, "it has another version of the harness or of the suite (0ther)"),
+        ({"toolchain:1": 1.0}, "it has another compiler: gcc 99, gcc 98"),
+        ({offer.KVM: 1.0}, "there is no /dev/kvm"),
+        ({offer.arch_resource("aarch64"): 1.0}, "there is no program qemu-system-aarch64"),
+        ({offer.GUEST: 1.0, "arch:riscv64": 1.0}, "it does not offer arch:riscv64"),
+    ],
+)
+def test_job_whose_needs_nobody_meets_is_refused_by_name(
+    needs: dict[str, float], said: str
+) -> None:
+    facts = {
+        "version": "0ther",
+        "compilers": {"a": "gcc 99", "b": "gcc 98"},
+        "lacks": {
+            offer.KVM: "there is no /dev/kvm",
+            "arch:aarch64": "there is no program qemu-system-aarch64",
+        },
+    }
+    worker = WorkerFacts(
+        name="one",
+        address="tcp://127.0.0.1:1",
+        resources={offer.GUEST: 2.0},
+        takes=True,
+        running=0,
+        facts=facts,
+    )
+    with pytest.raises(InfrastructureError) as caught:
+        check_needs([worker, dataclasses.replace(worker, name="two", facts={})], needs, "test x")
+    assert caught.value.message == (
+        f"no worker of the cluster can test x:\n  one: {said}\n"
+        "  two: it is no worker of the harness: 'harness worker' starts one"
+    )
+    with pytest.raises(InfrastructureError, match="can test x: there is none"):
+        check_needs([], needs, "test x")
 
 
 # -- keys, and who may talk to whom -----------------------------------------------------------
