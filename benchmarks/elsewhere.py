@@ -96,6 +96,7 @@ def _elsewhere(args: argparse.Namespace, ui: Ui) -> int:
     directory = Path(args.results).absolute()
     here = {name: run_matrix(f"{name}-here", words, directory) for name, words in asked.items()}
     there: dict[str, Ran] = {}
+    killed: list[int] = []
     with _cluster(args.workers, directory) as (address, workers):
 
         def run(name: str, words: Sequence[str]) -> None:
@@ -105,11 +106,12 @@ def _elsewhere(args: argparse.Namespace, ui: Ui) -> int:
         for thread in threads:
             thread.start()
         if args.harm:
-            for said in harm(workers, lambda: any(thread.is_alive() for thread in threads)):
+            alive = [thread.is_alive for thread in threads]
+            for said in harm(workers, killed, lambda: any(is_alive() for is_alive in alive)):
                 ui.out.print(said, markup=False)
         for thread in threads:
             thread.join()
-    wrong = [f"left running: {said}" for said in left_running(args.workers)]
+    wrong = [f"left running: {said}" for said in left_running(args.workers, killed)]
     for name, ran in here.items():
         other = there[name]
         wrong += [f"{name}: {said}" for said in differences(ran.record, other.record)]
@@ -199,18 +201,21 @@ def _wait(what: Callable[[], Any], log: Path) -> Any:
     raise InfrastructureError("no scheduler, or not all of its workers", log=log)
 
 
-def harm(workers: Sequence[int], goes_on: Callable[[], bool]) -> Iterator[str]:
+def harm(workers: Sequence[int], killed: list[int], goes_on: Callable[[], bool]) -> Iterator[str]:
     """Kill a worker in the middle of a test, freeze another and all that it has started.
 
     Yields what was done, for people.
+
+    :param killed: gets the number of the worker that was killed.
     """
-    killed = _first_with_guest(workers, goes_on)
-    if killed is None:
+    first = _first_with_guest(workers, goes_on)
+    if first is None:
         yield "no worker had a guest: nothing was harmed"
         return
-    os.kill(killed, signal.SIGKILL)
-    yield f"killed worker {workers.index(killed) + 1}"
-    frozen = _first_with_guest([pid for pid in workers if pid != killed], goes_on)
+    os.kill(first, signal.SIGKILL)
+    killed.append(workers.index(first) + 1)
+    yield f"killed worker {killed[0]}"
+    frozen = _first_with_guest([pid for pid in workers if pid != first], goes_on)
     if frozen is None:
         yield "no other worker had a guest: none was frozen"
         return
@@ -258,12 +263,17 @@ def _words(pid: int) -> str:
         return ""
 
 
-def left_running(count: int) -> list[str]:
-    """Return the command lines that name a worker's cache, and what its jobs have left there."""
+def left_running(count: int, killed: Sequence[int] = ()) -> list[str]:
+    """Return the command lines that name a worker's cache, and what jobs have left in it.
+
+    :param killed: workers that could not tidy up; their cache does so with its next build.
+    """
     roots = [str(cache) for cache in caches(count)]
     pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
     said = [words for words in map(_words, pids) if any(f"{root}/" in words for root in roots)]
-    return said + [str(path) for cache in caches(count) for path in cache.glob("tmp/job-*")]
+    for number, cache in enumerate(caches(count), 1):
+        said += [str(path) for path in cache.glob("tmp/job-*") if number not in killed]
+    return said
 
 
 # -- the same? -----------------------------------------------------------------------------

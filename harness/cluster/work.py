@@ -137,6 +137,9 @@ class _Task:
         except HarnessError as error:
             log.info("%s: %s", self._key, error.message)
             found = self.answer(None, Trouble.of(error))
+        if isinstance(found, Built):
+            # It is in the cache: nobody asks for what was said on the way to it.
+            self._host.drop(self.directory)
         if isinstance(found, Answer) and _is_hosts(found) and why_full(self.store) is not None:
             # Elsewhere: from its next heartbeat on this worker takes no jobs.
             self._host.facts(self._worker)
