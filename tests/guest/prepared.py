@@ -194,3 +194,12 @@ def one_for_each_failure(update: LiveUpdate) -> None:
         ],
         timeout_s=30,
     )
+
+
+def flbs_unless_counted(machine: Machine) -> int:
+    """Return how many FLBs a test has that looks none up.
+
+    None where their references are counted: one that nobody looked up is put all the same when it
+    is finished, and warns (see ``test_flb.py``).
+    """
+    return 0 if "flb-get-takes-reference" in machine.epoch.build.features else 1

@@ -15,7 +15,7 @@ from pathlib import Path
 import handed_over
 import pytest
 from ioctls import FINISH, PRESERVE_FD, RETRIEVE_FD, draw_ioctl, is_refused
-from prepared import module_memfd_and_flb
+from prepared import flbs_unless_counted, module_memfd_and_flb
 
 from harness.base.errors import KernelCrash
 from harness.guest.machine import Machine
@@ -215,7 +215,7 @@ def test_ioctls_by_chance(machine: Machine, module: TestModule, races: Races) ->
 
 def sessions_for_ioctls(update: LiveUpdate) -> None:
     """Sessions with a file of the module and a memfd each; some that nobody holds."""
-    luo_test(update.machine).load(flbs=1)
+    luo_test(update.machine).load(flbs=flbs_unless_counted(update.machine))
     names = (*HELD, *(f"f-{n}" for n in range(10)))
     update.preserve_memfds(*(Memfd(name, size=4096, session=name, token=1) for name in names))
     for name in names:
@@ -229,7 +229,7 @@ def test_ioctls_by_chance_on_what_was_handed_over(
     for seed in races.seeds():
         with updated_machine(sessions_for_ioctls) as update:
             machine, module = update.machine, luo_test(update.machine)
-            module.load(flbs=1, verbose=0)
+            module.load(flbs=flbs_unless_counted(machine), verbose=0)
             sessions = tuple(("session", "retrieve", name) for name in HELD)
             schedule = ioctls(races, seed, without=(PRESERVE_FD,), first=sessions)
             check_answers(run_race(machine, schedule))
@@ -265,7 +265,7 @@ def test_session_of_this_kernel_is_not_finished(machine: Machine) -> None:
 def test_session_that_came_takes_no_files(updated_machine: UpdatedMachine) -> None:
     with updated_machine(sessions_for_ioctls) as update:
         machine = update.machine
-        luo_test(machine).load(flbs=1)
+        luo_test(machine).load(flbs=flbs_unless_counted(machine))
         machine.must("session", "retrieve", HELD[0])
         machine.must("memfd", "create", "data", *SHAPE)
         answer = machine.agent("preserve", HELD[0], 9, "data")
