@@ -27,7 +27,10 @@ from harness.results.schedule import Phrase
 
 CONTROL = "/sys/kernel/debug/luo_test/control"
 ABORTED = ("fail-nth", "1", "reboot", "kexec-try")
-"""A live update that gets no memory at its very end, after everything was frozen."""
+"""A live update that gets no memory at its very end, after everything was frozen.
+
+With ``handover-in-blocks`` it needs none there, and is done.
+"""
 
 SHAPE = ("--size", "8192", "--seed", "7")
 ROOM = 63
@@ -66,21 +69,25 @@ OF_MODULE: Phrase = (
     ("close", "null%a"),
 )
 REGISTRATION: Phrase = (("put", CONTROL, "unregister all"), ("put", CONTROL, "register all"))
-UNLOADING: Phrase = (
-    ("rmmod", "luo_test"),
-    ("insmod", f"{MODULES_PATH}/luo_test.ko", "handlers=2 flbs=2 verbose=0 delay=100"),
-)
 LOOK_UP: Phrase = (("put", CONTROL, "flb outgoing 0"), ("put", CONTROL, "flb incoming 1"))
+
+
+def unloading(flbs: int) -> Phrase:
+    """The module goes, and comes again."""
+    words = f"handlers=2 flbs={flbs} verbose=0 delay=100"
+    return (("rmmod", "luo_test"), ("insmod", f"{MODULES_PATH}/luo_test.ko", words))
 
 
 def test_everything_at_once(
     machine: Machine, module: TestModule, kernel: KernelBuild, races: Races
 ) -> None:
     counted = "flb-get-outgoing-takes-reference" in kernel.features
-    phrases = [memfd_in("a"), DEVICE, FILES, OF_MODULE, OF_MODULE, UNLOADING, (ABORTED,)]
+    phrases = [memfd_in("a"), DEVICE, FILES, OF_MODULE, OF_MODULE, unloading(0 if counted else 2)]
     if not counted:  # test_flb.py has what becomes of an FLB that goes while it is in use
         phrases += [REGISTRATION, LOOK_UP]
-    module.load(handlers=2, flbs=2, verbose=0, delay=100)
+    if "handover-in-blocks" not in kernel.features:
+        phrases.append((ABORTED,))
+    module.load(handlers=2, flbs=0 if counted else 2, verbose=0, delay=100)
     load_next(machine, kernel)
     for seed in races.seeds():
         schedule = races.schedule(seed, phrases, actors=6, operations=12)
@@ -93,6 +100,26 @@ def test_everything_at_once(
     assert counters["handler0.preserve"] == counters["handler0.unpreserve"]
     assert module.control("unregister all").error is None
     assert module.refcount() == 0
+
+
+@pytest.mark.feature("flb-get-outgoing-takes-reference")
+@pytest.mark.beyond(
+    reason="this series counts no references of FLBs; 7.3.4 was seen to count one below nothing",
+    weight="high",
+)
+def test_flbs_of_files_that_come_and_go_are_counted_right(
+    machine: Machine, module: TestModule, races: Races
+) -> None:
+    module.load(handlers=2, flbs=2, verbose=0, delay=100)
+    for seed in races.seeds():
+        schedule = races.schedule(
+            seed, [OF_MODULE, OF_MODULE, unloading(2)], actors=6, operations=12
+        )
+        run_race(machine, schedule)
+    if not module.loaded:
+        module.load()
+    counters = module.counters()
+    assert counters["handler0.preserve"] == counters["handler0.unpreserve"]
 
 
 def sessions_to_race_for(update: LiveUpdate) -> None:
@@ -243,6 +270,7 @@ def test_flb_is_refused_by_a_handler_that_has_gone(module: TestModule) -> None:
     assert module.control("force flb 0").error == "EINVAL"
 
 
+@pytest.mark.without_feature("handover-in-blocks")
 @pytest.mark.fails_before(4, sometimes=True)
 def test_flbs_go_while_a_reboot_serializes_them(
     boot_machine: Callable[..., Machine], kernel: KernelBuild, races: Races
