@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.machinery, pytest.mark.profiles("default")]
 HEADER = "From: A U Thor <a@example.com>\nSubject: [PATCH] kbuild: help\n\nIt helps.\n---\n"
 KCONFIG = """
 config STRANGER
-	def_bool "$(shell,sh $(srctree)/attack.sh kconfig $(srctree)/attack.log)" = "x"
+	def_bool "$(shell,sh $(srctree)/attack.sh kconfig attack.log)" = "x"
 """
 TOP = "$(abspath $(or $(srcroot),$(srctree),.))"
-MAKEFILE = f"\n$(shell sh {TOP}/attack.sh makefile {TOP}/attack.log)\n"
-PROGRAM = 'system("sh " SOURCES "/attack.sh program " SOURCES "/attack.log");'
+MAKEFILE = f"\n$(shell sh {TOP}/attack.sh makefile attack.log)\n"
+PROGRAM = 'system("sh " SOURCES "/attack.sh program attack.log");'
 
 
 def patch(victim: Victim, pipeline: Pipeline, directory: Path) -> Path:
@@ -63,6 +63,12 @@ def patch(victim: Victim, pipeline: Pipeline, directory: Path) -> Path:
     return file
 
 
+def logs(pipeline: Pipeline) -> list[Path]:
+    """Return what the script said in object trees: they stay as they are when others come."""
+    top = pipeline.source.repo.parent
+    return [*top.glob("obj-*/attack.log"), *top.glob("tree-*/obj-*/attack.log")]
+
+
 def test_patch_that_attacks_gets_nowhere(
     pipeline: Pipeline, shipped_kernel: KernelBuild, victim: Victim, tmp_path: Path
 ) -> None:
@@ -70,13 +76,14 @@ def test_patch_that_attacks_gets_nowhere(
     target = dataclasses.replace(pipeline.target, extra=(extra,), sandbox="require")
     stranger = Pipeline(target, pipeline.store, lambda _progress: None)
     spec = stranger._build_spec(stranger.position())
+    for log in logs(pipeline):  # of an earlier build in these trees
+        log.unlink()
     # Else it would not be built, and nothing would run.
     pipeline.store.remove("build", spec.key)
     build = stranger.build()
     try:
         assert build.no_sandbox == ""
-        trees = [pipeline.source.repo, *pipeline.source.repo.parent.glob("tree-*/src")]
-        (log,) = [tree / "attack.log" for tree in trees if (tree / "attack.log").exists()]
+        (log,) = logs(pipeline)
         victim.check(log, "kconfig", "makefile", "program")
         assert victim.got() == set()
     finally:
