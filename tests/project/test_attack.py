@@ -45,9 +45,9 @@ def patch(victim: Victim, pipeline: Pipeline, directory: Path) -> Path:
     after = texts | {
         "attack.sh": victim.script,
         "Makefile": texts["Makefile"] + MAKEFILE,
-        "init/Kconfig": texts["init/Kconfig"] + KCONFIG,
-        # Never built before: else nothing is linked, for which kallsyms is run.
-        "init/main.c": texts["init/main.c"] + f"/* {victim.name} */\n",
+        # Never seen before: else nothing is configured, and nothing linked, which runs kallsyms.
+        "init/Kconfig": f"{texts['init/Kconfig']}{KCONFIG}# {victim.name}\n",
+        "init/main.c": f"{texts['init/main.c']}/* {victim.name} */\n",
         "scripts/Makefile": texts["scripts/Makefile"]
         + "\nHOSTCFLAGS_kallsyms.o := -DSOURCES='\"$(abspath $(srctree))\"'\n",
         "scripts/kallsyms.c": texts["scripts/kallsyms.c"].replace(main, f"{main}\t{PROGRAM}\n"),
