@@ -222,8 +222,7 @@ def findings_table(findings: Sequence[TestResult]) -> Table:
 
 
 def _verdict(results: RunResults) -> Text:
-    apart = [test for test in results.tests if test.finding or test.shows_bug]
-    counts = Counter(test.outcome for test in results.tests if test not in apart)
+    counts = Counter(test.outcome for test in results.tests if not (test.finding or test.shows_bug))
     said = ", ".join(f"{counts[o]} {o.value}" for o in Outcome if counts[o])
     if results.judge == "expected":
         wrong = sum(test.unexpected for test in results.tests)

@@ -115,24 +115,20 @@ def module_and_memfd(update: LiveUpdate) -> None:
 
     The module's files are devices, which do not pin it themselves.
     """
-    machine = update.machine
-    luo_test(machine).load()
-    machine.must("open", "foreign", "/dev/null")
-    update.preserve("foreign", session="first")
-    update.preserve_memfds(
-        Memfd("data", size=4096, session="first"), Memfd("other", session="second")
-    )
+    luo_test(update.machine).load()
+    _first_and_second(update, Memfd("other", session="second"))
 
 
 def module_memfd_and_flb(update: LiveUpdate) -> None:
-    """As :func:`module_and_memfd`, and the module has an FLB."""
-    machine = update.machine
-    luo_test(machine).load(flbs=1)
-    machine.must("open", "foreign", "/dev/null")
+    """As :func:`module_and_memfd`, and the module has an FLB, and no memfd is empty."""
+    luo_test(update.machine).load(flbs=1)
+    _first_and_second(update, Memfd("other", size=4096, session="second"))
+
+
+def _first_and_second(update: LiveUpdate, other: Memfd) -> None:
+    update.machine.must("open", "foreign", "/dev/null")
     update.preserve("foreign", session="first")
-    update.preserve_memfds(
-        Memfd("data", size=4096, session="first"), Memfd("other", size=4096, session="second")
-    )
+    update.preserve_memfds(Memfd("data", size=4096, session="first"), other)
 
 
 def device_file(update: LiveUpdate) -> None:

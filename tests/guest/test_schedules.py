@@ -82,12 +82,13 @@ def test_everything_at_once(
     machine: Machine, module: TestModule, kernel: KernelBuild, races: Races
 ) -> None:
     counted = "flb-get-outgoing-takes-reference" in kernel.features
-    phrases = [memfd_in("a"), DEVICE, FILES, OF_MODULE, OF_MODULE, unloading(0 if counted else 2)]
+    flbs = 0 if counted else 2
+    phrases = [memfd_in("a"), DEVICE, FILES, OF_MODULE, OF_MODULE, unloading(flbs)]
     if not counted:  # test_flb.py has what becomes of an FLB that goes while it is in use
         phrases += [REGISTRATION, LOOK_UP]
     if "handover-in-blocks" not in kernel.features:
         phrases.append((ABORTED,))
-    module.load(handlers=2, flbs=0 if counted else 2, verbose=0, delay=100)
+    module.load(handlers=2, flbs=flbs, verbose=0, delay=100)
     load_next(machine, kernel)
     for seed in races.seeds():
         schedule = races.schedule(seed, phrases, actors=6, operations=12)
