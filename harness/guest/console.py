@@ -63,10 +63,20 @@ class Console:
     :param writer: what is typed goes there.
     :param log_file: gets every line, with seconds since the start in front.
     :param begin: what the guest printed before: that of the template a machine was cloned from.
+    :param why_ended: says how QEMU ended, once it has closed its end.
     """
 
-    def __init__(self, reader: int, writer: int, log_file: Path, *, begin: str = "") -> None:
+    def __init__(
+        self,
+        reader: int,
+        writer: int,
+        log_file: Path,
+        *,
+        begin: str = "",
+        why_ended: Callable[[], str] = lambda: "nobody knows why",
+    ) -> None:
         self.log_file = log_file
+        self._why_ended = why_ended
         self._reader = reader
         self._writer = writer
         os.set_blocking(writer, False)
@@ -277,7 +287,8 @@ class Console:
 
     def _gone(self) -> MachineError:
         return MachineError(
-            f"QEMU closed the console; last lines: {self.last_lines()}", log=self.log_file
+            f"QEMU closed the console: {self._why_ended()}; last lines: {self.last_lines()}",
+            log=self.log_file,
         )
 
     def _silent(self, patterns: Sequence[str], timeout_s: float) -> SilentGuestError:

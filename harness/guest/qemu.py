@@ -150,7 +150,9 @@ class Qemu:
         # Without a writer the reader would see the end before the beginning.
         starting.callback(os.close, os.open(ends[1], os.O_WRONLY))
         log_file = self.log_dir / "console.log"
-        return Console(reader, writer, log_file, begin=self._console_text)
+        return Console(
+            reader, writer, log_file, begin=self._console_text, why_ended=self._why_closed
+        )
 
     def _open_state(self, starting: contextlib.ExitStack) -> int | None:
         """Open what the machine goes on from, for as long as it starts; ``None`` when it boots."""
@@ -281,6 +283,12 @@ class Qemu:
         if reason is not None:
             return f"the guest ended it ({reason})"
         return f"exit status {status}"
+
+    def _why_closed(self) -> str:
+        """Say how QEMU ended, which closes its console a moment before."""
+        if self._process is not None:
+            self._process.wait(HOST.gone_s)
+        return self.why_ended()
 
     def _refused(self) -> MachineError | None:
         """Say what of the machine QEMU does not have; ``None`` when that is not why it ended."""

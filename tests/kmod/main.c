@@ -4,9 +4,11 @@
  */
 #include "luo_test.h"
 
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/init.h>
 #include <linux/moduleparam.h>
+#include <linux/reboot.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
@@ -49,6 +51,10 @@ MODULE_PARM_DESC(delay, "microseconds that every callback waits, at most and by 
 bool luo_test_show_locks;
 module_param_named(show_locks, luo_test_show_locks, bool, 0644);
 MODULE_PARM_DESC(show_locks, "let lockdep print what is held in every callback (default 0)");
+
+static unsigned int luo_test_reboot_ms;
+module_param_named(reboot, luo_test_reboot_ms, uint, 0644);
+MODULE_PARM_DESC(reboot, "milliseconds that a reboot is held up once LUO was told (default 0)");
 
 enum luo_test_exit { EXIT_NONE, EXIT_HANDLER, EXIT_ALL };
 
@@ -354,6 +360,15 @@ static int __init devices_add(void)
 	return 0;
 }
 
+/* kernel_kexec() calls this after liveupdate_reboot(), with user space still running. */
+static int hold_reboot(struct notifier_block *nb, unsigned long action, void *data)
+{
+	msleep(luo_test_reboot_ms);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block luo_test_reboot = { .notifier_call = hold_reboot };
+
 static int __init luo_test_init(void)
 {
 	int err;
@@ -380,6 +395,9 @@ static int __init luo_test_init(void)
 		pr_info("failing the load with %d on request\n", err);
 		goto err_unregister;
 	}
+	err = register_reboot_notifier(&luo_test_reboot);
+	if (err)
+		goto err_unregister;
 	pr_info("loaded: %u handlers, %u FLBs, unregister functions return %s\n",
 		luo_test_nr_handlers, luo_test_nr_flbs,
 		luo_test_unregister_is_void() ? "void" : "int");
@@ -406,6 +424,7 @@ static void __exit luo_test_exit(void)
 {
 	unsigned int i;
 
+	unregister_reboot_notifier(&luo_test_reboot);
 	luo_test_control_exit();
 	devices_remove(luo_test_nr_handlers);
 	switch (luo_test_exit_mode) {

@@ -227,7 +227,7 @@ def test_killed_qemu_is_told_with_its_signal(spec: MachineSpec, tmp_path: Path) 
     with Qemu(spec, log_dir=tmp_path / "log") as qemu:
         qemu.assert_alive()
         os.kill(qemu.qemu_pid, 9)
-        with pytest.raises(MachineError, match="QEMU closed the console"):
+        with pytest.raises(MachineError, match="QEMU closed the console: killed by signal 9;"):
             qemu.console.expect(["never"], timeout_s=10.0)
         with pytest.raises(MachineError, match="killed by signal 9"):
             qemu.assert_alive()
