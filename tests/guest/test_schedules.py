@@ -105,7 +105,7 @@ def test_everything_at_once(
 
 @pytest.mark.feature("flb-get-outgoing-takes-reference")
 @pytest.mark.beyond(
-    reason="this series counts no references of FLBs; 7.3.4 was seen to count one below nothing",
+    reason="this series counts no references of FLBs; 7.2.13 and 7.3.4 count one below nothing",
     weight="high",
 )
 def test_flbs_of_files_that_come_and_go_are_counted_right(
