@@ -53,10 +53,11 @@ def fetch(kind: str, key: str, directory: Path) -> None:
     try:
         with _reading(_name(kind, key)) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             tar.extractall(directory, filter="data")
-        files = json.loads((directory / _MANIFEST).read_text())["files"]
+        described = json.loads((directory / _MANIFEST).read_text())["files"].items()
+        hashes = {file: want["sha256"] for file, want in described}
     except Exception as error:
         raise CacheError(f"HARNESS_STORE: {_name(kind, key)}: {error}") from error
-    _prove(files, directory, _name(kind, key))
+    _prove(hashes, directory, _name(kind, key))
     (directory / _MANIFEST).unlink()
 
 
@@ -86,16 +87,16 @@ def file_sha256(path: Path) -> str:
     return total.hexdigest()
 
 
-def _prove(files: dict[str, Any], directory: Path, name: str) -> None:
+def _prove(hashes: dict[str, str | None], directory: Path, name: str) -> None:
     present = {
         str(path.relative_to(directory))
         for path in directory.rglob("*")
         if path.is_file() and not path.is_symlink()
     } - {_MANIFEST}
-    if present != set(files):
+    if present != set(hashes):
         raise CacheError(f"HARNESS_STORE: {name} does not hold the files that it names")
-    for file, want in files.items():
-        if want["sha256"] is not None and file_sha256(directory / file) != want["sha256"]:
+    for file, wanted in hashes.items():
+        if wanted is not None and file_sha256(directory / file) != wanted:
             raise CacheError(f"HARNESS_STORE: {name}: {file} is not what was put there")
 
 

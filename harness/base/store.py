@@ -372,8 +372,8 @@ class Store:
         manifest = path / MANIFEST
         hint = f"remove {path} (or run 'harness clean') and run again: it will be made anew"
         try:
-            files = json.loads(manifest.read_text())["files"]
-        except (OSError, ValueError, KeyError) as error:
+            files = dict(json.loads(manifest.read_text())["files"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise CacheError(f"damaged cache entry: {manifest}: {error}", hint=hint) from error
         for name, want in files.items():
             child = path / name
@@ -385,6 +385,12 @@ class Store:
                 )
             except OSError as error:
                 raise CacheError(f"damaged cache entry: {child}: {error}", hint=hint) from error
+            except (ValueError, KeyError, TypeError) as error:
+                raise CacheError(
+                    f"damaged cache entry: {manifest}: what it says of {name!r} is no description "
+                    "of a file",
+                    hint=hint,
+                ) from error
             if not same:
                 raise CacheError(
                     f"damaged cache entry: {child} is not the file that was stored", hint=hint

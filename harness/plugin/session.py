@@ -9,7 +9,7 @@ import datetime
 import functools
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -306,7 +306,8 @@ class Session:
             self._shared_boot = len(self.boots) - 1
             # What serves the first command stays, and is nobody's leak.
             if self.suite.idle and self.shared.clean_up() is None:
-                self._idle = read_idle(self.shared, self.suite.idle)
+                with self._dropped_when_silent():
+                    self._idle = read_idle(self.shared, self.suite.idle)
         return self.shared
 
     def left(self, machine: Machine) -> str | None:
@@ -314,7 +315,17 @@ class Session:
 
         :raises GuestError: when it does not answer.
         """
-        return what_is_left(machine, self.suite.idle, self._idle) if self._idle else None
+        with self._dropped_when_silent():
+            return what_is_left(machine, self.suite.idle, self._idle) if self._idle else None
+
+    @contextlib.contextmanager
+    def _dropped_when_silent(self) -> Iterator[None]:
+        """Let no other test have the shared machine when it does not answer this one."""
+        try:
+            yield
+        except HarnessError as error:
+            self.drop_shared(f"it does not answer: {error}", self.running)
+            raise
 
     def drop_shared(self, why: str, nodeid: str = "") -> None:
         """End the shared machine; the next test that wants one boots another.

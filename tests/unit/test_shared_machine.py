@@ -77,6 +77,72 @@ def test_why_a_shared_machine_was_replaced_is_kept(pytester: pytest.Pytester) ->
     ]
 
 
+SILENT = """
+import pytest
+from harness.base.errors import GuestError
+from harness.base.timeouts import GUEST
+from harness.guest.template import Started
+from harness.plugin.session import Session, session_of
+
+class Machine:
+    processor_time, timeouts = None, GUEST
+    def __init__(self, answers):
+        self.answers, self.closed = answers, False
+    def clean_up(self):
+        return None
+    def check(self, words):
+        assert not self.closed
+        if not self.answers:
+            raise GuestError("no answer within 8 s")
+        if self.answers.pop():
+            raise GuestError("no answer within 9 s")
+        return "0"
+    def close(self):
+        self.closed = True
+
+ANSWERS = [[], [True, False], [False, False]]
+
+def boot(session, position=None):
+    session._booted("7.0", 0.0, f"00{len(session.boots) + 1}", None)
+    return Started(Machine(ANSWERS[len(session.boots) - 1]), None, cloned=False)
+
+Session.boot = boot
+
+@pytest.fixture(scope="session")
+def kernel():
+    pass
+
+def test_that_gets_none(machine):
+    pass
+
+def test_that_loses_it(machine):
+    pass
+
+def test_that_gets_another(machine):
+    pass
+
+def test_what_is_kept(request):
+    for boot in session_of(request.config).boots:
+        print("kept:", boot.machine, boot.replaced, boot.replaced_after)
+"""
+
+
+def test_machine_that_is_silent_is_not_handed_on(pytester: pytest.Pytester) -> None:
+    (pytester.path / "suite.yaml").write_text("name: a\ntests: .\nidle:\n  files: echo 0\n")
+    pytester.makepyfile(test_it=SILENT)
+    done = pytester.runpytest_subprocess("-s", "-v", "-p", "no:cacheprovider")
+    done.stdout.fnmatch_lines(
+        [
+            "*kept: machines/001 it does not answer: no answer within 8 s test_it.py::*gets_none",
+            "kept: machines/002 it does not answer: no answer within 9 s test_it.py::*loses_it",
+            "kept: machines/003 *",
+            "ERROR test_it.py::test_that_gets_none*",
+            "ERROR test_it.py::test_that_loses_it*",
+            "*3 passed, 2 errors*",
+        ]
+    )
+
+
 def boot(number: int, replaced: str = "", after: str = "") -> BootResult:
     return BootResult(
         release="7.0",

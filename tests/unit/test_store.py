@@ -106,7 +106,9 @@ def test_get_or_make_leaves_nothing_when_making_fails(store: Store) -> None:
     assert list((store.root / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["changed", "shorter", "missing", "manifest"])
+@pytest.mark.parametrize(
+    "damage", ["changed", "shorter", "missing", "manifest", "list", "other key", "no file"]
+)
 def test_get_names_the_damaged_file(store: Store, damage: str) -> None:
     path = make(store)
     file = path / "sub" / "file"
@@ -121,6 +123,15 @@ def test_get_names_the_damaged_file(store: Store, damage: str) -> None:
         case "manifest":
             file = path / "manifest.json"
             file.write_text("{")
+        case "list":
+            file = path / "manifest.json"
+            file.write_text('{"files": ["sub/file"]}')
+        case "other key":
+            file = path / "manifest.json"
+            file.write_text(file.read_text().replace('"size"', '"sizd"'))
+        case "no file":
+            file = path / "manifest.json"
+            file.write_text('{"files": {"sub/file": 7}}')
     with pytest.raises(CacheError) as caught:
         store.get("builds", "k")
     assert str(file) in caught.value.message
