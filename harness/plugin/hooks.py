@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Iterator
 
 import pytest
 
-from harness.base.errors import InputError
+from harness.base.errors import ExitCode, InputError
 from harness.base.importing import make_importable
 from harness.base.settings import SETTINGS
 from harness.base.trouble import trouble_of_host
@@ -60,19 +63,51 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
-    """Let a session that cannot write its results say so, and be no verdict."""
+    """Let a session that cannot write its results say so, and be no verdict.
+
+    An interrupt has to wait until they are written: pytest has no place for it here.
+    """
+    state = session.config.stash.get(SESSION, None)
+    interrupts: list[int] = []
     try:
-        yield
+        with _held(interrupts) if state is not None and state.is_run else contextlib.nullcontext():
+            yield
     except OSError as error:
         trouble = trouble_of_host(error)
         if trouble is None:
             raise
         print(f"\nERROR: {trouble.message}", file=sys.stderr)  # noqa: T201 - the terminal's part failed
         session.exitstatus = int(trouble.exit_code)
+    except KeyboardInterrupt:
+        print("\nERROR: interrupted before the results were written", file=sys.stderr)  # noqa: T201
     finally:
         # Others may have failed before our part had its turn.
-        if SESSION in session.config.stash:
-            session.config.stash[SESSION].close()
+        if state is not None:
+            state.close()
+        if interrupts:
+            session.exitstatus = int(ExitCode.INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _held(interrupts: list[int]) -> Iterator[None]:
+    """Note in *interrupts* what would end the session in the block; the second one ends it."""
+
+    def note(number: int, _frame: object) -> None:
+        interrupts.append(number)
+        if len(interrupts) > 1:
+            raise KeyboardInterrupt
+
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    held = [each for each in ending if signal.getsignal(each) is signal.default_int_handler]
+    if threading.current_thread() is not threading.main_thread():
+        held = []
+    for each in held:
+        signal.signal(each, note)
+    try:
+        yield
+    finally:
+        for each in held:
+            signal.signal(each, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -112,8 +112,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state = session.config.stash.get(SESSION, None)
     if state is None:
         return
-    ours = state.used or setting(session.config, "results") is not None
-    if state.interrupted and ours and worker_of(session.config) is None:
+    if state.interrupted and state.is_run and worker_of(session.config) is None:
         # pytest's own is that of bad input.
         session.exitstatus = int(ExitCode.INTERRUPTED)
     if not state.used:

@@ -168,6 +168,11 @@ class Session:
         """Whether any test asked for a kernel, as far as is known."""
         return self._pipeline is not None or bool(self.workers) or self.lost_worker
 
+    @property
+    def is_run(self) -> bool:
+        """Whether there are to be results; else these are somebody's other tests."""
+        return self.used or setting(self.config, "results") is not None
+
     def findings(self) -> Findings | None:
         """Return what goes into the results besides the tests; ``None`` without a kernel."""
         if self._pipeline is None or not self._pipeline.builds:

@@ -323,6 +323,34 @@ def test_session_that_was_interrupted_is_no_bad_input(
     assert pytester.runpytest_subprocess("-p", "no:cacheprovider", *words).ret == code
 
 
+LATE = """
+import os, pathlib, signal, time
+
+def pytest_sessionfinish():
+    for _ in range({times}):
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(0.05)
+    pathlib.Path("written").touch()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_interrupt_waits_until_results_are_written(
+    pytester: pytest.Pytester, name: str, times: int
+) -> None:
+    # What becomes an interrupt becomes one when a kernel is asked for.
+    taken = "signal.signal(signal.SIGTERM, signal.default_int_handler)"
+    pytester.makeconftest(LATE.format(times=times, name=name))
+    pytester.makepyfile(f"import signal\n\ndef test_it():\n    {taken}\n")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-results=out")
+    assert done.ret == 130
+    assert (pytester.path / "written").exists() == (times == 1)
+    said = done.stdout.str() + done.stderr.str()
+    assert "Traceback" not in said
+    assert ("interrupted before the results were written" in said) == (times == 2)
+
+
 def test_file_that_cannot_be_imported_is_bad_input(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("import nothing_of_this_name\n")
     words = ("-p", "no:cacheprovider", "--harness-results=out")
