@@ -97,6 +97,8 @@ def machine(
         session.drop_shared("a test asked for a machine that nobody has used")
     machine = session.share()
     yield machine
+    if session.interrupted:
+        return  # in the middle of a test, and no other test will have it
     if (why := machine.clean_up()) is not None:
         session.drop_shared(why, request.node.nodeid)
     elif (left := session.left(machine)) is not None:

@@ -143,6 +143,53 @@ def test_machine_that_is_silent_is_not_handed_on(pytester: pytest.Pytester) -> N
     )
 
 
+INTERRUPTED = """
+import dataclasses
+import pytest
+from harness.base.timeouts import GUEST
+from harness.guest.template import Started
+from harness.plugin.session import Session
+
+class Machine:
+    processor_time, timeouts, files = None, dataclasses.replace(GUEST, idle_s=0.1), 3
+    def clean_up(self):
+        return None
+    def check(self, words):
+        self.files += 1
+        return str(self.files)
+    def close(self):
+        pass
+
+def boot(session, position=None):
+    session._booted("7.0", 0.0, "001", None)
+    return Started(Machine(), None, cloned=False)
+
+Session.boot = boot
+
+@pytest.fixture(scope="session")
+def kernel():
+    pass
+
+def test_that_is_interrupted(machine):
+    raise {error}
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "judged"), [("KeyboardInterrupt", 130, False), ("OSError", 1, True)]
+)
+def test_machine_of_an_interrupted_test_is_not_judged(
+    pytester: pytest.Pytester, error: str, code: int, *, judged: bool
+) -> None:
+    (pytester.path / "suite.yaml").write_text("name: a\ntests: .\nidle:\n  open files: echo 0\n")
+    pytester.makepyfile(test_it=INTERRUPTED.format(error=error))
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-results=out")
+    said = done.stdout.str() + done.stderr.str()
+    assert done.ret == code
+    assert "Traceback" not in said
+    assert ("not given back after the test: open files" in said) == judged
+
+
 def boot(number: int, replaced: str = "", after: str = "") -> BootResult:
     return BootResult(
         release="7.0",
