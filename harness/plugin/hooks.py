@@ -97,7 +97,7 @@ def _held(interrupts: list[int]) -> Iterator[None]:
         if len(interrupts) > 1:
             raise KeyboardInterrupt
 
-    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     held = [each for each in ending if signal.getsignal(each) is signal.default_int_handler]
     if threading.current_thread() is not threading.main_thread():
         held = []

@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import functools
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from harness.run.pipeline import Pipeline
 
 _T = TypeVar("_T")
+
+_AGAIN_S = 0.05
+"""When an interrupt that was lost comes again."""
 
 SHARED = "harness_results"
 """What tells a worker of pytest-xdist the name of the directory that all of them share."""
@@ -123,10 +127,7 @@ class Session:
             from harness.base.store import Store
             from harness.run.pipeline import Pipeline
 
-            # What ends a job in CI must end compilers and machines too, as Ctrl-C does.
-            for ending in (signal.SIGTERM, signal.SIGHUP):
-                if signal.getsignal(ending) is signal.SIG_DFL:
-                    signal.signal(ending, signal.default_int_handler)
+            take_interrupts(self.config)
             target = target_from_settings(lambda name: setting(self.config, name))
             self._pipeline = Pipeline(target, Store(room=setting(self.config, "room")), self.say)
         return self._pipeline
@@ -363,6 +364,28 @@ def _boot_outcome(error: HarnessError | None) -> Boot:
         case SilentGuestError() | GuestError() | PreconditionError():
             return Boot.UNUSABLE
     return Boot.ERROR
+
+
+def take_interrupts(config: pytest.Config) -> None:
+    """Let what ends a job in CI end compilers and machines too, as Ctrl-C does.
+
+    An interrupt that comes where Python can raise nothing, such as the callback of a weak
+    reference, would be lost: it comes again a moment later (``sys.unraisablehook``).
+    """
+    for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+        if signal.getsignal(ending) is signal.SIG_DFL:
+            signal.signal(ending, signal.default_int_handler)
+    before = sys.unraisablehook
+
+    def again(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            # No thread: it may have come while threading holds its lock.
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = again
+    config.add_cleanup(lambda: setattr(sys, "unraisablehook", before))
 
 
 SESSION = pytest.StashKey[Session]()

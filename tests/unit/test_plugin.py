@@ -351,6 +351,36 @@ def test_interrupt_waits_until_results_are_written(
     assert ("interrupted before the results were written" in said) == (times == 2)
 
 
+LOST = """
+import os, signal, time, weakref
+from harness.plugin.session import take_interrupts
+
+class Thing:
+    pass
+
+def gone(_reference):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)
+
+def test_it(request):
+    take_interrupts(request.config)
+    thing = Thing()
+    reference = weakref.ref(thing, gone)
+    del thing
+    time.sleep(5)
+"""
+
+
+def test_interrupt_that_python_cannot_raise_comes_again(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(LOST)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-results=out")
+    assert done.ret == 130
+    said = done.stdout.str() + done.stderr.str()
+    assert "KeyboardInterrupt" in said
+    assert "Traceback" not in said
+    assert "Unraisable" not in said
+
+
 def test_file_that_cannot_be_imported_is_bad_input(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("import nothing_of_this_name\n")
     words = ("-p", "no:cacheprovider", "--harness-results=out")
