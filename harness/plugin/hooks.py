@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -15,6 +13,7 @@ from harness.base.errors import ExitCode, InputError
 from harness.base.importing import make_importable
 from harness.base.settings import SETTINGS
 from harness.base.trouble import trouble_of_host
+from harness.plugin.interrupts import held
 from harness.plugin.options import setting, suite_of
 from harness.plugin.session import SESSION, session_of
 
@@ -70,7 +69,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     state = session.config.stash.get(SESSION, None)
     interrupts: list[int] = []
     try:
-        with _held(interrupts) if state is not None and state.is_run else contextlib.nullcontext():
+        with held(interrupts) if state is not None and state.is_run else contextlib.nullcontext():
             yield
     except OSError as error:
         trouble = trouble_of_host(error)
@@ -86,28 +85,6 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
             state.close()
         if interrupts:
             session.exitstatus = int(ExitCode.INTERRUPTED)
-
-
-@contextlib.contextmanager
-def _held(interrupts: list[int]) -> Iterator[None]:
-    """Note in *interrupts* what would end the session in the block; the second one ends it."""
-
-    def note(number: int, _frame: object) -> None:
-        interrupts.append(number)
-        if len(interrupts) > 1:
-            raise KeyboardInterrupt
-
-    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
-    held = [each for each in ending if signal.getsignal(each) is signal.default_int_handler]
-    if threading.current_thread() is not threading.main_thread():
-        held = []
-    for each in held:
-        signal.signal(each, note)
-    try:
-        yield
-    finally:
-        for each in held:
-            signal.signal(each, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

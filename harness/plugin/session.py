@@ -7,8 +7,6 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from harness.base.progress import Progress
 from harness.base.suite import Suite
 from harness.guest.idle import read_idle, what_is_left
 from harness.guest.starved import why_stopped
+from harness.plugin.interrupts import take_interrupts
 from harness.plugin.options import setting, suite_of, usable, worker_of
 from harness.results.directory import results_directory
 from harness.results.facts import Provenance
@@ -43,9 +42,6 @@ if TYPE_CHECKING:
     from harness.run.pipeline import Pipeline
 
 _T = TypeVar("_T")
-
-_AGAIN_S = 0.05
-"""When an interrupt that was lost comes again."""
 
 SHARED = "harness_results"
 """What tells a worker of pytest-xdist the name of the directory that all of them share."""
@@ -364,28 +360,6 @@ def _boot_outcome(error: HarnessError | None) -> Boot:
         case SilentGuestError() | GuestError() | PreconditionError():
             return Boot.UNUSABLE
     return Boot.ERROR
-
-
-def take_interrupts(config: pytest.Config) -> None:
-    """Let what ends a job in CI end compilers and machines too, as Ctrl-C does.
-
-    An interrupt that comes where Python can raise nothing, such as the callback of a weak
-    reference, would be lost: it comes again a moment later (``sys.unraisablehook``).
-    """
-    for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-        if signal.getsignal(ending) is signal.SIG_DFL:
-            signal.signal(ending, signal.default_int_handler)
-    before = sys.unraisablehook
-
-    def again(unraisable: sys.UnraisableHookArgs) -> None:
-        if unraisable.exc_type is KeyboardInterrupt:
-            # No thread: it may have come while threading holds its lock.
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
-        else:
-            before(unraisable)
-
-    sys.unraisablehook = again
-    config.add_cleanup(lambda: setattr(sys, "unraisablehook", before))
 
 
 SESSION = pytest.StashKey[Session]()

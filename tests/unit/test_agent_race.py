@@ -95,12 +95,20 @@ def test_actors_share_their_descriptors(agent: Agent, tmp_path: Path) -> None:
     assert counts(result, 1) == {(0, "ok"): 5, (1, "EBADF"): 5}
 
 
+def open_files(pid: int) -> list[Path]:
+    """Return what a process has open, once it has closed the connection of its last answer."""
+    found: list[Path] = []
+    while found != (found := sorted(Path(f"/proc/{pid}/fd").iterdir())):
+        time.sleep(0.2)
+    return found
+
+
 def test_nothing_stays_open_behind_a_race(agent: Agent, tmp_path: Path) -> None:
     agent("open", "kept", "/dev/null")
     pid = agent("ping")["pid"]
-    before = sorted(Path(f"/proc/{pid}/fd").iterdir())
+    before = open_files(pid)
     race(agent, tmp_path, "!time 60000\n!grace 10000\n!rounds 3\n!actor\nopen f /dev/null")
-    assert sorted(Path(f"/proc/{pid}/fd").iterdir()) == before
+    assert open_files(pid) == before
     assert [item["name"] for item in agent("files")["items"]] == ["kept"]
 
 

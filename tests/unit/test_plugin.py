@@ -353,7 +353,7 @@ def test_interrupt_waits_until_results_are_written(
 
 LOST = """
 import os, signal, time, weakref
-from harness.plugin.session import take_interrupts
+from harness.plugin.interrupts import take_interrupts
 
 class Thing:
     pass
