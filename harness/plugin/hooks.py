@@ -9,7 +9,7 @@ from collections.abc import Generator
 
 import pytest
 
-from harness.base.errors import ExitCode, InputError
+from harness.base.errors import InputError
 from harness.base.importing import make_importable
 from harness.base.settings import SETTINGS
 from harness.base.trouble import trouble_of_host
@@ -67,24 +67,21 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     An interrupt has to wait until they are written: pytest has no place for it here.
     """
     state = session.config.stash.get(SESSION, None)
-    interrupts: list[int] = []
-    try:
-        with held(interrupts) if state is not None and state.is_run else contextlib.nullcontext():
+    with held(session) if state is not None and state.is_run else contextlib.nullcontext():
+        try:
             yield
-    except OSError as error:
-        trouble = trouble_of_host(error)
-        if trouble is None:
-            raise
-        print(f"\nERROR: {trouble.message}", file=sys.stderr)  # noqa: T201 - the terminal's part failed
-        session.exitstatus = int(trouble.exit_code)
-    except KeyboardInterrupt:
-        print("\nERROR: interrupted before the results were written", file=sys.stderr)  # noqa: T201
-    finally:
-        # Others may have failed before our part had its turn.
-        if state is not None:
-            state.close()
-        if interrupts:
-            session.exitstatus = int(ExitCode.INTERRUPTED)
+        except OSError as error:
+            trouble = trouble_of_host(error)
+            if trouble is None:
+                raise
+            print(f"\nERROR: {trouble.message}", file=sys.stderr)  # noqa: T201 - the terminal's part failed
+            session.exitstatus = int(trouble.exit_code)
+        except KeyboardInterrupt:
+            print("\nERROR: interrupted before the results were written", file=sys.stderr)  # noqa: T201
+        finally:
+            # Others may have failed before our part had its turn.
+            if state is not None:
+                state.close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

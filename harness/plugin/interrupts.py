@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import signal
 import sys
@@ -10,6 +11,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
+from harness.base.errors import ExitCode
 
 _AGAIN_S = 0.05
 """When an interrupt that was lost comes again."""
@@ -38,22 +41,39 @@ def take_interrupts(config: pytest.Config) -> None:
 
 
 @contextlib.contextmanager
-def held(interrupts: list[int]) -> Iterator[None]:
-    """Note in *interrupts* what would end the session in the block; the second one ends it."""
+def held(session: pytest.Session) -> Iterator[None]:
+    """Let what would end *session* wait until the block has ended; the second one ends the block.
 
-    def note(number: int, _frame: object) -> None:
-        interrupts.append(number)
-        if len(interrupts) > 1:
-            raise KeyboardInterrupt
-
+    From then on it changes the exit code, and nothing else: the results are there, and neither
+    the rest of pytest nor Python's own end has a place for it. So nothing is given back: for a
+    process that ends with its session.
+    """
     ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     taken = [each for each in ending if signal.getsignal(each) is signal.default_int_handler]
     if threading.current_thread() is not threading.main_thread():
         taken = []
+    count = 0
+    written = False
+
+    def note(_number: int, _frame: object) -> None:
+        nonlocal count
+        count += 1
+        session.exitstatus = int(ExitCode.INTERRUPTED)
+        if count > 1 and not written:
+            raise KeyboardInterrupt
+
+    def ignore() -> None:
+        # Python gives its handlers back while it ends: the signal would then kill it.
+        for each in taken:
+            signal.signal(each, signal.SIG_IGN)
+
     for each in taken:
         signal.signal(each, note)
+    if taken:
+        atexit.register(ignore)
     try:
         yield
     finally:
-        for each in taken:
-            signal.signal(each, signal.default_int_handler)
+        written = True
+        if count:
+            session.exitstatus = int(ExitCode.INTERRUPTED)

@@ -351,6 +351,41 @@ def test_interrupt_waits_until_results_are_written(
     assert ("interrupted before the results were written" in said) == (times == 2)
 
 
+LAST = """
+import atexit, os, signal
+
+def end(kill=os.kill, number=signal.{name}):
+    kill(os.getpid(), number)
+
+class Last:
+    def __del__(self, end=end):
+        end()
+
+def pytest_configure(config):
+    global last
+    if "{when}" == "cleanup":
+        config.add_cleanup(end)
+    elif "{when}" == "exit":
+        atexit.register(end)
+    else:
+        last = Last()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("when", ["cleanup", "exit", "finalization"])
+def test_interrupt_after_results_loses_nothing(
+    pytester: pytest.Pytester, name: str, when: str
+) -> None:
+    taken = "signal.signal(signal.SIGTERM, signal.default_int_handler)"
+    pytester.makeconftest(LAST.format(when=when, name=name))
+    pytester.makepyfile(f"import signal\n\ndef test_it():\n    {taken}\n")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-results=out")
+    # The exit code can tell of it as long as pytest has not returned its own.
+    assert done.ret == (130 if when == "cleanup" else 0)
+    assert "Traceback" not in done.stdout.str() + done.stderr.str()
+
+
 LOST = """
 import os, signal, time, weakref
 from harness.plugin.interrupts import take_interrupts
