@@ -8,7 +8,7 @@ symbol's address comes from ``nm``, the line from one run of ``addr2line`` for a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.base import command
@@ -25,17 +25,19 @@ _AT_ONCE = 1000
 """Addresses of one command line."""
 
 
-def decode_splat(
-    splat: Splat, vmlinux: Path, modules: Mapping[str, Path], arch: str | None = None
-) -> str:
-    """Return the splat's text with ``(file:line)`` behind each address.
+def decode_splats(
+    splats: Sequence[Splat], vmlinux: Path, modules: Mapping[str, Path], arch: str | None = None
+) -> list[str]:
+    """Return each splat's text with ``(file:line)`` behind each address.
+
+    A kernel may print thousands of them in a minute, so the tools run once for all.
 
     :param modules: module name -> its ``.ko`` with debug information.
     :param arch: the kernel's architecture; ``None`` is the host's.
     :raises CommandError: when the tools fail.
     """
     prefix = architecture(arch).prefix
-    frames = list(_FRAME.finditer(splat.text))
+    frames = [frame for splat in splats for frame in _FRAME.finditer(splat.text)]
     places: dict[tuple[str | None, str, str], str] = {}
     for owner in sorted({frame["module"] for frame in frames}, key=str):
         path = vmlinux if owner is None else modules.get(owner)
@@ -49,7 +51,7 @@ def decode_splat(
         place = places.get((frame["module"], frame["symbol"], frame["offset"]))
         return f"{frame[0]} ({place})" if place else frame[0]
 
-    return _FRAME.sub(add, splat.text)
+    return [_FRAME.sub(add, splat.text) for splat in splats]
 
 
 def _lines(path: Path, wanted: list[tuple[str, str]], prefix: str) -> dict[tuple[str, str], str]:

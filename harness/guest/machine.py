@@ -28,7 +28,7 @@ from harness.base.timeouts import GUEST
 from harness.guest.archive import Initrd
 from harness.guest.connection import Guest
 from harness.guest.console import Console
-from harness.guest.decode import decode_splat
+from harness.guest.decode import decode_splats
 from harness.guest.epoch import Epoch, Saved
 from harness.guest.gcov import fetch_counters
 from harness.guest.keys import GuestKeys, ssh_argv
@@ -382,14 +382,14 @@ class Machine:
             return f"it does not answer: {error}"
         return None
 
-    def decode(self, splat: Splat) -> str:
-        """Return a splat's text with source lines, as the kernel that runs now has them."""
+    def decode(self, splats: Sequence[Splat]) -> list[str]:
+        """Return each splat's text with source lines, as the kernel that runs now has them."""
         build = self.epoch.build if self.epochs else self._build
         try:
-            return decode_splat(splat, build.vmlinux, build.modules_debug, build.arch)
+            return decode_splats(splats, build.vmlinux, build.modules_debug, build.arch)
         except InfrastructureError as error:
             log.warning("cannot decode a splat: %s", error)
-            return splat.text
+            return [splat.text for splat in splats]
 
 
 def _must(words: Sequence[object], answer: dict[str, Any]) -> dict[str, Any]:

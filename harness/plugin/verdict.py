@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ _MET = pytest.StashKey[set[str]]()
 
 _CONSOLE_LINES = 60
 """Lines of the console that a report shows; all of them are in a file."""
+_SPLATS_SHOWN = 20
+"""How many splats a report shows with their stacks; all of them are in a file."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -239,10 +241,9 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
                 starved.append(f"{splat.title}: {why}")
             else:
                 report.harness["splats"].append(splat.title)
-            decoded = watch.machine.decode(splat)
-            report.sections.append(("splat", decoded))
-            with _splats_file(session, item).open("a") as stream:
-                stream.write(f"{decoded}\n\n")
+        if verdict.unexpected:
+            decoded = watch.machine.decode(verdict.unexpected)
+            _keep_splats(_splats_file(session, item), report, decoded)
     if starved:
         report.sections.append(("starved", "\n".join(starved)))
     crashed = report.harness["outcome"] == Outcome.CRASHED.value
@@ -262,7 +263,8 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
     ):
         trouble = "" if report.passed else f"\n{report.longrepr}"
         report.outcome, report.harness["outcome"] = "failed", Outcome.FAILED.value
-        report.longrepr = "the kernel log shows: " + "; ".join(report.harness["splats"]) + trouble
+        titles = "; ".join(dict.fromkeys(report.harness["splats"]))
+        report.longrepr = f"the kernel log shows: {titles}{trouble}"
     missing = [want for want in expected if not any(re.search(want, title) for title in met)]
     if report.when == "call" and report.passed and missing:
         report.outcome, report.harness["outcome"] = "failed", Outcome.FAILED.value
@@ -294,6 +296,15 @@ def _keep_console(session: Session, item: pytest.Item, report: Any, text: str) -
         before = len(lines) - _CONSOLE_LINES
         lines = [f"({before} lines before these are in {path})", *lines[before:]]
     report.sections.append((f"console during {report.when}", "\n".join(lines)))
+
+
+def _keep_splats(path: Path, report: Any, decoded: Sequence[str]) -> None:
+    """Append to the test's file of splats; show the first ones with the report."""
+    with path.open("a") as stream:
+        stream.writelines(f"{text}\n\n" for text in decoded)
+    report.sections += [("splat", text) for text in decoded[:_SPLATS_SHOWN]]
+    if left := decoded[_SPLATS_SHOWN:]:
+        report.sections.append(("splat", f"({len(left)} more are in {path})"))
 
 
 def _console_file(session: Session, item: pytest.Item) -> Path:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness.guest.decode import _below_tree, decode_splat
+from harness.guest.decode import _below_tree, decode_splats
 from harness.results.kernel_log import Splat
 
 SOURCE = """\
@@ -62,7 +63,7 @@ def frame(binary: Path) -> str:
 
 def decoded(text: str, vmlinux: Path, modules: dict[str, Path] | None = None) -> str:
     splat = Splat(kind="warning", title="WARNING", text=text, line=0)
-    return decode_splat(splat, vmlinux, modules or {})
+    return decode_splats([splat], vmlinux, modules or {})[0]
 
 
 def test_frame_gets_the_line_of_the_call(binary: Path, frame: str) -> None:
@@ -81,7 +82,7 @@ def test_kernel_of_another_architecture_is_read_by_its_tools(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     splat = Splat(kind="warning", title="WARNING", text=f" {frame}\n", line=0)
-    assert f"probe.c:{CALL})" in decode_splat(splat, binary, {}, "aarch64")
+    assert f"probe.c:{CALL})" in decode_splats([splat], binary, {}, "aarch64")[0]
     assert sorted(path.name for path in tmp_path.glob("*-ran")) == ["addr2line-ran", "nm-ran"]
 
 
@@ -97,6 +98,23 @@ def test_stack_of_any_length_is_decoded(binary: Path) -> None:
     lines = decoded(frames, binary).splitlines()
     assert len(lines) == 2502
     assert all("probe.c:" in line for line in lines[-2:])
+
+
+def test_many_splats_are_decoded_at_once(
+    binary: Path, frame: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that prints a thousand of them in a minute would keep the tools busy for ten."""
+    program = tmp_path / "nm"
+    program.write_text(f'#!/bin/sh\necho >> {tmp_path}/ran\nexec {shutil.which("nm")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    splats = [
+        Splat(kind="warning", title="WARNING", text=f"{n} {frame}\n", line=n) for n in range(1000)
+    ]
+    texts = decode_splats(splats, binary, {})
+    assert [text.split()[0] for text in texts] == [str(n) for n in range(1000)]
+    assert all(f"probe.c:{CALL})" in text for text in texts)
+    assert (tmp_path / "ran").read_text() == "\n"
 
 
 def test_module_with_its_build_id_is_the_module(directory: Path) -> None:

@@ -578,8 +578,10 @@ class Machine:
     console = None
     def since(self, start):
         return {text!r}[start:]
-    def decode(self, splat):
-        return splat.text
+    def decode(self, splats):
+        return [splat.text for splat in splats]
+    def close(self):
+        self.closed = True
 
 @pytest.mark.splat("use-after-free in f", profiles={profiles!r})
 def test_it(request):
@@ -606,6 +608,26 @@ def test_splat_is_due_on_its_profiles_only(
     pytester.makepyfile(SPLAT.format(profiles=profiles, text=text))
     done = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider")
     assert f"::test_it {outcome}" in done.stdout.str()
+
+
+def test_flood_of_splats_is_kept_in_a_file_and_shown_in_part(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    stacks = "".join(
+        f"[    9.{n:03}] BUG: KASAN: use-after-free in f+0x{n:x}/0x2000\n"
+        f"[    9.{n:03}] Call Trace:\n[    9.{n:03}]  f+0x{n:x}/0x2000\n"
+        for n in range(1, 501)
+    )
+    pytester.makepyfile(SPLAT.format(profiles="none", text=stacks))
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    said = done.stdout.str()
+    assert len(re.findall(r"^-+ splat -+$", said, re.M)) == 21
+    assert "(480 more are in" in said
+    (message,) = (line for line in said.splitlines() if line.startswith("FAILED"))
+    assert message.count("use-after-free") == 1
+    (file,) = pytester.path.rglob("*.splats")
+    assert file.read_text().count("Call Trace:") == 500
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,8 @@ class Machine:
     def __init__(self):
         self.console = Console()
         self.processor_time = ProcessorTime()
-    def decode(self, splat):
-        return splat.text
+    def decode(self, splats):
+        return [splat.text for splat in splats]
     def close(self):
         self.closed = True
 
