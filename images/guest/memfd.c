@@ -186,12 +186,36 @@ static void memfd_check(struct json *j, int argc, char **argv)
 	json_end(j);
 }
 
+/* Ask the kernel to take the memory of a file back, as it does when it has too little. */
+static void memfd_pageout(struct json *j, int argc, char **argv)
+{
+	int fd = held_find(HELD_FILE, argv[0]);
+	struct stat st;
+	uint8_t *at;
+	int err;
+
+	if (fd < 0 || fstat(fd, &st)) {
+		json_result(j, "pageout", -1);
+		return;
+	}
+	/* Only what is mapped can be given back. */
+	at = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (at == MAP_FAILED) {
+		json_result(j, "pageout", -1);
+		return;
+	}
+	err = madvise(at, st.st_size, MADV_PAGEOUT);
+	json_result(j, "pageout", err);
+	munmap(at, st.st_size);
+}
+
 #define SHAPE	"[--size BYTES] [--seed N] [--stride BYTES] [--offset BYTES] " \
 		"[--pattern full|zero|sparse] [--seal NAMES]"
 
 static const struct agent_verb verbs[] = {
 	{ "memfd create", "FILE " SHAPE, memfd_create_shape },
 	{ "check", "FILE " SHAPE, memfd_check },
+	{ "pageout", "FILE", memfd_pageout },
 	{ }
 };
 

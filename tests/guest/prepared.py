@@ -63,6 +63,10 @@ MOVED_TO = 4321
 SEALED = Memfd("sealed", size=8 * KIB, seed=5, seals=("seal", "shrink", "grow", "write"))
 
 
+LATE = Memfd("late", size=8 * KIB, pattern="zero")
+WRITTEN = "written after it was preserved"
+
+
 def most_files(machine: Machine) -> int:
     """Return how many files fit into a session.
 
@@ -87,8 +91,9 @@ def page_bytes(machine: Machine) -> int:
 
 def memfds(update: LiveUpdate) -> None:
     """Memfds of every kind, and a hundred in one session."""
-    update.preserve_memfds(*MEMFDS.values(), *MANY, MOVED, SEALED)
+    update.preserve_memfds(*MEMFDS.values(), *MANY, MOVED, SEALED, LATE)
     update.machine.must("seek", MOVED.name, MOVED_TO)
+    update.machine.must("write", LATE.name, WRITTEN)
 
 
 def sessions(update: LiveUpdate) -> None:

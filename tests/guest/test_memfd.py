@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from prepared import KIB, MANY, MEMFDS, MOVED, MOVED_TO, SEALED, memfds
+from prepared import KIB, LATE, MANY, MEMFDS, MOVED, MOVED_TO, SEALED, WRITTEN, memfds
 
 from harness.liveupdate.fixtures import UpdatedMachine
 from harness.liveupdate.update import LiveUpdate
@@ -36,6 +36,16 @@ def test_memfd_many_in_one_session_survive(updated: LiveUpdate) -> None:
 
 def test_memfd_offset_is_that_of_the_last_moment(updated: LiveUpdate) -> None:
     assert updated.machine.must("verify", MOVED.name)["offset"] == MOVED_TO
+
+
+@pytest.mark.fails_without("memfd-written-late", "is forgotten")
+def test_memfd_written_after_its_preserve_keeps_that(updated: LiveUpdate) -> None:
+    # A kernel may forget what no page says that it was written to, once it needs the memory.
+    machine = updated.machine
+    machine.must("pageout", LATE.name)
+    machine.must("seek", LATE.name, 0)
+    answer = machine.must("read", LATE.name, "--length", len(WRITTEN))
+    assert bytes.fromhex(answer["hex"]) == WRITTEN.encode(), "what was written is forgotten"
 
 
 @pytest.mark.without_feature("memfd-seals")
