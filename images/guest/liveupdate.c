@@ -42,26 +42,28 @@ static int device_ioctl(unsigned long request, const char *name)
 	return err ? -1 : arg.fd;
 }
 
-static void session_open(struct json *j, const char *op, unsigned long request, const char *name)
+static void session_open(struct json *j, const char *op, unsigned long request, const char *name,
+			 const char *held)
 {
 	int fd;
 
-	if (held_find(SESSION, name) >= 0) {
+	if (held_find(SESSION, held) >= 0) {
 		json_usage(j, "the agent holds a session of that name");
 		return;
 	}
 	fd = device_ioctl(request, name);
-	json_result(j, op, fd < 0 ? -1 : held_add(SESSION, name, fd));
+	json_result(j, op, fd < 0 ? -1 : held_add(SESSION, held, fd));
 }
 
 static void session_create(struct json *j, int argc, char **argv)
 {
-	session_open(j, "create", LIVEUPDATE_IOCTL_CREATE_SESSION, argv[0]);
+	session_open(j, "create", LIVEUPDATE_IOCTL_CREATE_SESSION, argv[0], argv[0]);
 }
 
 static void session_retrieve(struct json *j, int argc, char **argv)
 {
-	session_open(j, "retrieve session", LIVEUPDATE_IOCTL_RETRIEVE_SESSION, argv[0]);
+	session_open(j, "retrieve session", LIVEUPDATE_IOCTL_RETRIEVE_SESSION, argv[0],
+		     argv[argc - 1]);
 }
 
 static void session_finish(struct json *j, int argc, char **argv)
@@ -172,7 +174,7 @@ static void raw(struct json *j, int argc, char **argv)
 
 static const struct agent_verb verbs[] = {
 	{ "session create", "NAME", session_create },
-	{ "session retrieve", "NAME", session_retrieve },
+	{ "session retrieve", "NAME [HELD]", session_retrieve },
 	{ "session finish", "NAME", session_finish },
 	{ "session close", "NAME", session_close },
 	{ "session flood", "PREFIX", session_flood, .here = true },

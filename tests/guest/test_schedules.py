@@ -35,6 +35,8 @@ With ``handover-in-blocks`` it needs none there, and is done.
 SHAPE = ("--size", "8192", "--seed", "7")
 ROOM = 63
 SESSIONS = 40
+ROUNDS = 3
+"""Of a race that is lost each time: a kernel with the bug prints for each of them."""
 
 
 def memfd_in(name: str) -> Phrase:
@@ -174,6 +176,34 @@ def test_retrieve_against_finish_close_and_rmmod(
                 assert counters["handler0.finish"] == SESSIONS
                 module.let_go()
                 assert module.refcount() == 0
+
+
+@pytest.mark.profiles("debug", "tags")
+@pytest.mark.fails_without(
+    "retrieve-holds-sessions", "use-after-free", splat="KASAN: (slab-use-after-free|invalid-access)"
+)
+def test_session_retrieved_while_it_is_closed(
+    updated_machine: UpdatedMachine, races: Races
+) -> None:
+    # Closing it finishes its files, and the module's takes its time: who comes meanwhile finds the
+    # session, and waits for its lock.
+    for seed in races.seeds():
+        with updated_machine(sessions_to_race_for) as update:
+            machine, module = update.machine, luo_test(update.machine)
+            module.load(flbs=flbs_unless_counted(machine), verbose=0, delay=100_000)
+            schedule = races.schedule(
+                seed,
+                [
+                    (("session", "close", "r-%r"),),
+                    (("pause", "10000"), ("session", "retrieve", "r-%r", "again")),
+                ],
+                first=(("session", "retrieve", "r-%r"),),
+                rounds=ROUNDS,
+                time_ms=60000,
+            )
+            result = run_race(machine, schedule)
+            assert result.done("session", "close") == ROUNDS
+            assert result.done("session", "retrieve") == 0
 
 
 def test_registration_while_files_are_deserialized(
