@@ -224,6 +224,8 @@ def findings_table(findings: Sequence[TestResult]) -> Table:
 def _verdict(results: RunResults) -> Text:
     counts = Counter(test.outcome for test in results.tests if not (test.finding or test.shows_bug))
     said = ", ".join(f"{counts[o]} {o.value}" for o in Outcome if counts[o])
+    if results.tests and not said:
+        said = f"0 {Outcome.PASSED.value}"
     if results.judge == "expected":
         wrong = sum(test.unexpected for test in results.tests)
         said += f"; {wrong or 'none'} unexpected"

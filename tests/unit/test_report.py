@@ -392,6 +392,11 @@ def test_summary_tells_known_bugs_and_findings_from_what_failed(results: RunResu
     assert "\n1 passed, 1 failed; 2 with 1 known bug; 1 found beyond the promise" in said
 
 
+def test_summary_of_known_bugs_alone_begins_with_a_count(results: RunResults) -> None:
+    shown = TestResult(id="a", outcome=Outcome.FAILED, seconds=1.0, unexpected=False, bug="a-fix")
+    assert "\n0 passed; 1 with 1 known bug" in printed(dataclasses.replace(results, tests=(shown,)))
+
+
 def test_summary_ends_with_the_directory(results: RunResults, tmp_path: Path) -> None:
     assert printed(results, tmp_path).rstrip().endswith(f"report: {tmp_path}")
 
