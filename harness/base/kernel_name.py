@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A kernel in one word, where a command takes several: ``KERNEL[:POSITION][+MUTANT]``.
+"""A kernel in one word, where a command takes several: ``KERNEL[:POSITION][+PATCH]...``.
 
-Without a position it is the tree as it is; a position is one of the suite's series, and a mutant
-is a patch of the suite's that goes on top.
+Without a position it is the tree as it is; a position is one of the suite's series, and a patch is
+one of the suite's mutants or fixes, which goes on top.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from harness.base.settings import settings_of, target_from_settings
 from harness.base.spec import Target
 from harness.base.suite import Suite, load_suite
 
-_NAME = re.compile(r"(?P<kernel>.+?)(:(?P<position>\d+))?(\+(?P<mutant>[a-z0-9-]+))?")
+_NAME = re.compile(r"(?P<kernel>.+?)(:(?P<position>\d+))?(?P<patches>(\+[a-z0-9-]+)*)")
 
 
 def target_named(text: str, like: Target) -> Target:
     """Return *like* with the kernel that *text* names.
 
-    :raises SpecError: when the suite has no series to take a position of, or no such mutant.
+    :raises SpecError: when the suite has no series to take a position of, or no such patch.
     """
     match = _NAME.fullmatch(text)
     if match is None:
@@ -33,8 +34,9 @@ def target_named(text: str, like: Target) -> Target:
         if suite.series is None:
             raise SpecError(f"{text}: the suite {suite.name} has no series", hint="leave :N out")
         settings["series"] = suite.series
-    if match["mutant"] is not None:
-        settings["extra"] = str(_mutant(suite, match["mutant"]))
+    if match["patches"]:
+        names = match["patches"][1:].split("+")
+        settings["extra"] = os.pathsep.join(str(_patch(suite, name)) for name in names)
     return target_from_settings(settings.get)
 
 
@@ -42,14 +44,20 @@ _OWN = ("base", "extra")
 """Settings of a kernel that a name says nothing of."""
 
 
-def mutant_name(file: Path) -> str:
-    """Return what a mutant is called: its file may have a number before that."""
+def patch_name(file: Path) -> str:
+    """Return what a mutant or a fix is called: its file may have a number before that."""
     return re.sub(r"^\d+-", "", file.stem)
 
 
-def _mutant(suite: Suite, name: str) -> Path:
-    """Return the file of a mutant."""
-    for path in sorted(suite.mutants.glob("*.patch")) if suite.mutants is not None else ():
-        if mutant_name(path) == name:
-            return path
-    raise SpecError(f"there is no mutant {name!r}", hint=f"they are in {suite.mutants}")
+def _patch(suite: Suite, name: str) -> Path:
+    """Return the file of a mutant or a fix."""
+    directories = [each for each in (suite.mutants, suite.fixes) if each is not None]
+    for directory in directories:
+        for path in sorted(directory.glob("*.patch")):
+            if patch_name(path) == name:
+                return path
+    where = " and ".join(str(each) for each in directories)
+    raise SpecError(
+        f"there is no mutant and no fix {name!r}",
+        hint=f"they are in {where}" if where else "the keys 'mutants' and 'fixes' of suite.yaml",
+    )

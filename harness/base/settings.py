@@ -161,7 +161,7 @@ SETTINGS = (
         name="to",
         group=Group.OUTCOME,
         metavar="KERNEL",
-        help="kernel that tests of two kernels go to: NAME[:POSITION][+MUTANT]",
+        help="kernel that tests of two kernels go to: NAME[:POSITION][+PATCH]...",
         otherwise="they are left out",
     ),
     Setting(

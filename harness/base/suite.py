@@ -109,6 +109,7 @@ class Suite:
     :param known_issues: a file of splats that fail no test, or ``None``.
     :param tests: a directory of pytest files.
     :param mutants: a directory of wrong patches that the tests must notice, or ``None``.
+    :param fixes: a directory of patches for bugs that the series leaves alone, or ``None``.
     :param mutation: which wrong changes are made of its files, or ``None``.
     :param compat: a file that states what pairs of kernels come to, or ``None``.
     :param plugins: pytest plugins that the tests need, as importable names.
@@ -136,6 +137,7 @@ class Suite:
     known_issues: Path | None
     tests: Path
     mutants: Path | None
+    fixes: Path | None
     mutation: MutationSpec | None
     compat: Path | None
     coverage: CoverageSpec | None
@@ -228,6 +230,7 @@ def load_suite(root: Path) -> Suite:
             known_issues=_path(top, root, "known_issues", directory=False),
             tests=_existing(top, root, "tests", top.value("tests", str)),
             mutants=_path(top, root, "mutants"),
+            fixes=_path(top, root, "fixes"),
             mutation=_mutation(top, root),
             compat=_path(top, root, "compat", directory=False),
             coverage=_coverage(top, root),

@@ -54,6 +54,7 @@ KEYS = {
     "known_issues": "list of splats of base kernels that are shown and fail no test",
     "tests": "directory of pytest files",
     "mutants": "directory of wrong patches that the tests must notice",
+    "fixes": "directory of patches for bugs that the series leaves alone, see harness bugs",
     "mutation": "which wrong changes harness mutants --generated makes",
     "mutation.files": "C files of the kernel tree that are changed, function by function",
     "mutation.drop": "regular expressions for functions: their calls are left out, one at a time",

@@ -59,19 +59,20 @@ examples:
   harness compat --from 7.2.13 --to ~/linux --json out.json
   harness compat --kernels 7.2.13 7.3.4 --markdown docs/compat.md
 
-a kernel is NAME[:POSITION][+MUTANT]: a name of 'harness kernels' or a path as --kernel takes it, a
-position of the suite's series, a wrong patch of the suite on top
+a kernel is NAME[:POSITION][+PATCH]...: a name of 'harness kernels' or a path as --kernel takes it,
+a position of the suite's series, mutants or fixes of the suite on top
 """
 
 _BUGS_EXAMPLES = """\
 examples:
   harness bugs                              on the kernels that the suite states hand-overs of
   harness bugs --kernels 7.0.13:0 7.0.13:11 7.3.4
+  harness bugs --kernels 7.0.13:11 7.0.13:11+finish-checks-reserved
   harness bugs --kernels ~/linux --profile debug --json out.json
   harness bugs --markdown docs/bugs.md
 
-a kernel is NAME[:POSITION][+MUTANT], as for 'harness compat'; a bug is a feature of the suite that
-fixes one, and the tests about it have the marker fails_without
+a kernel is NAME[:POSITION][+PATCH]..., as for 'harness compat'; a bug is a feature of the suite
+that fixes one, and the tests about it have the marker fails_without
 """
 
 

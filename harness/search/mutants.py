@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.errors import ExitCode, SpecError
-from harness.base.kernel_name import mutant_name
+from harness.base.kernel_name import patch_name
 from harness.base.spec import Target
 from harness.base.suite import Suite
 from harness.results.records import CellStatus, Fate
@@ -118,7 +118,7 @@ def _read(path: Path) -> Mutant:
     if breaks != "base" and not breaks.isdecimal():
         raise SpecError(f"{path}: 'Breaks:' must be the number of a patch, or base")
     return Mutant(
-        name=mutant_name(path),
+        name=patch_name(path),
         path=path,
         what=subject.removeprefix(_PREFIX),
         breaks=breaks,

@@ -80,6 +80,7 @@ def results(*pairs: PairResult) -> CompatResults:
         ("7.0.13:11", "7.0.13", SUITE.series, "11", None),
         ("7.0.13:0+token-reused", "7.0.13", SUITE.series, "0", "34-token-reused.patch"),
         ("7.3.4+token-reused", "7.3.4", "none", "0", "34-token-reused.patch"),
+        ("7.0.13:11+flb-retrieve-once", "7.0.13", SUITE.series, "11", "flb-retrieve-once.patch"),
         ("/srv/linux-1+2.tar.xz:3", "/srv/linux-1+2.tar.xz", SUITE.series, "3", None),
         ("/srv/a:b/linux", "/srv/a:b/linux", "none", "0", None),
     ],
@@ -100,8 +101,14 @@ def test_name_keeps_what_is_not_of_the_kernel() -> None:
     assert target_named(NEW, based).kernel.base is None
 
 
-def test_mutant_that_is_not_there_is_bad_input() -> None:
-    with pytest.raises(SpecError, match="no mutant 'unheard-of'"):
+def test_kernel_may_have_several_patches_on_top() -> None:
+    found = target_named("7.0.13:11+finish-checks-reserved+token-reused", TARGET)
+    names = [path.name for path in found.extra]
+    assert names == ["finish-checks-reserved.patch", "34-token-reused.patch"]
+
+
+def test_patch_that_is_not_there_is_bad_input() -> None:
+    with pytest.raises(SpecError, match="no mutant and no fix 'unheard-of'"):
         target_named("7.0.13:11+unheard-of", TARGET)
 
 

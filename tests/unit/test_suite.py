@@ -61,6 +61,7 @@ idle: {open files: echo 3}
 known_issues: issues.yaml
 tests: tests
 mutants: mutants
+fixes: fixes
 mutation: {files: [lib/a.c], drop: [put], profiles: {drop: debug}}
 compat: compat.yaml
 coverage:
@@ -79,7 +80,7 @@ sections:
   draws: own.shown:DRAWS
 """
 
-DIRECTORIES = ("v1", "support", "kmod/other", "tests", "mutants")
+DIRECTORIES = ("v1", "support", "kmod/other", "tests", "mutants", "fixes")
 MODULES = ("own/fixtures.py", "own/shown.py")
 FILES = (
     "own.config",
@@ -143,6 +144,7 @@ def test_every_key_is_read(root: Path) -> None:
     )
     assert suite.known_issues == root / "issues.yaml"
     assert (suite.tests, suite.mutants) == (root / "tests", root / "mutants")
+    assert suite.fixes == root / "fixes"
     assert suite.compat == root / "compat.yaml"
     assert suite.coverage == CoverageSpec(files=r".*/own\.c", reasons=root / "reasons.yaml")
     assert (suite.arch, suite.matrix) == ("aarch64", ("default", "big"))
@@ -162,7 +164,16 @@ def test_example_has_every_key_that_there_is(root: Path) -> None:
 def test_name_and_tests_are_enough(tmp_path: Path) -> None:
     suite = load_suite(minimal(tmp_path))
     assert (suite.name, suite.tests, suite.description) == ("small", tmp_path / "tests", "")
-    for key in ("kernel", "series", "support", "known_issues", "mutants", "compat", "coverage"):
+    for key in (
+        "kernel",
+        "series",
+        "support",
+        "known_issues",
+        "mutants",
+        "fixes",
+        "compat",
+        "coverage",
+    ):
         assert getattr(suite, key) is None, key
     assert (suite.headers, suite.modules, suite.selftests, suite.plugins) == ((), (), (), ())
     assert suite.preconditions == Preconditions()
