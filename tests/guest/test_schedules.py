@@ -233,7 +233,9 @@ def test_registration_while_files_are_deserialized(
 LOST = "across the update|second kernel died"
 
 
-@pytest.mark.fails_without("reboot-holds-sessions", LOST, sometimes=True)
+@pytest.mark.fails_without(
+    "reboot-holds-sessions", LOST, splat="KASAN: use-after-free", sometimes=True
+)
 def test_two_updates_in_a_row_under_load(
     machine: Machine, live_update: Callable[..., LiveUpdate], races: Races
 ) -> None:
