@@ -125,6 +125,35 @@ def test_flbs_of_files_that_come_and_go_are_counted_right(
     assert counters["handler0.preserve"] == counters["handler0.unpreserve"]
 
 
+def test_module_stays_while_its_files_are_let_go(
+    machine: Machine, module: TestModule, races: Races
+) -> None:
+    # Its callback takes its time, and must not be unloaded meanwhile.
+    for seed in races.seeds():
+        for _ in range(ROUNDS):
+            module.load(verbose=0, delay=100_000)
+            schedule = races.schedule(
+                seed,
+                [
+                    (("session", "close", "s"),),
+                    (("pause", "5000"), ("rmmod", "luo_test")),
+                ],
+                first=(
+                    ("open", "null", "/dev/null"),
+                    ("session", "create", "s"),
+                    ("preserve", "s", "1", "null"),
+                ),
+                rounds=1,
+                time_ms=30000,
+            )
+            assert run_race(machine, schedule).done("session", "close") == 1
+            if module.loaded:
+                counters = module.counters()
+                assert counters["handler0.unpreserve"] == 1
+                module.let_go()
+                assert module.unload() is None
+
+
 def sessions_to_race_for(update: LiveUpdate) -> None:
     """Sessions with a memfd and a file of the module's each, which are not retrieved yet."""
     machine = update.machine
