@@ -26,7 +26,7 @@ _VARIABLE = (
     (re.compile(r"\bIP \d+:(\S+) error \w+ cr2 \S+"), r"IP \1"),
     (re.compile(r"/\d+\b"), "/N"),
     (re.compile(r":\d+(?=[!\s]|$)"), ""),
-    (re.compile(r"\+(?=\s|$)"), ""),
+    (re.compile(r"\+(?=[\s,]|$)"), ""),
     (re.compile(r"\bfor (?:more than )?\d+ ?s(?:econds)?"), "for N seconds"),
     (re.compile(r"\s+"), " "),
 )

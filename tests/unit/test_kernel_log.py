@@ -55,7 +55,7 @@ SPLATS = {
         ("bug", "kernel BUG at provoke.c!"),
         (
             "warning",
-            "WARNING: kernel/context_tracking.c at ct_kernel_exit.constprop.0+, CPU: swapper/N/N",
+            "WARNING: kernel/context_tracking.c at ct_kernel_exit.constprop.0, CPU: swapper/N/N",
         ),
     ],
     "arm64-null": [
@@ -139,6 +139,7 @@ def test_splat_ends_before_what_is_printed_next() -> None:
 def test_splat_is_found_behind_any_prefix(stamp: str) -> None:
     (splat,) = find_splats(f"{stamp}WARNING: kernel/a.c:3 at f+0x1/0x2, CPU#1: x/5\n")
     assert splat.kind == "warning"
+    assert splat.title == "WARNING: kernel/a.c at f, CPU: x/N"
 
 
 @pytest.mark.parametrize(
