@@ -107,9 +107,16 @@ def _drawn(update: UpdateResult | None, stages: Mapping[str, float], longest: fl
     )
 
 
+def _distinct(items: Sequence[Item]) -> list[UpdateResult]:
+    """Return the live updates; one that a test went on from many times, in clones, is told once."""
+    updates = [update_of(item) for item in items]
+    found = {(u.test, u.from_boot_id, u.to_boot_id, u.comparison): u for u in updates}
+    return list(found.values())
+
+
 def page(shown: Sequence[Shown]) -> Markup:
     """Return the picture of all live updates, all kernels on one scale."""
-    kernels = [(each.label, [update_of(item) for item in each.items]) for each in shown]
+    kernels = [(each.label, _distinct(each.items)) for each in shown]
     longest, axis = scale_of([update for _, updates in kernels for update in updates])
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.liveupdate", "."),
@@ -144,7 +151,7 @@ def table(items: Sequence[Item]) -> Table:
         ("blackout", "right"),
     ):
         made.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for update in map(update_of, items):
+    for update in _distinct(items):
         releases = dict.fromkeys((update.from_release, update.to_release))
         made.add_row(
             Text(update.test.rpartition("::")[2].rpartition("/")[2]),

@@ -392,6 +392,13 @@ def test_summary_tells_known_bugs_and_findings_from_what_failed(results: RunResu
     assert "\n1 passed, 1 failed; 2 with 1 known bug; 1 found beyond the promise" in said
 
 
+def test_live_update_of_many_clones_is_told_once(results: RunResults) -> None:
+    other = dataclasses.replace(UPDATE, to_boot_id="11111111-b56c-49be-a140-5cfc124952a4")
+    items = tuple(update.to_item() for update in (UPDATE, UPDATE, other, UPDATE))
+    said = printed(dataclasses.replace(results, extras={"live_updates": items}))
+    assert said.count("47feec6f -> 987fefe7") == said.count("47feec6f -> 11111111") == 1
+
+
 def test_summary_of_known_bugs_alone_begins_with_a_count(results: RunResults) -> None:
     shown = TestResult(id="a", outcome=Outcome.FAILED, seconds=1.0, unexpected=False, bug="a-fix")
     assert "\n0 passed; 1 with 1 known bug" in printed(dataclasses.replace(results, tests=(shown,)))
