@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ than it may.
 
 _TIMES = ("seconds", "cached", "directory", "worker")
 FROZEN_S = 60.0
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,8 @@ def _elsewhere(args: argparse.Namespace, ui: Ui) -> int:
     wrong = [f"left running: {said}" for said in left_running(args.workers, killed)]
     for name, ran in here.items():
         other = there[name]
-        wrong += [f"{name}: {said}" for said in differences(ran.record, other.record)]
+        lucky = lucky_tests(directory / f"{name}-here")
+        wrong += [f"{name}: {said}" for said in differences(ran.record, other.record, lucky)]
         if ran.code != other.code:
             wrong.append(f"{name}: exit code {ran.code} here, {other.code} there")
         times = other.seconds / ran.seconds
@@ -279,18 +281,39 @@ def left_running(count: int, killed: Sequence[int] = ()) -> list[str]:
 # -- the same? -----------------------------------------------------------------------------
 
 
-def differences(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
-    """Return in what two matrices differ, times and workers aside."""
-    return list(_differ("", _timeless(here), _timeless(there)))
+def lucky_tests(directory: Path) -> frozenset[str]:
+    """Return the tests that may do either at some position: two runs need not agree on them."""
+    return frozenset(
+        test["id"]
+        for file in directory.glob("*/results.json")
+        for test in json.loads(file.read_text())["tests"]
+        if test["expected"] == "either"
+    )
 
 
-def _timeless(value: Any) -> Any:
+def differences(
+    here: dict[str, Any], there: dict[str, Any], lucky: Set[str] = frozenset()
+) -> list[str]:
+    """Return in what two matrices differ, times, workers and *lucky* tests aside."""
+    return list(_differ("", _compared(here, lucky), _compared(there, lucky)))
+
+
+def _compared(value: Any, lucky: Set[str]) -> Any:
     if isinstance(value, dict):
         if "positions" in value:
             by = sorted(value["positions"], key=lambda c: (c["profile"], c["position"]))
             value = value | {"positions": by}
-        return {name: _timeless(item) for name, item in value.items() if name not in _TIMES}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+        left_out = {*_TIMES, *lucky}
+        return {
+            name: _compared(item, lucky) for name, item in value.items() if name not in left_out
+        }
+    if isinstance(value, list):
+        return [
+            _compared(item, lucky)
+            for item in value
+            if not (isinstance(item, dict) and item.get("test") in lucky)
+        ]
+    return value
 
 
 def _differ(where: str, here: Any, there: Any) -> Iterator[str]:
@@ -300,6 +323,11 @@ def _differ(where: str, here: Any, there: Any) -> Iterator[str]:
     elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
         for number, both in enumerate(zip(here, there, strict=True)):
             yield from _differ(f"{where}[{number}]", *both)
+    elif isinstance(here, list) and isinstance(there, list):
+        for side, items, others in (("here", here, there), ("there", there, here)):
+            for item in items:
+                if item not in others:
+                    yield f"{where.lstrip('.')}: {str(item)[:_SHOWN]} only {side}"
     elif here != there:
         yield f"{where.lstrip('.')}: {here!r} here, {there!r} there"
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.crowd import GUESTS, Costs
-from benchmarks.elsewhere import differences
+from benchmarks.elsewhere import differences, lucky_tests
 from benchmarks.figures import replace_block
 from benchmarks.scale import BEGIN, END
 from benchmarks.simulate import Work, simulate, stops, table
@@ -82,4 +83,23 @@ def test_verdict_that_differs_is_told_and_a_time_is_not() -> None:
         "positions[0].tests.a: 'passed' here, 'failed' there",
         "positions[1].tests.a: 'passed' here, 'failed' there",
     ]
-    assert len(differences(here, record("passed", 1.0, (0,)))) == 1
+    (said,) = differences(here, record("passed", 1.0, (0,)))
+    assert "'position': 11" in said
+    assert said.endswith("only here")
+
+
+def test_tests_of_luck_are_left_out_of_the_comparison(tmp_path: Path) -> None:
+    cell = tmp_path / "p00-default"
+    cell.mkdir()
+    tests = [{"id": "lucky", "expected": "either"}, {"id": "sure", "expected": "failed"}]
+    (cell / "results.json").write_text(json.dumps({"tests": tests}))
+    lucky = lucky_tests(tmp_path)
+    assert lucky == {"lucky"}
+
+    def record(lucky: str, sure: str) -> dict[str, object]:
+        told = [{"test": "lucky", "to": 1}] if lucky == "failed" else []
+        return {"tests": {"lucky": lucky, "sure": sure}, "transitions": told}
+
+    assert differences(record("passed", "failed"), record("failed", "failed"), lucky) == []
+    assert len(differences(record("passed", "failed"), record("passed", "passed"), lucky)) == 1
+    assert len(differences(record("passed", "failed"), record("failed", "failed"))) == 2
