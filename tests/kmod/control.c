@@ -143,17 +143,19 @@ static struct luo_test_answer flb_get(char **words, bool incoming)
 {
 	struct luo_test_answer answer = {};
 	struct luo_test_flb *f;
+	unsigned long changes;
 	void *obj = NULL;
 	int err;
 
 	err = flb_parse(words, &f);
 	if (err)
 		return answer_own(err);
+	changes = luo_test_flb_changes(f, incoming);
 	answer.ret = luo_test_flb_get(f, incoming, &obj);
 	luo_test_log("%s: get %s: %d\n", f->target.name,
 		     incoming ? "incoming" : "outgoing", answer.ret);
 	if (!answer.ret) {
-		luo_test_flb_check_obj(f, incoming, obj);
+		luo_test_flb_check_obj(f, incoming, obj, changes);
 		luo_test_flb_put(f, incoming);
 	}
 	return answer;
@@ -201,7 +203,7 @@ static struct luo_test_answer drop_outgoing(char **words)
 	obj = xchg(&f->held, NULL);
 	if (!obj)
 		return answer_own(-ENOENT);
-	answer.ret = luo_test_flb_check_obj(f, false, obj);
+	answer.ret = luo_test_flb_check_obj(f, false, obj, luo_test_flb_changes(f, false));
 	luo_test_flb_put(f, false);
 	return answer;
 }

@@ -52,6 +52,7 @@ static void flb_set(struct luo_test_flb *f, struct luo_test_flb_side *side,
 	guard(spinlock)(&f->lock);
 	side->phase = phase;
 	side->obj = ser;
+	side->changes++;
 	if (ser)
 		side->generation = ser->generation;
 }
@@ -181,22 +182,44 @@ void luo_test_flb_put(struct luo_test_flb *f, bool incoming)
 		liveupdate_flb_put_outgoing(&f->flb);
 }
 
+static struct luo_test_flb_side *flb_side(struct luo_test_flb *f, bool incoming)
+{
+	return incoming ? &f->incoming : &f->outgoing;
+}
+
+/**
+ * luo_test_flb_changes - Count how often an FLB's object came or went.
+ * @f:        the FLB
+ * @incoming: from the previous kernel, or for the next
+ *
+ * Return: the number of times so far.
+ */
+unsigned long luo_test_flb_changes(struct luo_test_flb *f, bool incoming)
+{
+	guard(spinlock)(&f->lock);
+	return flb_side(f, incoming)->changes;
+}
+
 /**
  * luo_test_flb_check_obj - Compare what LUO hands out with what it was given.
  * @f:        the FLB
  * @incoming: from the previous kernel, or for the next
  * @obj:      what liveupdate_flb_get_incoming() or _outgoing() returned
+ * @changes:  luo_test_flb_changes() from before that, or from now for an object
+ *            that was to stay.  When it came or went since, another CPU did that,
+ *            and nothing can be said.
  *
  * Return: 0, or -EBADMSG after counting a violation.
  */
-int luo_test_flb_check_obj(struct luo_test_flb *f, bool incoming, const void *obj)
+int luo_test_flb_check_obj(struct luo_test_flb *f, bool incoming, const void *obj,
+			   unsigned long changes)
 {
-	const void *known;
+	struct luo_test_flb_side *side = flb_side(f, incoming);
 
-	scoped_guard(spinlock, &f->lock)
-		known = incoming ? f->incoming.obj : f->outgoing.obj;
-	if (obj == known)
-		return 0;
+	scoped_guard(spinlock, &f->lock) {
+		if (side->obj == obj || side->changes != changes)
+			return 0;
+	}
 	luo_test_report(violation, "%s: LUO returned another %s object\n",
 			f->target.name, incoming ? "incoming" : "outgoing");
 	return -EBADMSG;

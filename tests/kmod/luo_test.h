@@ -117,11 +117,13 @@ enum luo_test_flb_phase {
  * struct luo_test_flb_side - What one direction of an FLB is known to hold.
  * @phase:      nothing yet, preserved or retrieved, finished
  * @obj:        the object handed to LUO while live
+ * @changes:    how often @obj was set
  * @generation: how many preservations this object's line has seen
  */
 struct luo_test_flb_side {
 	enum luo_test_flb_phase phase;
 	void *obj;
+	unsigned long changes;
 	u64 generation;
 };
 
@@ -233,7 +235,9 @@ void luo_test_files_show(struct seq_file *m);
 extern const struct liveupdate_flb_ops luo_test_flb_ops;
 int luo_test_flb_get(struct luo_test_flb *f, bool incoming, void **obj);
 void luo_test_flb_put(struct luo_test_flb *f, bool incoming);
-int luo_test_flb_check_obj(struct luo_test_flb *f, bool incoming, const void *obj);
+unsigned long luo_test_flb_changes(struct luo_test_flb *f, bool incoming);
+int luo_test_flb_check_obj(struct luo_test_flb *f, bool incoming, const void *obj,
+			   unsigned long changes);
 
 /* hook.c */
 int luo_test_enter(struct luo_test_target *t, enum luo_test_cb cb);
