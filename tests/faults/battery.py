@@ -114,7 +114,7 @@ def _make_suite(directory: Path) -> None:
     suite["verbs"] = [str(PROJECT_ROOT / verb) for verb in suite["verbs"]]
     for module in suite["modules"]:
         module["source"] = str(PROJECT_ROOT / module["source"])
-    for name in ("mutants", "mutation", "compat", "coverage"):
+    for name in ("mutants", "fixes", "mutation", "compat", "coverage"):
         del suite[name]
     suite |= {"tests": str(HERE / "guest"), "profiles": {"default": profile}, "matrix": ["default"]}
     directory.mkdir()
