@@ -323,6 +323,15 @@ def test_session_that_was_interrupted_is_no_bad_input(
     assert pytester.runpytest_subprocess("-p", "no:cacheprovider", *words).ret == code
 
 
+def run_signalled(pytester: pytest.Pytester, conftest: str) -> pytest.RunResult:
+    """Run a test whose *conftest* sends a signal at the end."""
+    # What becomes an interrupt becomes one when a kernel is asked for.
+    taken = "signal.signal(signal.SIGTERM, signal.default_int_handler)"
+    pytester.makeconftest(conftest)
+    pytester.makepyfile(f"import signal\n\ndef test_it():\n    {taken}\n")
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-results=out")
+
+
 LATE = """
 import os, pathlib, signal, time
 
@@ -339,11 +348,7 @@ def pytest_sessionfinish():
 def test_interrupt_waits_until_results_are_written(
     pytester: pytest.Pytester, name: str, times: int
 ) -> None:
-    # What becomes an interrupt becomes one when a kernel is asked for.
-    taken = "signal.signal(signal.SIGTERM, signal.default_int_handler)"
-    pytester.makeconftest(LATE.format(times=times, name=name))
-    pytester.makepyfile(f"import signal\n\ndef test_it():\n    {taken}\n")
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-results=out")
+    done = run_signalled(pytester, LATE.format(times=times, name=name))
     assert done.ret == 130
     assert (pytester.path / "written").exists() == (times == 1)
     said = done.stdout.str() + done.stderr.str()
@@ -377,10 +382,7 @@ def pytest_configure(config):
 def test_interrupt_after_results_loses_nothing(
     pytester: pytest.Pytester, name: str, when: str
 ) -> None:
-    taken = "signal.signal(signal.SIGTERM, signal.default_int_handler)"
-    pytester.makeconftest(LAST.format(when=when, name=name))
-    pytester.makepyfile(f"import signal\n\ndef test_it():\n    {taken}\n")
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--harness-results=out")
+    done = run_signalled(pytester, LAST.format(when=when, name=name))
     # The exit code can tell of it as long as pytest has not returned its own.
     assert done.ret == (130 if when == "cleanup" else 0)
     assert "Traceback" not in done.stdout.str() + done.stderr.str()
