@@ -11,7 +11,7 @@ import pytest
 
 from harness.base.errors import InputError
 from harness.base.importing import make_importable
-from harness.base.settings import SETTINGS
+from harness.base.settings import SETTING, SETTINGS
 from harness.base.trouble import trouble_of_host
 from harness.plugin.interrupts import held
 from harness.plugin.options import setting, suite_of
@@ -29,6 +29,7 @@ MARKERS = (
     "feature(name): the test asks about kernels that have a feature of the suite",
     "without_feature(name): the test asks about kernels that have it not",
     "catalogue: pins what a patch changes, or must not; scripts/run goes without",
+    "by_chance: draws from a seed, hangs on no patch; for stated expectations at both ends only",
     "machinery: asks about the harness; deselected where stated expectations are judged",
     "two_kernels: goes from the kernel under test to that of --to; deselected without one",
     "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",
@@ -90,15 +91,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     What judges by stated expectations goes through many positions, and asks about the kernel.
     """
     profile = setting(config, "profile")
-    stated = session_of(config).by_expectation
+    state = session_of(config)
     two = setting(config, "to") is not None
+    left_out = [] if two else ["two_kernels"]
+    if state.by_expectation:
+        left_out.append("machinery")
+        chance = any(item.get_closest_marker("by_chance") for item in items)
+        if chance and not (_asked_for_by_itself(config) or state.at_an_end):
+            left_out.append("by_chance")
     kept: list[pytest.Item] = []
     others: list[pytest.Item] = []
     for item in items:
         fits = all(profile in mark.args for mark in item.iter_markers("profiles"))
-        asked = not (stated and item.get_closest_marker("machinery"))
-        asked &= two or item.get_closest_marker("two_kernels") is None
+        asked = not any(item.get_closest_marker(name) for name in left_out)
         (kept if fits and asked else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = kept
+
+
+def _asked_for_by_itself(config: pytest.Config) -> bool:
+    """Return whether somebody wants these tests, or other seeds of what they draw."""
+    named = config.option.keyword or any("::" in argument for argument in config.args)
+    settings = (SETTING[name] for name in ("seed", "races", "schedule"))
+    return bool(named) or any(
+        setting(config, one.name) not in (None, one.default) for one in settings
+    )

@@ -151,6 +151,13 @@ class Session:
         return self._judge == "expected"
 
     @functools.cached_property
+    def at_an_end(self) -> bool:
+        """Whether the kernel under test has none of the series' patches, or all."""
+        position = self.pipeline.target.position
+        series = or_exit(lambda: self.pipeline.series)
+        return position in (None, 0, len(series.patches) if series is not None else 0)
+
+    @functools.cached_property
     def suite(self) -> Suite:
         """The suite that the tests are of."""
         return or_exit(lambda: suite_of(self.config))

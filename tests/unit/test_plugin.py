@@ -8,6 +8,7 @@ import re
 import pytest
 
 from harness.base.settings import SETTINGS
+from harness.base.spec import PROJECT_ROOT
 from harness.plugin.verdict import sanitised
 
 pytest_plugins = ["pytester"]
@@ -687,6 +688,41 @@ def test_tests_of_the_machinery_are_not_asked_about_patches(
     )
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--harness-judge={judge}")
     done.assert_outcomes(passed=passed, deselected=2 - passed)
+
+
+@pytest.mark.parametrize(
+    ("words", "passed"),
+    [
+        (("--harness-position=0",), 2),
+        (("--harness-position=5",), 1),
+        (("--harness-position=11",), 2),
+        ((), 2),
+        (("--harness-position=5", "--harness-judge=desired"), 2),
+        (("--harness-position=5", "--harness-seed=2"), 2),
+        (("--harness-position=5", "--harness-races=60"), 2),
+        (("--harness-position=5", "-k", "race"), 1),
+        (("--harness-position=5", "test_it.py::test_race"), 1),
+    ],
+)
+def test_what_goes_by_chance_is_asked_at_both_ends_of_the_series(
+    pytester: pytest.Pytester, words: tuple[str, ...], passed: int
+) -> None:
+    pytester.makepyfile(
+        test_it="""\
+        import pytest
+
+        def test_kernel(): pass
+
+        @pytest.mark.by_chance
+        def test_race(): pass
+        """
+    )
+    suite = f"--harness-suite={PROJECT_ROOT}"
+    words = (suite, "--harness-judge=expected", *words)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *words)
+    done.assert_outcomes(
+        passed=passed, deselected=(1 if "test_it.py::test_race" in words else 2) - passed
+    )
 
 
 @pytest.mark.parametrize(("words", "passed"), [((), 1), (("--harness-to=7.2.13",), 2)])
