@@ -71,6 +71,18 @@ def test_unterminated_compatible_string_is_printed_up_to_its_end(
 
 
 @FOUND
+@pytest.mark.fails_without("deserialize-tells-errors", "as if all its files had come")
+def test_error_of_deserialization_is_told(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(module_and_memfd) as update:
+        machine = update.machine
+        luo_test(machine).load()
+        session, _ = handed_over.sessions(machine)
+        handed_over.write(machine, session.files[1].at, UNTERMINATED)
+        answer = machine.agent("session", "retrieve", "first")
+        assert not answer["ok"], "the session is there, as if all its files had come"
+
+
+@FOUND
 def test_failed_deserialization_is_answered_alike_ever_after(
     bad_compatible: Machine,
 ) -> None:

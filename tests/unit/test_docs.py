@@ -62,7 +62,7 @@ def test_reference_names_what_there_is(reference: ModuleType) -> None:
     for code in ExitCode:
         assert re.search(rf"^\| {int(code)} \| \w", text, re.M), code
     assert len(re.findall(r"^- \*\*`", text, re.M)) >= 16
-    assert len(MARKERS) == 12
+    assert len(MARKERS) == 13
 
 
 def test_reference_names_every_variable_of_the_environment(reference: ModuleType) -> None:
