@@ -7,10 +7,12 @@ With the profile ``coverage`` machines hand their counters over after every test
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.base import command
 from harness.base.spec import DEFAULT_CC
@@ -31,6 +33,9 @@ def read_reach(
 ) -> dict[str, frozenset[tuple[str, int]]]:
     """Return which lines of *files* each test reaches.
 
+    Lines that gcov does not count are reached with the counted one before them: the second of a
+    statement, and what the compiler has made one with the condition before it (``return -EINVAL;``).
+
     :param directories: what :func:`harness.search.coverage.counted` returned.
     :param files: paths in the kernel tree; others are not looked at.
     :param cc: the compiler: its counters are for its own gcov.
@@ -50,9 +55,20 @@ def read_reach(
             for item in json.loads(line)["files"] if line.startswith("{") else ():
                 name = next((one for one in wanted if str(item["file"]).endswith(one)), None)
                 if name is not None:
-                    reached = (one["line_number"] for one in item["lines"] if one["count"])
-                    lines |= {(name, int(number)) for number in reached}
+                    lines |= {(name, number) for number in _reached(item["lines"])}
     return {test: frozenset(lines) for test, lines in found.items()}
+
+
+def _reached(counts: Sequence[Mapping[str, Any]]) -> Iterator[int]:
+    """Yield the lines that were reached, of those that gcov has counted in a file."""
+    counted: dict[int, bool] = {}
+    for one in counts:
+        number = int(one["line_number"])
+        counted[number] = counted.get(number, False) or one["count"] > 0
+    numbers = sorted(counted)
+    for number, following in itertools.pairwise([*numbers, numbers[-1] + 1] if numbers else ()):
+        if counted[number]:
+            yield from range(number, following)
 
 
 def _same(counters: str, source: str) -> bool:
@@ -63,8 +79,6 @@ def reaching_tests(
     file: str, lines: Iterable[int], reach: Reach, seconds: Mapping[str, float]
 ) -> tuple[str, ...]:
     """Return the tests that reach one of *lines*, the shortest first.
-
-    A line that gcov does not count, such as the second of a statement, says nothing.
 
     :param reach: empty when nobody has counted: then it may be any test.
     :param seconds: how long each test takes; one that is not in it is not asked.

@@ -310,7 +310,7 @@ def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
     source = tmp_path / "src/lib/way.c"
     source.parent.mkdir(parents=True)
     source.write_text(
-        "int main(int argc, char **argv)\n{\n\tif (argc > 1)\n\t\treturn argv[1][0] == 'x';\n"
+        "int main(int argc, char **argv)\n{\n\tif (argc > 1)\n\t\treturn argv[1][0]\n\t\t\t== 'x';\n"
         "\treturn 0;\n}\n"
     )
     objects = tmp_path / "obj/lib"
@@ -330,8 +330,10 @@ def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
         (kept / TEST_FILE).write_text(test)
         directories.append(kept)
     found = read_reach(directories, ["lib/way.c", "lib/other.c"])
-    assert {("lib/way.c", 5)} == found["test_a.py::test_short"] - found["test_a.py::test_long"]
-    assert {("lib/way.c", 4)} == found["test_a.py::test_long"] - found["test_a.py::test_short"]
+    assert {("lib/way.c", 6)} == found["test_a.py::test_short"] - found["test_a.py::test_long"]
+    # gcov does not count the second line of the statement.
+    want = {("lib/way.c", 4), ("lib/way.c", 5)}
+    assert want == found["test_a.py::test_long"] - found["test_a.py::test_short"]
     (directories[0] / TEST_FILE).write_text("")
     assert list(read_reach(directories, ["lib/way.c"])) == ["test_a.py::test_long"]
 
