@@ -7,6 +7,7 @@ lists, is the suite's word.  :mod:`harness.search.mutate` makes the changes.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class MutationSpec:
         ``scoped_guard()`` are known.
     :param assign: for what is assigned to, where it is to be left out.
     :param swap: statements that change places.
-    :param profiles: operator -> the profile that can notice it, instead of ``default``.
+    :param profiles: operator, or mutant's name with ``*`` for any text -> the profile that can
+        notice it, instead of ``default``; the first that fits.
     :param equivalent: a file that says which changes make no difference, or ``None``.
     """
 
@@ -70,6 +72,13 @@ class MutationSpec:
     profiles: Mapping[str, str]
     equivalent: Path | None
 
+    def profile_of(self, mutant: str, operator: str) -> str:
+        """Return the profile that can notice a mutant."""
+        for name, profile in self.profiles.items():
+            if name == operator or fnmatch.fnmatchcase(mutant, name):
+                return profile
+        return "default"
+
 
 def read_mutation(section: Section, equivalent: Path | None) -> MutationSpec:
     """Read the mapping ``mutation`` of a suite.
@@ -79,11 +88,10 @@ def read_mutation(section: Section, equivalent: Path | None) -> MutationSpec:
     """
     profiles = section.mapping("profiles", {})
     for name in profiles:
-        if name not in OPERATORS:
+        if name not in OPERATORS and "." not in name:
             known = ", ".join(OPERATORS)
-            raise section.error(
-                "profiles", f"there is no operator {name!r}", hint=f"known: {known}"
-            )
+            hint = f"known: {known}; or names of mutants, with * and a dot: *.drop.kfree"
+            raise section.error("profiles", f"there is no operator {name!r}", hint=hint)
     locks = section.mapping("locks", {})
     for name, other in [*locks.items(), *section.mapping("rename", {}).items()]:
         for word in (name, other):

@@ -106,6 +106,8 @@ class Suite:
     :param headers: what those include of the kernel's interface, below ``/usr/include``.
     :param needs: names of *features* without which a tree is not tested.
     :param idle: what a guest holds while nothing runs -> the shell command that counts it.
+    :param complaints: regular expressions for lines of the kernel log in which the suite's own
+        modules say that the kernel did something wrong; each is a splat.
     :param known_issues: a file of splats that fail no test, or ``None``.
     :param tests: a directory of pytest files.
     :param mutants: a directory of wrong patches that the tests must notice, or ``None``.
@@ -134,6 +136,7 @@ class Suite:
     needs: tuple[str, ...]
     preconditions: Preconditions
     idle: Mapping[str, str]
+    complaints: tuple[str, ...]
     known_issues: Path | None
     tests: Path
     mutants: Path | None
@@ -227,6 +230,7 @@ def load_suite(root: Path) -> Suite:
             needs=read_needs(top, features),
             preconditions=_preconditions(top),
             idle=top.mapping("idle", {}),
+            complaints=top.patterns("complaints", ()),
             known_issues=_path(top, root, "known_issues", directory=False),
             tests=_existing(top, root, "tests", top.value("tests", str)),
             mutants=_path(top, root, "mutants"),

@@ -51,6 +51,7 @@ KEYS = {
     "preconditions.hint": "what a person can do",
     "idle": "what a guest holds while nothing runs: name -> shell command that prints how much; a "
     "test fails when there is more after it than before",
+    "complaints": "regular expressions for lines in which its modules complain of the kernel",
     "known_issues": "list of splats of base kernels that are shown and fail no test",
     "tests": "directory of pytest files",
     "mutants": "directory of wrong patches that the tests must notice",

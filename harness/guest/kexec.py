@@ -41,13 +41,15 @@ class Jump:
     blackout_s: float
 
 
-def load_next(machine: Machine, build: KernelBuild) -> None:
+def load_next(machine: Machine, build: KernelBuild, *, without: tuple[str, ...] = ()) -> None:
     """Hand a kernel to the guest and load it with ``kexec_file_load(2)``.
 
+    :param without: words of the running kernel's command line that it does not get.
     :raises KexecError: when the running kernel does not accept it.
     """
     kernel, initrd, length = _hand_over(machine, build)
-    cmdline = machine.guest.read("/proc/cmdline").strip()
+    words = machine.guest.read("/proc/cmdline").split()
+    cmdline = " ".join(word for word in words if word not in without)
     loaded = machine.agent(
         "kexec-load", kernel, initrd, length, cmdline, timeout_s=GUEST.hand_over_s
     )

@@ -34,7 +34,7 @@ from harness.results.expectation import (
     beyond,
     resolve,
 )
-from harness.results.kernel_log import KnownIssue, classify, find_splats
+from harness.results.kernel_log import KnownIssue, classify, find_complaints, find_splats
 from harness.results.results import Outcome
 from harness.results.splat_forms import HANGS
 
@@ -230,7 +230,8 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
             continue
         watch.judged += len(text)
         _keep_console(session, item, report, text)
-        verdict = classify(find_splats(text), session.known_issues, expected)
+        splats = (*find_splats(text), *find_complaints(text, session.suite.complaints))
+        verdict = classify(splats, session.known_issues, expected)
         report.harness["known"] += [splat.title for splat in verdict.known]
         met |= {splat.title for splat in verdict.expected}
         hangs = any(splat.kind in HANGS for splat in verdict.unexpected)

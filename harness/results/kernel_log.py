@@ -75,6 +75,21 @@ def find_splats(text: str) -> tuple[Splat, ...]:
     )
 
 
+def find_complaints(text: str, patterns: Iterable[str]) -> tuple[Splat, ...]:
+    """Find the lines in which a suite's own modules say that the kernel did something wrong.
+
+    :param patterns: regular expressions for them, from where their titles begin.
+    """
+    wanted = [re.compile(pattern) for pattern in patterns]
+    found = []
+    for number, line in enumerate(text.splitlines() if wanted else ()):
+        match = next(filter(None, (one.search(plain(line)) for one in wanted)), None)
+        if match is not None:
+            title = re.sub(r"0x[0-9a-f]+", "ADDR", match[0].rstrip())
+            found.append(Splat(kind="complaint", title=title, text=plain(line), line=number))
+    return tuple(found)
+
+
 # -- verdicts --------------------------------------------------------------------------------
 
 

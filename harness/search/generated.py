@@ -83,7 +83,7 @@ def generate(pipeline: Pipeline) -> Generated:
         sources[name] = shown.stdout.encode()
     found = [m for name, text in sources.items() for m in mutations_of(name, text, spec)]
     mutations = dict(enumerate(found, 1))
-    profiles = {n: spec.profiles.get(m.operator, "default") for n, m in mutations.items()}
+    profiles = {n: spec.profile_of(m.name, m.operator) for n, m in mutations.items()}
     return Generated(
         sources=sources,
         mutations=mutations,

@@ -34,7 +34,7 @@ def read_reach(
     """Return which lines of *files* each test reaches.
 
     Lines that gcov does not count are reached with the counted one before them: the second of a
-    statement, and what the compiler has made one with the condition before it (``return -EINVAL;``).
+    statement, and a ``return -EINVAL;`` that the compiler has made one with its condition.
 
     :param directories: what :func:`harness.search.coverage.counted` returned.
     :param files: paths in the kernel tree; others are not looked at.

@@ -145,6 +145,20 @@ def device_file(update: LiveUpdate) -> None:
     update.preserve("file")
 
 
+def module_files_and_memfds(update: LiveUpdate) -> None:
+    """Three files of the module's own device and two memfds, in session ``all``."""
+    machine = update.machine
+    luo_test(machine).load()
+    update.create_session("all")
+    for token in (1, 2, 3):
+        machine.must("open", f"file{token}", "/dev/luo_test", "--flags", "rdwr")
+        machine.must("write", f"file{token}", CONTENT)
+        machine.must("preserve", "all", token, f"file{token}")
+    update.preserve_memfds(
+        *(Memfd(f"memfd{token}", size=64 * KIB, session="all", token=token) for token in (4, 5))
+    )
+
+
 def handlers(update: LiveUpdate) -> None:
     """Two files in session ``one`` of the first handler, one each in ``two`` and ``three``."""
     machine = update.machine

@@ -7,6 +7,9 @@ is the orchestrator's (``tests/kmod/README.md``).
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 from prepared import FLBS, flbs
 
@@ -331,3 +334,29 @@ def test_flb_unregistered_while_in_use_is_given_back_with_its_file(
     counters = module.counters()
     assert counters["flb0.preserve"] == counters["flb0.unpreserve"] == 1
     assert counters["violation"] == 0
+
+
+def calls(log: str, callback: str) -> list[str]:
+    """Return the FLBs that were called, in that order."""
+    return re.findall(rf"luo_test: (flb\d+): {callback}\r?$", log, re.M)
+
+
+def test_flbs_are_unpreserved_last_first(
+    machine: Machine, module: TestModule, kernel_log: Callable[[], str]
+) -> None:
+    module.load(flbs=3)
+    hold(machine, "/dev/null")
+    machine.must("session", "close", "holder")
+    assert calls(kernel_log(), "preserve") == ["flb0", "flb1", "flb2"]
+    assert calls(kernel_log(), "unpreserve") == ["flb2", "flb1", "flb0"]
+
+
+def test_flbs_are_finished_last_first(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(flbs) as update:
+        machine, module = update.machine, luo_test(update.machine)
+        module.load(flbs=FLBS)
+        for number in range(FLBS):
+            assert module.control(f"flb incoming {number}").error is None
+        machine.must("session", "retrieve", update.default_session)
+        machine.must("session", "finish", update.default_session)
+        assert calls(machine.guest.dmesg(), "finish") == ["flb1", "flb0"]

@@ -7,6 +7,7 @@ Each half of this file damages one handover and looks at what came of it.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 
 import handed_over
@@ -174,6 +175,7 @@ def test_file_without_memory_pins_no_module(updated_machine: UpdatedMachine) -> 
         lambda machine: luo_test(machine).load(),
         "Failed to deserialize files for session [first]",
     ):
+        assert re.search(r"session \[first\] (-ENOMEM|-12)\b", machine.guest.dmesg())
         assert luo_test(machine).refcount() == 0
         assert luo_test(machine).unload() is None
 

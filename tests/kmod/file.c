@@ -480,7 +480,8 @@ static void luo_test_finish(struct liveupdate_file_op_args *args)
 	/* Retrieve has released the memory, even where it failed. */
 	if (args->retrieve_status)
 		return;
-	ser_verify(h, ser);
+	if (!ser_verify(h, ser))
+		luo_test_log("%s: file%llu is not wanted\n", h->target.name, ser->id);
 	kho_restore_free(ser);
 }
 

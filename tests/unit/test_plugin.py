@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -611,6 +612,22 @@ def test_splat_is_due_on_its_profiles_only(
     pytester.makepyfile(SPLAT.format(profiles=profiles, text=text))
     done = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider")
     assert f"::test_it {outcome}" in done.stdout.str()
+
+
+@pytest.mark.parametrize(("suite", "outcome"), [(PROJECT_ROOT, "FAILED"), (None, "PASSED")])
+def test_what_the_suites_module_complains_of_is_a_splat(
+    pytester: pytest.Pytester, suite: Path | None, outcome: str
+) -> None:
+    text = "[    9.1] luo_test: file_mismatch: handler0: sum 0x12, expected 0x13\n"
+    pytester.makepyfile(SPLAT.format(profiles="none", text=text))
+    if suite is None:
+        (pytester.path / "suite.yaml").write_text("name: other\ntests: .\n")
+    done = pytester.runpytest_subprocess(
+        "-v", "-p", "no:cacheprovider", f"--harness-suite={suite or pytester.path}"
+    )
+    assert f"::test_it {outcome}" in done.stdout.str()
+    shows = "the kernel log shows: luo_test: file_mismatch: handler0: sum ADDR, expected ADDR"
+    assert (shows in done.stdout.str()) == (outcome == "FAILED")
 
 
 def test_flood_of_splats_is_kept_in_a_file_and_shown_in_part(

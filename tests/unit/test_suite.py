@@ -58,6 +58,7 @@ preconditions:
   reason: 'own: .*off'
   hint: it needs own=on
 idle: {open files: echo 3}
+complaints: ['own: wrong .*']
 known_issues: issues.yaml
 tests: tests
 mutants: mutants
@@ -142,6 +143,7 @@ def test_every_key_is_read(root: Path) -> None:
     assert suite.preconditions == Preconditions(
         files=("/dev/own",), refused=("own: broken",), reason="own: .*off", hint="it needs own=on"
     )
+    assert suite.complaints == ("own: wrong .*",)
     assert suite.known_issues == root / "issues.yaml"
     assert (suite.tests, suite.mutants) == (root / "tests", root / "mutants")
     assert suite.fixes == root / "fixes"

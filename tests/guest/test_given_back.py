@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is over is given back: files and memory; and nothing is taken where updates are off.
+
+The shared machine is asked for what is left after every test; here it is the second kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+
+import pytest
+from prepared import module_and_memfd, module_files_and_memfds
+
+from harness.guest.idle import read_idle, what_is_left
+from harness.guest.kexec import go, load_next
+from harness.guest.machine import Machine
+from harness.kernel.build import KernelBuild
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import TestModule, luo_test
+from harness.liveupdate.update import LiveUpdate
+from harness.run.pipeline import Pipeline
+
+pytestmark = pytest.mark.catalogue
+
+TOKENS = (1, 2, 3, 4, 5)
+OFF = errno.errorcode[errno.EOPNOTSUPP]
+"""Which has two names."""
+
+
+def test_retrieved_files_are_given_back(
+    updated_machine: UpdatedMachine, pipeline: Pipeline
+) -> None:
+    with updated_machine(module_files_and_memfds) as update:
+        machine, counts = update.machine, pipeline.suite.idle
+        luo_test(machine).load()
+        machine.must("reset")
+        before = read_idle(machine, counts)
+        machine.must("session", "retrieve", "all")
+        for token in TOKENS:
+            # The second time it is there already.
+            for name in (f"file{token}", f"again{token}"):
+                machine.must("retrieve", "all", token, name)
+                machine.must("close", name)
+        machine.must("session", "finish", "all")
+        machine.must("session", "close", "all")
+        assert what_is_left(machine, counts, before) is None
+
+
+def finished(update: LiveUpdate, *sessions: str) -> int:
+    """Finish all that came, and return how much memory the kernel then manages, in KiB.
+
+    What was handed over is not among it until it is restored (``kho_restore_page()``).
+    """
+    machine = update.machine
+    luo_test(machine).load()
+    for session in sessions:
+        machine.must("session", "retrieve", session)
+        machine.must("session", "finish", session)
+        machine.must("session", "close", session)
+    return int(machine.check("awk '/^MemTotal/ {print $2}' /proc/meminfo"))
+
+
+def test_memory_of_what_was_handed_over_comes_back(updated_machine: UpdatedMachine) -> None:
+    # However much it was: what is used for its own sake is used by both.
+    with updated_machine(module_files_and_memfds) as update:
+        many = finished(update, "all")
+    with updated_machine(module_and_memfd) as update:
+        assert many == finished(update, "first", "second")
+
+
+def test_files_that_nobody_wants_are_let_go_last_first(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(module_files_and_memfds) as update:
+        machine = update.machine
+        luo_test(machine).load()
+        machine.must("session", "retrieve", "all")
+        machine.must("session", "finish", "all")
+        order = re.findall(r"file(\d+) is not wanted", machine.guest.dmesg())
+        assert order == ["3", "2", "1"]
+
+
+def test_nothing_is_registered_where_live_updates_are_off(
+    machine: Machine, module: TestModule, kernel: KernelBuild
+) -> None:
+    load_next(machine, kernel, without=("liveupdate=on",))
+    go(machine, kernel)
+    assert machine.run(["test", "-e", "/dev/liveupdate"]).status == 1
+    module.load(flbs=1, register=0)
+    for command in ("register handler 0", "force flb 0", "flb incoming 0", "flb outgoing 0"):
+        assert module.control(command).error == OFF, command
+    module.control("unregister all")
+    assert module.refcount() == 0
+    assert module.unload() is None
