@@ -337,8 +337,8 @@ def test_flb_unregistered_while_in_use_is_given_back_with_its_file(
 
 
 def calls(log: str, callback: str) -> list[str]:
-    """Return the FLBs that were called, in that order."""
-    return re.findall(rf"luo_test: (flb\d+): {callback}\r?$", log, re.M)
+    """Return the handlers and FLBs that were called, in that order."""
+    return re.findall(rf"luo_test: (\w+): {callback}\r?$", log, re.M)
 
 
 def test_flbs_are_unpreserved_last_first(
@@ -347,11 +347,13 @@ def test_flbs_are_unpreserved_last_first(
     module.load(flbs=3)
     hold(machine, "/dev/null")
     machine.must("session", "close", "holder")
-    assert calls(kernel_log(), "preserve") == ["flb0", "flb1", "flb2"]
-    assert calls(kernel_log(), "unpreserve") == ["flb2", "flb1", "flb0"]
+    assert calls(kernel_log(), "preserve") == ["flb0", "flb1", "flb2", "handler0"]
+    assert calls(kernel_log(), "unpreserve") == ["handler0", "flb2", "flb1", "flb0"]
 
 
-def test_flbs_are_finished_last_first(updated_machine: UpdatedMachine) -> None:
+def test_flbs_are_finished_after_the_last_file_and_last_first(
+    updated_machine: UpdatedMachine,
+) -> None:
     with updated_machine(flbs) as update:
         machine, module = update.machine, luo_test(update.machine)
         module.load(flbs=FLBS)
@@ -359,4 +361,5 @@ def test_flbs_are_finished_last_first(updated_machine: UpdatedMachine) -> None:
             assert module.control(f"flb incoming {number}").error is None
         machine.must("session", "retrieve", update.default_session)
         machine.must("session", "finish", update.default_session)
-        assert calls(machine.guest.dmesg(), "finish") == ["flb1", "flb0"]
+        called = calls(machine.guest.dmesg(), "finish")
+        assert called == ["handler0", "handler0", "flb1", "flb0"]

@@ -79,6 +79,18 @@ def test_files_that_nobody_wants_are_let_go_last_first(updated_machine: UpdatedM
         assert order == ["3", "2", "1"]
 
 
+def test_finished_session_keeps_nothing_of_what_came(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(module_files_and_memfds) as update:
+        machine = update.machine
+        luo_test(machine).load()
+        machine.must("session", "retrieve", "all")
+        machine.must("session", "finish", "all")
+        # Room for the files of a session goes with the last one, also where none was taken.
+        machine.must("open", "nobody's", "/dev/zero")
+        assert not machine.agent("preserve", "all", 9, "nobody's")["ok"]
+        machine.must("session", "close", "all")
+
+
 def test_nothing_is_registered_where_live_updates_are_off(
     machine: Machine, module: TestModule, kernel: KernelBuild
 ) -> None:
