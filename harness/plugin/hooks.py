@@ -29,7 +29,7 @@ MARKERS = (
     "feature(name): the test asks about kernels that have a feature of the suite",
     "without_feature(name): the test asks about kernels that have it not",
     "catalogue: pins what a patch changes, or must not; scripts/run goes without",
-    "by_chance: draws from a seed, hangs on no patch; for stated expectations at both ends only",
+    "both_ends: hangs on no patch; where stated expectations are judged, at the series' ends only",
     "machinery: asks about the harness; deselected where stated expectations are judged",
     "two_kernels: goes from the kernel under test to that of --to; deselected without one",
     "profiles(name, ...): the kernel profiles the test makes sense with; elsewhere deselected",
@@ -96,9 +96,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [] if two else ["two_kernels"]
     if state.by_expectation:
         left_out.append("machinery")
-        chance = any(item.get_closest_marker("by_chance") for item in items)
-        if chance and not (_asked_for_by_itself(config) or state.at_an_end):
-            left_out.append("by_chance")
+        ends = any(item.get_closest_marker("both_ends") for item in items)
+        if ends and not (_asked_for_by_itself(config) or state.at_an_end):
+            left_out.append("both_ends")
     kept: list[pytest.Item] = []
     others: list[pytest.Item] = []
     for item in items:

@@ -8,7 +8,6 @@ is the orchestrator's (``tests/kmod/README.md``).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import pytest
 from prepared import FLBS, flbs
@@ -341,14 +340,15 @@ def calls(log: str, callback: str) -> list[str]:
     return re.findall(rf"luo_test: (\w+): {callback}\r?$", log, re.M)
 
 
-def test_flbs_are_unpreserved_last_first(
-    machine: Machine, module: TestModule, kernel_log: Callable[[], str]
-) -> None:
+def test_flbs_are_unpreserved_last_first(machine: Machine, module: TestModule) -> None:
     module.load(flbs=3)
+    mark = machine.console.mark()
     hold(machine, "/dev/null")
     machine.must("session", "close", "holder")
-    assert calls(kernel_log(), "preserve") == ["flb0", "flb1", "flb2", "handler0"]
-    assert calls(kernel_log(), "unpreserve") == ["handler0", "flb2", "flb1", "flb0"]
+    machine.console.expect([r"flb0: unpreserve\r?\n"], timeout_s=10, mark=mark)
+    log = machine.console.since(mark)
+    assert calls(log, "preserve") == ["flb0", "flb1", "flb2", "handler0"]
+    assert calls(log, "unpreserve") == ["handler0", "flb2", "flb1", "flb0"]
 
 
 def test_flbs_are_finished_after_the_last_file_and_last_first(

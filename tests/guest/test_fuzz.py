@@ -138,7 +138,7 @@ def fields(updated_machine: UpdatedMachine) -> dict[str, handed_over.Field]:
         return handed_over.fields(update.machine)
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 @HAS_FIELDS
 def test_damaged_hand_over_is_refused_or_lived_with(
     updated_machine: UpdatedMachine, fields: dict[str, handed_over.Field], races: Races
@@ -149,7 +149,7 @@ def test_damaged_hand_over_is_refused_or_lived_with(
             take_damaged(update, fields[field], bytes_of(field, value, fields[field].length))
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 @HAS_FIELDS
 @pytest.mark.beyond(
     reason="the kernel trusts what its predecessor hands over; the cover letter says nothing of it",
@@ -202,7 +202,7 @@ def check_answers(result: RaceResult) -> None:
     assert any(count["ok"] for count in result.counts.values())
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 def test_ioctls_by_chance(machine: Machine, module: TestModule, races: Races) -> None:
     module.load(flbs=1, verbose=0)
     idle = module.refcount()
@@ -226,7 +226,7 @@ def sessions_for_ioctls(update: LiveUpdate) -> None:
         update.machine.must("preserve", name, 2, f"n-{name}")
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 def test_ioctls_by_chance_on_what_was_handed_over(
     updated_machine: UpdatedMachine, races: Races
 ) -> None:

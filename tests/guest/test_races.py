@@ -45,6 +45,7 @@ HELD_MS = 200
 """Else an emulated CPU may not run at all between the hand-over and the jump."""
 
 
+@pytest.mark.both_ends
 @pytest.mark.fails_without("reboot-holds-sessions", "did not hand them over")
 def test_session_created_while_the_kernel_reboots_is_handed_over(
     machine: Machine, module: TestModule, live_update: Callable[..., LiveUpdate]

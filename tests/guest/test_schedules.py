@@ -80,7 +80,7 @@ def unloading(flbs: int) -> Phrase:
     return (("rmmod", "luo_test"), ("insmod", f"{MODULES_PATH}/luo_test.ko", words))
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 def test_everything_at_once(
     machine: Machine, module: TestModule, kernel: KernelBuild, races: Races
 ) -> None:
@@ -106,7 +106,7 @@ def test_everything_at_once(
     assert module.refcount() == 0
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 @pytest.mark.feature("flb-get-outgoing-takes-reference")
 @pytest.mark.beyond(
     reason="this series counts no references of FLBs; 7.2.13 and 7.3.4 count one below nothing",
@@ -182,7 +182,7 @@ RETRIEVE: Phrase = (
 )
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 def test_retrieve_against_finish_close_and_rmmod(
     updated_machine: UpdatedMachine, races: Races
 ) -> None:
@@ -213,7 +213,7 @@ def test_retrieve_against_finish_close_and_rmmod(
                 assert module.refcount() == 0
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 @pytest.mark.profiles("debug", "tags")
 @pytest.mark.fails_without(
     "retrieve-holds-sessions",
@@ -244,7 +244,7 @@ def test_session_retrieved_while_it_is_closed(
             assert result.done("session", "retrieve") == 0
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 def test_registration_while_files_are_deserialized(
     updated_machine: UpdatedMachine, races: Races
 ) -> None:
@@ -272,7 +272,7 @@ def test_registration_while_files_are_deserialized(
 LOST = "across the update|second kernel died"
 
 
-@pytest.mark.by_chance
+@pytest.mark.both_ends
 @pytest.mark.fails_without(
     "reboot-holds-sessions", LOST, splat="KASAN: use-after-free", sometimes=True
 )

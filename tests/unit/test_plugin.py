@@ -721,7 +721,7 @@ def test_tests_of_the_machinery_are_not_asked_about_patches(
         (("--harness-position=5", "test_it.py::test_race"), 1),
     ],
 )
-def test_what_goes_by_chance_is_asked_at_both_ends_of_the_series(
+def test_what_hangs_on_no_patch_is_asked_at_both_ends_of_the_series(
     pytester: pytest.Pytester, words: tuple[str, ...], passed: int
 ) -> None:
     pytester.makepyfile(
@@ -730,7 +730,7 @@ def test_what_goes_by_chance_is_asked_at_both_ends_of_the_series(
 
         def test_kernel(): pass
 
-        @pytest.mark.by_chance
+        @pytest.mark.both_ends
         def test_race(): pass
         """
     )
