@@ -250,6 +250,7 @@ BOTH_WAYS = pytest.mark.beyond(
 
 
 @BOTH_WAYS
+@pytest.mark.both_ends
 def test_file_of_this_kernel_is_not_retrieved(machine: Machine) -> None:
     machine.must("memfd", "create", "data", *SHAPE)
     machine.must("session", "create", "own")
@@ -258,6 +259,7 @@ def test_file_of_this_kernel_is_not_retrieved(machine: Machine) -> None:
 
 
 @BOTH_WAYS
+@pytest.mark.both_ends
 def test_session_of_this_kernel_is_not_finished(machine: Machine) -> None:
     machine.must("memfd", "create", "data", *SHAPE)
     machine.must("session", "create", "own")
@@ -266,6 +268,7 @@ def test_session_of_this_kernel_is_not_finished(machine: Machine) -> None:
 
 
 @BOTH_WAYS
+@pytest.mark.both_ends
 def test_session_that_came_takes_no_files(updated_machine: UpdatedMachine) -> None:
     with updated_machine(sessions_for_ioctls) as update:
         machine = update.machine

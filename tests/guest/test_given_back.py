@@ -21,7 +21,7 @@ from harness.liveupdate.module import TestModule, luo_test
 from harness.liveupdate.update import LiveUpdate, Memfd
 from harness.run.pipeline import Pipeline
 
-pytestmark = pytest.mark.catalogue
+pytestmark = [pytest.mark.catalogue, pytest.mark.both_ends]
 
 TOKENS = (1, 2, 3, 4, 5)
 OFF = errno.errorcode[errno.EOPNOTSUPP]
@@ -73,7 +73,6 @@ def managed_kib(update: LiveUpdate, *sessions: str) -> int:
     return int(machine.check("awk '/^MemTotal/ {print $2}' /proc/meminfo"))
 
 
-@pytest.mark.both_ends
 def test_memory_of_what_was_handed_over_comes_back(updated_machine: UpdatedMachine) -> None:
     with updated_machine(module_and_memfd) as update:
         few = managed_kib(update, "first", "second")
@@ -104,7 +103,6 @@ def test_finished_session_keeps_nothing_of_what_came(updated_machine: UpdatedMac
         machine.must("session", "close", "all")
 
 
-@pytest.mark.both_ends
 def test_nothing_is_registered_where_live_updates_are_off(
     machine: Machine, module: TestModule, kernel: KernelBuild
 ) -> None:
