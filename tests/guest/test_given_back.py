@@ -103,10 +103,11 @@ def test_finished_session_keeps_nothing_of_what_came(updated_machine: UpdatedMac
         machine.must("session", "close", "all")
 
 
+@pytest.mark.parametrize("word", ["liveupdate=on", "kho=on"])
 def test_nothing_is_registered_where_live_updates_are_off(
-    machine: Machine, module: TestModule, kernel: KernelBuild
+    machine: Machine, module: TestModule, kernel: KernelBuild, word: str
 ) -> None:
-    load_next(machine, kernel, without=("liveupdate=on",))
+    load_next(machine, kernel, without=(word,))
     go(machine, kernel)
     assert machine.run(["test", "-e", "/dev/liveupdate"]).status == 1
     module.load(flbs=1, register=0)
