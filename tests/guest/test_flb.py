@@ -239,6 +239,7 @@ def test_wrong_flb_that_nobody_looked_up_is_counted_below_nothing(
 
 
 @pytest.mark.feature("flb-get-takes-reference")
+@pytest.mark.splat("luo_test: flb_mismatch: flb0")
 @pytest.mark.splat("KASAN: use-after-free in flb_verify", profiles="debug")
 def test_wrong_module_loaded_again_is_handed_finished_objects(
     updated_machine: UpdatedMachine,
