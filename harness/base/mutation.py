@@ -58,6 +58,8 @@ class MutationSpec:
     :param swap: statements that change places.
     :param profiles: operator, or mutant's name with ``*`` for any text -> the profile that can
         notice it, instead of ``default``; the first that fits.
+    :param at_reboot: functions that run on the way to the next kernel: what gcov counts there is
+        lost with the kernel that counted.
     :param equivalent: a file that says which changes make no difference, or ``None``.
     """
 
@@ -70,6 +72,7 @@ class MutationSpec:
     assign: tuple[str, ...]
     swap: tuple[SwapSpec, ...]
     profiles: Mapping[str, str]
+    at_reboot: tuple[str, ...]
     equivalent: Path | None
 
     def profile_of(self, mutant: str, operator: str) -> str:
@@ -117,5 +120,6 @@ def read_mutation(section: Section, equivalent: Path | None) -> MutationSpec:
         assign=section.patterns("assign", ()),
         swap=tuple(swaps),
         profiles=profiles,
+        at_reboot=section.patterns("at_reboot", ()),
         equivalent=equivalent,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def read_reach(
     wanted = {name: name for name in files}
     found: dict[str, set[tuple[str, int]]] = {}
     for directory in directories:
-        test = (directory / TEST_FILE).read_text() if (directory / TEST_FILE).exists() else ""
+        test = read_test(directory)
         counters = [str(path.relative_to(directory)) for path in directory.rglob("*.gcda")]
         mine = [path for path in counters if any(_same(path, name) for name in wanted)]
         if not test or not mine:
@@ -71,18 +71,42 @@ def _reached(counts: Sequence[Mapping[str, Any]]) -> Iterator[int]:
             yield from range(number, following)
 
 
+def read_test(directory: Path) -> str:
+    """Return the test that ran while the counters of a directory counted; empty when none did."""
+    path = directory / TEST_FILE
+    return path.read_text() if path.exists() else ""
+
+
+def gone_on(directories: Iterable[Path]) -> frozenset[str]:
+    """Return the tests that have gone on to a second kernel, by kexec.
+
+    :param directories: as :func:`read_reach` has them; their names tell the kernel's number.
+    """
+    later = (each for each in directories if int(each.name.split("-")[1]) > 0)
+    return frozenset(filter(None, map(read_test, later)))
+
+
 def _same(counters: str, source: str) -> bool:
     return counters.removesuffix(".gcda") == source.removesuffix(".c")
 
 
 def reaching_tests(
-    file: str, lines: Iterable[int], reach: Reach, seconds: Mapping[str, float]
+    file: str,
+    lines: Iterable[int],
+    reach: Reach,
+    seconds: Mapping[str, float],
+    others: Container[str] = (),
 ) -> tuple[str, ...]:
     """Return the tests that reach one of *lines*, the shortest first.
 
     :param reach: empty when nobody has counted: then it may be any test.
     :param seconds: how long each test takes; one that is not in it is not asked.
+    :param others: tests that may reach them uncounted.
     """
     places = {(file, line) for line in lines}
-    found = [test for test in seconds if not reach or places & reach.get(test, frozenset())]
+    found = [
+        test
+        for test in seconds
+        if not reach or places & reach.get(test, frozenset()) or test in others
+    ]
     return tuple(sorted(found, key=lambda test: (seconds[test], test)))

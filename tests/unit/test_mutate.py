@@ -25,7 +25,7 @@ from harness.search.generated import (
     sound_cell,
 )
 from harness.search.mutate import Mutation, mutations_of
-from harness.search.reach import gcov_of, reaching_tests, read_reach
+from harness.search.reach import gcov_of, gone_on, reaching_tests, read_reach
 from harness.search.schemata import all_in_one, at_fault, one, with_all
 
 SPEC = MutationSpec(
@@ -38,6 +38,7 @@ SPEC = MutationSpec(
     assign=(r"\.seen$", r"^\*"),
     swap=(SwapSpec(function="order", first="hold", second="note"),),
     profiles={},
+    at_reboot=("reboot",),
     equivalent=None,
 )
 
@@ -304,6 +305,7 @@ def test_tests_that_reach_a_line_come_shortest_first() -> None:
     assert reaching_tests("a.c", (5,), reach, seconds) == ("quick",)
     assert reaching_tests("a.c", (6,), reach, seconds) == ()
     assert reaching_tests("a.c", (6,), {}, seconds) == ("elsewhere", "quick", "slow")
+    assert reaching_tests("a.c", (5,), reach, seconds, {"slow"}) == ("quick", "slow")
 
 
 def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
@@ -340,6 +342,9 @@ def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
     # With optimization there is nothing to count in it: it is reached with the condition.
     assert ("lib/way.c", 5) in found["test_a.py::test_long"]
     (directories[0] / TEST_FILE).write_text("")
+    assert gone_on([directories[1].rename(tmp_path / "0007-1-key")]) == {"test_a.py::test_long"}
+    directories[1] = (tmp_path / "0007-1-key").rename(tmp_path / "0008-0-key")
+    assert gone_on(directories[1:]) == frozenset()
     assert list(read_reach(directories, ["lib/way.c"])) == ["test_a.py::test_long"]
 
 
