@@ -32,18 +32,20 @@ class TestModule(KernelModule):
 
     def control(self, command: str) -> ControlAnswer:
         """Give the module a command: ``register handler 0``, ``unregister flb 1``, ..."""
-        guest = self.guest()
-        guest.write(f"{_DEBUGFS}/control", command)
-        lines = dict(
-            line.split(maxsplit=1) for line in guest.read(f"{_DEBUGFS}/result").splitlines()
-        )
-        if lines["command"] != command:
-            raise AssertionError(f"the module did not take the command {command!r}: {lines}")
-        returned = lines["return"]
+        self.guest().write(f"{_DEBUGFS}/control", command)
+        returned = self.last_answer(command)
+        if returned is None:
+            raise AssertionError(f"the module did not take the command {command!r}")
         value = 0 if returned == "void" else int(returned)
         return ControlAnswer(
             error=errno.errorcode[-value] if value < 0 else None, returned=returned
         )
+
+    def last_answer(self, command: str) -> str | None:
+        """Return what the last command came to, ``None`` when it was not *command*."""
+        text = self.guest().read(f"{_DEBUGFS}/result")
+        lines = dict(line.split(maxsplit=1) for line in text.splitlines())
+        return lines["return"] if lines.get("command") == command else None
 
     def let_go(self) -> None:
         """Unregister everything: without the series, what is registered pins the module."""

@@ -21,6 +21,7 @@ from harness.liveupdate.update import LiveUpdate
 
 pytestmark = pytest.mark.catalogue
 
+CONTROL = "/sys/kernel/debug/luo_test/control"
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
 
 
@@ -173,3 +174,20 @@ def test_retrieve_module_file_with_failing_allocations(updated: LiveUpdate) -> N
     assert luo_test(machine).refcount() == 0
     assert luo_test(machine).counters()["violation"] == 0
     assert_no_leak(machine)
+
+
+def test_register_flb_with_failing_allocations(machine: Machine, module: TestModule) -> None:
+    module.load(flbs=1, register=0)
+    assert module.control("register handler 0").error is None
+    answers = []
+    injected = True
+    while injected:
+        nth = len(answers) + 1
+        said = machine.agent("fail-nth", nth, "write", "put", CONTROL, "register flb 0")
+        answers.append(module.last_answer("register flb 0"))
+        if answers[-1] == "0":
+            assert module.control("unregister flb 0").error is None
+        injected = bool(said["injected"])
+    assert answers[-1] == "0"
+    # The first is what the module takes for the command; it does not come as far as that.
+    assert set(answers) == {None, "-12", "0"}

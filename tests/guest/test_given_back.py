@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import re
+import struct
 
 import pytest
+from ioctls import RETRIEVE_FD
 from prepared import module_and_memfd, module_files_and_memfds
 
 from harness.guest.idle import read_idle, what_is_left
@@ -38,6 +40,10 @@ def test_retrieved_files_are_given_back(
         before = read_idle(machine, counts)
         machine.must("session", "retrieve", "all")
         for token in TOKENS:
+            # Nobody can be told of it, and nobody has it.
+            argument = struct.pack("<IiQ", 16, 0, token).hex()
+            answer = machine.agent("raw", "all", hex(RETRIEVE_FD), argument, "read-only")
+            assert answer["error"] == "EFAULT"
             # The second time it is there already.
             for name in (f"file{token}", f"again{token}"):
                 machine.must("retrieve", "all", token, name)
