@@ -26,6 +26,9 @@ from harness.run.pipeline import Pipeline
 pytestmark = [pytest.mark.catalogue, pytest.mark.both_ends]
 
 TOKENS = (1, 2, 3, 4, 5)
+HANDED_OVER = "/sys/kernel/debug/kho/out/sub_fdts/LUO"
+"""What the next kernel is to find (``kernel/liveupdate/kexec_handover_debugfs.c``)."""
+
 OFF = errno.errorcode[errno.EOPNOTSUPP]
 """Which has two names."""
 
@@ -113,9 +116,11 @@ def test_finished_session_keeps_nothing_of_what_came(updated_machine: UpdatedMac
 def test_nothing_is_registered_where_live_updates_are_off(
     machine: Machine, module: TestModule, kernel: KernelBuild, word: str
 ) -> None:
+    assert machine.run(["test", "-e", HANDED_OVER]).status == 0
     load_next(machine, kernel, without=(word,))
     go(machine, kernel)
-    assert machine.run(["test", "-e", "/dev/liveupdate"]).status == 1
+    for path in ("/dev/liveupdate", HANDED_OVER):
+        assert machine.run(["test", "-e", path]).status == 1, path
     module.load(flbs=1, register=0)
     for command in ("register handler 0", "force flb 0", "flb incoming 0", "flb outgoing 0"):
         assert module.control(command).error == OFF, command
