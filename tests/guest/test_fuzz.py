@@ -88,7 +88,7 @@ TAKE_EVERYTHING: Phrase = (
                 for token in tokens
                 for words in (
                     ("retrieve", session, str(token), f"f{token}"),
-                    ("check", f"f{token}", *SHAPE),
+                    ("read", f"f{token}", "--length", "16"),
                     ("close", f"f{token}"),
                 )
             ),
