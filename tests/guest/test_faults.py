@@ -108,6 +108,21 @@ def test_preserve_memfd_with_failing_allocations(machine: Machine) -> None:
     machine.must("check", "data", "--size", 1 << 16, "--seed", 9)
 
 
+def test_memfd_that_could_not_be_preserved_can_grow(machine: Machine) -> None:
+    machine.must("session", "create", "s")
+    machine.must("memfd", "create", "data", "--size", 4096)
+    words = ("ioctl", "preserve", "s", 1, "data")
+    nth = 1
+    while not (answer := machine.agent("fail-nth", nth, *words))["ok"]:
+        assert answer["error"] == "ENOMEM"
+        machine.must("seek", "data", 4096 + nth)
+        machine.must("write", "data", "x")
+        nth += 1
+    assert nth > 1
+    machine.must("seek", "data", 8192)
+    assert machine.agent("write", "data", "x")["error"] == "EPERM"
+
+
 def test_preserve_with_flbs_with_failing_allocations(machine: Machine, module: TestModule) -> None:
     module.load(flbs=2)
     idle = module.refcount()

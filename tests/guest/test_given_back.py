@@ -12,7 +12,7 @@ import struct
 
 import pytest
 from ioctls import RETRIEVE_FD
-from prepared import module_and_memfd, module_files_and_memfds
+from prepared import KIB, module_and_memfd, module_files_and_memfds
 
 from harness.guest.idle import read_idle, what_is_left
 from harness.guest.kexec import go, load_next
@@ -88,6 +88,27 @@ def test_memory_of_what_was_handed_over_comes_back(updated_machine: UpdatedMachi
     with updated_machine(many_memfds) as update:
         many = managed_kib(update, *(f"s-{n}" for n in range(SESSIONS)))
     assert many > few - SLACK_KIB, f"{few - many} KiB of {SESSIONS} sessions did not come back"
+
+
+def taken_back(update: LiveUpdate) -> None:
+    """A memfd; others were preserved as well, and are not any more."""
+    machine = update.machine
+    machine.must("session", "create", "gone")
+    for token in range(4):
+        machine.must("memfd", "create", f"gone{token}", "--size", 256 * KIB)
+        machine.must("preserve", "gone", token, f"gone{token}")
+    machine.must("session", "close", "gone")
+    for token in range(4):
+        machine.must("close", f"gone{token}")
+    update.preserve_memfds(Memfd("kept", size=4096, session="kept"))
+
+
+def test_memory_that_was_taken_back_is_not_handed_over(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(module_and_memfd) as update:
+        other = managed_kib(update, "first", "second")
+    with updated_machine(taken_back) as update:
+        kept = managed_kib(update, "kept")
+    assert kept > other - SLACK_KIB, f"{other - kept} KiB are kept for nobody"
 
 
 def test_files_that_nobody_wants_are_let_go_last_first(updated_machine: UpdatedMachine) -> None:
