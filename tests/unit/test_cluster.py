@@ -299,20 +299,21 @@ def under_way(cluster: Cluster, cell: Cell, directory: Path) -> Iterator[list[Ce
 
 
 def test_job_of_a_killed_worker_runs_elsewhere(scheduler: Place, tmp_path: Path) -> None:
-    cell = cell_of(slow_tree(tmp_path / "linux", 13))
+    # Longer than a worker takes to begin, which may have to find out that KVM does not work.
+    cell = cell_of(slow_tree(tmp_path / "linux", 28))
     with (
         scheduler.worker("killed") as pid,
         scheduler.cluster() as cluster,
         under_way(cluster, cell, tmp_path / "r") as found,
     ):
-        assert wait_for(lambda: bool(sleeping(13)))
+        assert wait_for(lambda: bool(sleeping(28)))
         with scheduler.worker("heir"):
             os.kill(pid, signal.SIGKILL)
             # What the dead one had started goes with it.
-            assert wait_for(lambda: len(sleeping(13)) == 1)
+            assert wait_for(lambda: len(sleeping(28)) == 1)
             assert wait_for(lambda: bool(found), 60)
     assert [(result.worker, SAID in result.message) for result in found] == [("heir", True)]
-    assert sleeping(13) == []
+    assert sleeping(28) == []
 
 
 def test_job_whose_workers_are_lost_again_and_again_has_no_verdict(
@@ -356,6 +357,7 @@ def test_job_that_does_not_end_in_time_has_no_verdict(
 ) -> None:
     short = dataclasses.replace(HOST, job_s=3.0)
     monkeypatch.setattr("harness.cluster.cells.HOST", short)
+    # Longer than a worker takes to begin, which may have to find out that KVM does not work.
     cell = cell_of(slow_tree(tmp_path / "linux", 31))
     with scheduler.worker("slow"), scheduler.cluster() as cluster:
         found = run_on(cluster, cell, tmp_path / "r")
