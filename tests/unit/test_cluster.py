@@ -357,7 +357,6 @@ def test_job_that_does_not_end_in_time_has_no_verdict(
 ) -> None:
     short = dataclasses.replace(HOST, job_s=3.0)
     monkeypatch.setattr("harness.cluster.cells.HOST", short)
-    # Longer than a worker takes to begin, which may have to find out that KVM does not work.
     cell = cell_of(slow_tree(tmp_path / "linux", 31))
     with scheduler.worker("slow"), scheduler.cluster() as cluster:
         found = run_on(cluster, cell, tmp_path / "r")
