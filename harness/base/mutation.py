@@ -82,6 +82,10 @@ class MutationSpec:
                 return profile
         return "default"
 
+    def runs_at_reboot(self, function: str) -> bool:
+        """Return whether a function runs on the way to the next kernel."""
+        return any(re.fullmatch(pattern, function) for pattern in self.at_reboot)
+
 
 def read_mutation(section: Section, equivalent: Path | None) -> MutationSpec:
     """Read the mapping ``mutation`` of a suite.

@@ -56,7 +56,7 @@ from harness.search.mutants import (
     try_mutant,
     unreached,
 )
-from harness.search.reach import Reach, gone_on, reaching_tests, read_reach
+from harness.search.reach import Reach, reaching_tests, read_reach
 from harness.search.schemata import one
 
 _EXAMPLES = """\
@@ -232,19 +232,16 @@ class _Generated:
 
     def trials(self, generated: Generated, numbers: list[int]) -> Iterator[Trial]:
         """Try mutants, profile by profile."""
-        reach, gone = self._reach(generated) if numbers else ({}, frozenset())
+        reach = self._reach(generated) if numbers else {}
         for profile in dict.fromkeys(generated.profiles[number] for number in numbers):
             target = dataclasses.replace(self._target, profile=profile)
             mine = [number for number in numbers if generated.profiles[number] == profile]
-            yield from self._of_profile(generated, target, mine, reach, gone)
+            yield from self._of_profile(generated, target, mine, reach)
 
-    def _reach(self, generated: Generated) -> tuple[Reach, frozenset[str]]:
-        """Return what each test reaches, and which have gone on to another kernel.
-
-        Both are empty when the suite has no profile that counts.
-        """
+    def _reach(self, generated: Generated) -> Reach:
+        """Return what each test reaches; empty when the suite has no profile for that."""
         if self._args.unordered or _COVERAGE not in self._pipeline.suite.profiles:
-            return {}, frozenset()
+            return {}
         target = dataclasses.replace(self._target, profile=_COVERAGE)
         name = "reached"
         result = self._run(Cell(target=target, judge="desired"), name)
@@ -252,15 +249,10 @@ class _Generated:
             raise InfrastructureError(f"{result.status}: {result.message}", log=result.log)
         found = counted(self._directory / name, result.results.builds[str(self._target.position)])
         cc = self._pipeline.toolchain.cc
-        return read_reach(found, generated.sources, cc=cc), gone_on(found)
+        return read_reach(found, generated.sources, generated.at_reboot, cc=cc)
 
     def _of_profile(
-        self,
-        generated: Generated,
-        target: Target,
-        numbers: list[int],
-        reach: Reach,
-        gone: frozenset[str],
+        self, generated: Generated, target: Target, numbers: list[int], reach: Reach
     ) -> Iterator[Trial]:
         store = self._pipeline.store
         with self._ui.progress(Pace(store).seconds) as progress:
@@ -273,8 +265,7 @@ class _Generated:
         cells: dict[Cell, Mutant] = {}
         for number in numbers:
             mutation = generated.mutations[number]
-            others = gone if generated.runs_at_reboot(mutation) else ()
-            tests = reaching_tests(mutation.file, mutation.lines, reach, seconds, others)
+            tests = reaching_tests(mutation.file, mutation.lines, reach, seconds)
             mutant = mutant_of(generated, number, patch, tests)
             if number in schemata.wrong:
                 self._ui.out.print(f"{mutation.name} does not compile: {schemata.wrong[number]}")

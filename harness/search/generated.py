@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,18 +43,14 @@ class Generated:
     :param mutations: by number; the number is what ``harness_mutant=`` says.
     :param profiles: number -> where it can be noticed.
     :param equivalent: number -> why no test can notice it.
-    :param at_reboot: regular expressions for functions, see :class:`MutationSpec`.
+    :param at_reboot: lines that run on the way to the next kernel: path and number.
     """
 
     sources: Mapping[str, bytes]
     mutations: Mapping[int, Mutation]
     profiles: Mapping[int, str]
     equivalent: Mapping[int, str]
-    at_reboot: tuple[str, ...] = ()
-
-    def runs_at_reboot(self, mutation: Mutation) -> bool:
-        """Return whether it is changed what runs on the way to the next kernel."""
-        return any(re.fullmatch(one, mutation.function.name) for one in self.at_reboot)
+    at_reboot: frozenset[tuple[str, int]] = frozenset()
 
     def of(self, profile: str) -> dict[int, Mutation]:
         """Return those of a profile."""
@@ -96,7 +91,12 @@ def generate(pipeline: Pipeline) -> Generated:
         mutations=mutations,
         profiles=profiles,
         equivalent=read_equivalent(spec.equivalent, mutations),
-        at_reboot=spec.at_reboot,
+        at_reboot=frozenset(
+            (mutation.file, line)
+            for mutation in found
+            if spec.runs_at_reboot(mutation.function.name)
+            for line in mutation.lines
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,11 @@ def gcov_of(cc: str) -> str:
 
 
 def read_reach(
-    directories: Iterable[Path], files: Iterable[str], *, cc: str = DEFAULT_CC
+    directories: Sequence[Path],
+    files: Iterable[str],
+    at_reboot: Iterable[tuple[str, int]] = (),
+    *,
+    cc: str = DEFAULT_CC,
 ) -> dict[str, frozenset[tuple[str, int]]]:
     """Return which lines of *files* each test reaches.
 
@@ -38,6 +42,8 @@ def read_reach(
 
     :param directories: what :func:`harness.search.coverage.counted` returned.
     :param files: paths in the kernel tree; others are not looked at.
+    :param at_reboot: lines that run on the way to the next kernel, whose counts are lost with the
+        kernel that counted: each test that goes there reaches them.
     :param cc: the compiler: its counters are for its own gcov.
     """
     wanted = {name: name for name in files}
@@ -56,6 +62,8 @@ def read_reach(
                 name = next((one for one in wanted if str(item["file"]).endswith(one)), None)
                 if name is not None:
                     lines |= {(name, number) for number in _reached(item["lines"])}
+    for test in gone_on(directories):
+        found.setdefault(test, set()).update(at_reboot)
     return {test: frozenset(lines) for test, lines in found.items()}
 
 
@@ -91,22 +99,13 @@ def _same(counters: str, source: str) -> bool:
 
 
 def reaching_tests(
-    file: str,
-    lines: Iterable[int],
-    reach: Reach,
-    seconds: Mapping[str, float],
-    others: Container[str] = (),
+    file: str, lines: Iterable[int], reach: Reach, seconds: Mapping[str, float]
 ) -> tuple[str, ...]:
     """Return the tests that reach one of *lines*, the shortest first.
 
     :param reach: empty when nobody has counted: then it may be any test.
     :param seconds: how long each test takes; one that is not in it is not asked.
-    :param others: tests that may reach them uncounted.
     """
     places = {(file, line) for line in lines}
-    found = [
-        test
-        for test in seconds
-        if not reach or places & reach.get(test, frozenset()) or test in others
-    ]
+    found = [test for test in seconds if not reach or places & reach.get(test, frozenset())]
     return tuple(sorted(found, key=lambda test: (seconds[test], test)))

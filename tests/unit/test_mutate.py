@@ -305,7 +305,6 @@ def test_tests_that_reach_a_line_come_shortest_first() -> None:
     assert reaching_tests("a.c", (5,), reach, seconds) == ("quick",)
     assert reaching_tests("a.c", (6,), reach, seconds) == ()
     assert reaching_tests("a.c", (6,), {}, seconds) == ("elsewhere", "quick", "slow")
-    assert reaching_tests("a.c", (5,), reach, seconds, {"slow"}) == ("quick", "slow")
 
 
 def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
@@ -330,7 +329,7 @@ def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
     directories = []
     for test, words in (("test_a.py::test_short", []), ("test_a.py::test_long", ["y"])):
         subprocess.run([objects / "way", *words], cwd=objects, check=True)
-        kept = tmp_path / test.rpartition("_")[2]
+        kept = tmp_path / f"{len(directories):04}-0-key"
         (kept / "lib").mkdir(parents=True)
         (kept / "lib/way.gcno").write_bytes((objects / "way.gcno").read_bytes())
         (kept / "lib/way.gcda").write_bytes((objects / "way.gcda").read_bytes())
@@ -341,11 +340,21 @@ def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
     assert {("lib/way.c", 6)} <= found["test_a.py::test_short"] - found["test_a.py::test_long"]
     # With optimization there is nothing to count in it: it is reached with the condition.
     assert ("lib/way.c", 5) in found["test_a.py::test_long"]
+    assert gone_on(directories) == frozenset()
     (directories[0] / TEST_FILE).write_text("")
-    assert gone_on([directories[1].rename(tmp_path / "0007-1-key")]) == {"test_a.py::test_long"}
-    directories[1] = (tmp_path / "0007-1-key").rename(tmp_path / "0008-0-key")
-    assert gone_on(directories[1:]) == frozenset()
     assert list(read_reach(directories, ["lib/way.c"])) == ["test_a.py::test_long"]
+
+
+def test_lines_of_the_reboot_are_reached_by_who_goes_to_the_next_kernel(tmp_path: Path) -> None:
+    for name, test in (("0000-0-key", "stays"), ("0001-0-key", "goes"), ("0002-1-key", "goes")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / TEST_FILE).write_text(test)
+    directories = sorted(tmp_path.iterdir())
+    assert gone_on(directories) == {"goes"}
+    reach = read_reach(directories, ["a.c"], {("a.c", 5)})
+    seconds = {"stays": 1.0, "goes": 2.0}
+    assert reaching_tests("a.c", (5,), reach, seconds) == ("goes",)
+    assert reaching_tests("a.c", (6,), reach, seconds) == ()
 
 
 @pytest.mark.parametrize(
