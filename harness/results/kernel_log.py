@@ -83,10 +83,11 @@ def find_complaints(text: str, patterns: Iterable[str]) -> tuple[Splat, ...]:
     wanted = [re.compile(pattern) for pattern in patterns]
     found = []
     for number, line in enumerate(text.splitlines() if wanted else ()):
-        match = next(filter(None, (one.search(plain(line)) for one in wanted)), None)
+        said = plain(line)
+        match = next(filter(None, (one.search(said) for one in wanted)), None)
         if match is not None:
             title = re.sub(r"0x[0-9a-f]+", "ADDR", match[0].rstrip())
-            found.append(Splat(kind="complaint", title=title, text=plain(line), line=number))
+            found.append(Splat(kind="complaint", title=title, text=said, line=number))
     return tuple(found)
 
 
