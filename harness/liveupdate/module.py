@@ -11,6 +11,8 @@ from harness.guest.module import KernelModule
 
 NAME = "luo_test"
 _DEBUGFS = f"/sys/kernel/debug/{NAME}"
+CONTROL = f"{_DEBUGFS}/control"
+"""The file that takes commands, for those who write to it without waiting for the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class TestModule(KernelModule):
 
     def control(self, command: str) -> ControlAnswer:
         """Give the module a command: ``register handler 0``, ``unregister flb 1``, ..."""
-        self.guest().write(f"{_DEBUGFS}/control", command)
+        self.guest().write(CONTROL, command)
         returned = self.last_answer(command)
         if returned is None:
             raise AssertionError(f"the module did not take the command {command!r}")

@@ -16,12 +16,11 @@ from prepared import MOST_FAILURES, one_for_each_failure
 
 from harness.guest.machine import Machine
 from harness.liveupdate.fixtures import UpdatedMachine
-from harness.liveupdate.module import TestModule, luo_test
+from harness.liveupdate.module import CONTROL, TestModule, luo_test
 from harness.liveupdate.update import LiveUpdate
 
 pytestmark = pytest.mark.catalogue
 
-CONTROL = "/sys/kernel/debug/luo_test/control"
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
 
 
@@ -111,13 +110,14 @@ def test_preserve_memfd_with_failing_allocations(machine: Machine) -> None:
 def test_memfd_that_could_not_be_preserved_can_grow(machine: Machine) -> None:
     machine.must("session", "create", "s")
     machine.must("memfd", "create", "data", "--size", 4096)
-    words = ("ioctl", "preserve", "s", 1, "data")
-    nth = 1
-    while not (answer := machine.agent("fail-nth", nth, *words))["ok"]:
+    for nth in range(1, MOST_FAILURES + 1):
+        answer = machine.agent("fail-nth", nth, "ioctl", "preserve", "s", 1, "data")
+        if answer["ok"]:
+            break
         assert answer["error"] == "ENOMEM"
         machine.must("seek", "data", 4096 + nth)
         machine.must("write", "data", "x")
-        nth += 1
+    assert answer["ok"]
     assert nth > 1
     machine.must("seek", "data", 8192)
     assert machine.agent("write", "data", "x")["error"] == "EPERM"
@@ -195,14 +195,14 @@ def test_register_flb_with_failing_allocations(machine: Machine, module: TestMod
     module.load(flbs=1, register=0)
     assert module.control("register handler 0").error is None
     answers = []
-    injected = True
-    while injected:
-        nth = len(answers) + 1
+    for nth in range(1, MOST_FAILURES + 1):
         said = machine.agent("fail-nth", nth, "write", "put", CONTROL, "register flb 0")
         answers.append(module.last_answer("register flb 0"))
         if answers[-1] == "0":
             assert module.control("unregister flb 0").error is None
-        injected = bool(said["injected"])
+        if not said["injected"]:
+            break
+    assert not said["injected"]
     assert answers[-1] == "0"
     # The first is what the module takes for the command; it does not come as far as that.
     assert set(answers) == {None, "-12", "0"}

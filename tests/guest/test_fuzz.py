@@ -21,7 +21,7 @@ from harness.base.errors import KernelCrash
 from harness.guest.machine import Machine
 from harness.guest.race import RaceResult, run_race
 from harness.liveupdate.fixtures import UpdatedMachine
-from harness.liveupdate.module import TestModule, luo_test
+from harness.liveupdate.module import CONTROL, TestModule, luo_test
 from harness.liveupdate.update import LiveUpdate, Memfd
 from harness.plugin.races import Races
 from harness.results.schedule import Operation, Phrase, Schedule
@@ -73,7 +73,6 @@ KEPT = Path(__file__).parents[1] / "data" / "handed-over.json"
 
 FOUND_BEFORE = [(each["field"], each["value"]) for each in json.loads(KEPT.read_text())]
 
-CONTROL = "/sys/kernel/debug/luo_test/control"
 SHAPE = ("--size", "4096")
 
 TAKE_EVERYTHING: Phrase = (

@@ -68,6 +68,12 @@ def many_memfds(update: LiveUpdate) -> None:
     )
 
 
+def finish(update: LiveUpdate, session: str) -> None:
+    """Finish a session that came, of which nobody has wanted a file."""
+    update.machine.must("session", "retrieve", session)
+    update.machine.must("session", "finish", session)
+
+
 def managed_kib(update: LiveUpdate, *sessions: str) -> int:
     """Finish all that came, and return how much memory the kernel then manages.
 
@@ -76,18 +82,25 @@ def managed_kib(update: LiveUpdate, *sessions: str) -> int:
     machine = update.machine
     luo_test(machine).load()
     for session in sessions:
-        machine.must("session", "retrieve", session)
-        machine.must("session", "finish", session)
+        finish(update, session)
         machine.must("session", "close", session)
     return int(machine.check("awk '/^MemTotal/ {print $2}' /proc/meminfo"))
 
 
-def test_memory_of_what_was_handed_over_comes_back(updated_machine: UpdatedMachine) -> None:
+@pytest.fixture(scope="module")
+def few_kib(updated_machine: UpdatedMachine) -> int:
+    """What is managed after two sessions with three small files."""
     with updated_machine(module_and_memfd) as update:
-        few = managed_kib(update, "first", "second")
+        return managed_kib(update, "first", "second")
+
+
+def test_memory_of_what_was_handed_over_comes_back(
+    updated_machine: UpdatedMachine, few_kib: int
+) -> None:
     with updated_machine(many_memfds) as update:
         many = managed_kib(update, *(f"s-{n}" for n in range(SESSIONS)))
-    assert many > few - SLACK_KIB, f"{few - many} KiB of {SESSIONS} sessions did not come back"
+    lost = few_kib - many
+    assert lost < SLACK_KIB, f"{lost} KiB of {SESSIONS} sessions did not come back"
 
 
 def taken_back(update: LiveUpdate) -> None:
@@ -103,21 +116,20 @@ def taken_back(update: LiveUpdate) -> None:
     update.preserve_memfds(Memfd("kept", size=4096, session="kept"))
 
 
-def test_memory_that_was_taken_back_is_not_handed_over(updated_machine: UpdatedMachine) -> None:
-    with updated_machine(module_and_memfd) as update:
-        other = managed_kib(update, "first", "second")
+def test_memory_that_was_taken_back_is_not_handed_over(
+    updated_machine: UpdatedMachine, few_kib: int
+) -> None:
     with updated_machine(taken_back) as update:
         kept = managed_kib(update, "kept")
-    assert kept > other - SLACK_KIB, f"{other - kept} KiB are kept for nobody"
+    lost = few_kib - kept
+    assert lost < SLACK_KIB, f"{lost} KiB are kept for nobody"
 
 
 def test_files_that_nobody_wants_are_let_go_last_first(updated_machine: UpdatedMachine) -> None:
     with updated_machine(module_files_and_memfds) as update:
-        machine = update.machine
-        luo_test(machine).load()
-        machine.must("session", "retrieve", "all")
-        machine.must("session", "finish", "all")
-        order = re.findall(r"file(\d+) is not wanted", machine.guest.dmesg())
+        luo_test(update.machine).load()
+        finish(update, "all")
+        order = re.findall(r"file(\d+) is not wanted", update.machine.guest.dmesg())
         assert order == ["3", "2", "1"]
 
 
@@ -125,8 +137,7 @@ def test_finished_session_keeps_nothing_of_what_came(updated_machine: UpdatedMac
     with updated_machine(module_files_and_memfds) as update:
         machine = update.machine
         luo_test(machine).load()
-        machine.must("session", "retrieve", "all")
-        machine.must("session", "finish", "all")
+        finish(update, "all")
         # Room for the files of a session goes with the last one, also where none was taken.
         machine.must("open", "nobody's", "/dev/zero")
         assert not machine.agent("preserve", "all", 9, "nobody's")["ok"]

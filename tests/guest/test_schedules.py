@@ -19,13 +19,12 @@ from harness.guest.module import MODULES_PATH
 from harness.guest.race import JOURNAL_BYTES, run_race, start_race
 from harness.kernel.build import KernelBuild
 from harness.liveupdate.fixtures import UpdatedMachine
-from harness.liveupdate.module import TestModule, luo_test
+from harness.liveupdate.module import CONTROL, TestModule, luo_test
 from harness.liveupdate.oracle import missing, wanted
 from harness.liveupdate.update import LiveUpdate, Memfd
 from harness.plugin.races import Races
 from harness.results.schedule import Phrase
 
-CONTROL = "/sys/kernel/debug/luo_test/control"
 ABORTED = ("fail-nth", "1", "reboot", "kexec-try")
 """A live update that gets no memory at its very end, after everything was frozen.
 
