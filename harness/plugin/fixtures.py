@@ -73,10 +73,11 @@ def boot_machine(
     """Start a machine of one's own: ``with boot_machine(position=0) as machine``.
 
     The block owns it and ends it; what it prints is judged in whatever test runs meanwhile.
+    Kernel parameters besides those of the profile: ``boot_machine(cmdline=("quiet",))``.
     """
 
-    def boot(position: int | None = None) -> Machine:
-        return session_of(request.config).boot(position).machine
+    def boot(position: int | None = None, cmdline: tuple[str, ...] = ()) -> Machine:
+        return session_of(request.config).boot(position, cmdline=cmdline).machine
 
     return boot
 

@@ -194,19 +194,25 @@ class Session:
             extras={key: tuple(items) for key, items in self.extras.items()},
         )
 
-    def boot(self, position: int | None = None, step: Step | None = None) -> Started:
+    def boot(
+        self,
+        position: int | None = None,
+        step: Step | None = None,
+        cmdline: tuple[str, ...] = (),
+    ) -> Started:
         """Start a machine, a clone where that can be, and watch its console from the first byte.
 
         A kernel that failed to boot twice and never did is not tried again.
 
         :param step: the state that the machine is to be in.
+        :param cmdline: kernel parameters besides those of the profile and ``--cmdline``.
         """
         build = self.build(position)
         if build.release in self._dead:
             raise self._dead[build.release]
         name = f"{self._prefix}{len(self.boots) + 1:03}"
         directory = self.directory / "machines" / name
-        templates = or_exit(lambda: self.pipeline.templates(build, cmdline=self._cmdline))
+        templates = or_exit(lambda: self.pipeline.templates(build, cmdline=self._cmdline + cmdline))
         # gcov's counters would be counted once for each clone, and lost with what comes cached.
         cloning = self.templates and not build.gcov.is_dir()
         watched = len(self.watches)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the previous kernel handed over, read and damaged in the second kernel's memory.
+"""What one kernel hands over to the next, read and damaged in memory.
 
-The orchestrator reads it at the first open of ``/dev/liveupdate``; before that, the second
-kernel's user space can change every byte of it through ``/dev/mem``.  Layouts are those of
+The orchestrator reads sessions at the first open of ``/dev/liveupdate``; before that, the second
+kernel's user space can change every byte of them through ``/dev/mem``.  The tree that says where
+they are is read while it boots: that can be changed in the first kernel.  Layouts are those of
 ``include/linux/kho/abi/luo.h``.
 """
 
@@ -14,6 +15,11 @@ from dataclasses import dataclass
 from harness.guest.machine import Machine
 
 SUBTREE = "/sys/kernel/debug/kho/in/sub_fdts/LUO"
+OUTGOING = "/sys/kernel/debug/kho/out/sub_fdts/LUO"
+"""What the next kernel is to find (``kernel/liveupdate/kexec_handover_debugfs.c``)."""
+_ROOT = "/sys/kernel/debug/kho/out/fdt"
+"""KHO's own tree, with the address of each other one (``kho_add_subtree()``).  The end of it is
+missing, names of properties among it: what it had when it was registered is all that is shown."""
 COMPATIBLE_BYTES, NAME_BYTES = 48, 64
 _SESSION = struct.Struct(f"<{NAME_BYTES}sQQ")
 _FILE = struct.Struct(f"<{COMPATIBLE_BYTES}sQQ")
@@ -133,6 +139,17 @@ def fields(machine: Machine) -> dict[str, Field]:
     return found
 
 
+def damage_outgoing(machine: Machine, word: bytes) -> None:
+    """Change the first letter of a name in the live update tree that the next kernel is to read."""
+    tree = _blob(machine, OUTGOING)
+    assert tree.count(word) == 1, word
+    root, node = _blob(machine, _ROOT), struct.pack(">I4sII", _BEGIN, b"LUO", _PROP, 8)
+    (start,) = struct.unpack_from("<Q", root, root.index(node) + len(node) + 4)
+    at = start + tree.index(word)
+    assert read(machine, at, len(word)) == word
+    write(machine, at, b"X")
+
+
 def _file(machine: Machine, at: int) -> File:
     _, data, token = _FILE.unpack(read(machine, at, _FILE.size))
     return File(at=at, data=data, token=token)
@@ -140,9 +157,12 @@ def _file(machine: Machine, at: int) -> File:
 
 def _header(machine: Machine, name: str) -> int:
     """Return where a list begins, as the live update tree says."""
-    text = machine.check(["od", "-v", "-An", "-tx1", SUBTREE])
-    (at,) = struct.unpack("<Q", _property(bytes.fromhex("".join(text.split())), name))
+    (at,) = struct.unpack("<Q", _property(_blob(machine, SUBTREE), name))
     return int(at)
+
+
+def _blob(machine: Machine, path: str) -> bytes:
+    return bytes.fromhex("".join(machine.check(["od", "-v", "-An", "-tx1", path]).split()))
 
 
 def _property(tree: bytes, name: str) -> bytes:

@@ -11,8 +11,9 @@ import re
 import struct
 
 import pytest
+from handed_over import OUTGOING
 from ioctls import RETRIEVE_FD
-from prepared import KIB, module_and_memfd, module_files_and_memfds
+from prepared import KIB, MOST_FAILURES, module_and_memfd, module_files_and_memfds
 
 from harness.guest.idle import read_idle, what_is_left
 from harness.guest.kexec import go, load_next
@@ -26,9 +27,6 @@ from harness.run.pipeline import Pipeline
 pytestmark = [pytest.mark.catalogue, pytest.mark.both_ends]
 
 TOKENS = (1, 2, 3, 4, 5)
-HANDED_OVER = "/sys/kernel/debug/kho/out/sub_fdts/LUO"
-"""What the next kernel is to find (``kernel/liveupdate/kexec_handover_debugfs.c``)."""
-
 OFF = errno.errorcode[errno.EOPNOTSUPP]
 """Which has two names."""
 
@@ -103,13 +101,43 @@ def test_memory_of_what_was_handed_over_comes_back(
     assert lost < SLACK_KIB, f"{lost} KiB of {SESSIONS} sessions did not come back"
 
 
+UNTAKEN = 20
+
+
+def empty_memfds(update: LiveUpdate) -> None:
+    """Sessions with an empty memfd each."""
+    update.preserve_memfds(*(Memfd(f"m{n}", session=f"s-{n}", token=1) for n in range(UNTAKEN)))
+
+
+def test_memory_of_what_could_not_be_retrieved_comes_back(
+    updated_machine: UpdatedMachine, few_kib: int
+) -> None:
+    with updated_machine(empty_memfds) as update:
+        for n in range(UNTAKEN):
+            update.machine.must("session", "retrieve", f"s-{n}")
+            # There is no memory for the file that it is to become.
+            answer = update.machine.agent("fail-nth", 1, "ioctl", "retrieve", f"s-{n}", 1, "file")
+            assert answer["error"] in {"ENOMEM", "ENOSPC"}
+            update.machine.must("session", "finish", f"s-{n}")
+            update.machine.must("session", "close", f"s-{n}")
+        lost = few_kib - managed_kib(update)
+    assert lost < SLACK_KIB, f"{lost} KiB of {UNTAKEN} sessions did not come back"
+
+
 def taken_back(update: LiveUpdate) -> None:
-    """A memfd; others were preserved as well, and are not any more."""
+    """A memfd; others were preserved as well or could not be, and are not any more."""
     machine = update.machine
     machine.must("session", "create", "gone")
     for token in range(4):
         machine.must("memfd", "create", f"gone{token}", "--size", 256 * KIB)
         machine.must("preserve", "gone", token, f"gone{token}")
+    machine.must("memfd", "create", "refused", "--size", 256 * KIB)
+    for nth in range(1, MOST_FAILURES + 1):
+        answer = machine.agent("fail-nth", nth, "ioctl", "preserve", "gone", 9, "refused")
+        if answer["ok"]:
+            break
+    assert answer["ok"]
+    machine.must("close", "refused")
     machine.must("session", "close", "gone")
     for token in range(4):
         machine.must("close", f"gone{token}")
@@ -148,10 +176,10 @@ def test_finished_session_keeps_nothing_of_what_came(updated_machine: UpdatedMac
 def test_nothing_is_registered_where_live_updates_are_off(
     machine: Machine, module: TestModule, kernel: KernelBuild, word: str
 ) -> None:
-    assert machine.run(["test", "-e", HANDED_OVER]).status == 0
+    assert machine.run(["test", "-e", OUTGOING]).status == 0
     load_next(machine, kernel, without=(word,))
     go(machine, kernel)
-    for path in ("/dev/liveupdate", HANDED_OVER):
+    for path in ("/dev/liveupdate", OUTGOING):
         assert machine.run(["test", "-e", path]).status == 1, path
     module.load(flbs=1, register=0)
     for command in ("register handler 0", "force flb 0", "flb incoming 0", "flb outgoing 0"):

@@ -66,6 +66,14 @@ def test_memfd_comes_back_with_its_seals(updated: LiveUpdate) -> None:
     updated.verify(SEALED.name)
 
 
+def test_memfd_that_came_back_can_be_reclaimed(updated: LiveUpdate) -> None:
+    # Its pages are among those that the kernel looks through when memory is short.
+    script = "echo 1 >/proc/sys/vm/stat_refresh; cat /proc/vmstat"
+    lines = updated.machine.check(script).splitlines()
+    pages = {name: int(count) for name, count in map(str.split, lines)}
+    assert pages["nr_inactive_anon"] + pages["nr_active_anon"] >= pages["nr_shmem"]
+
+
 def test_memfd_content_check_notices_another_pattern(updated: LiveUpdate) -> None:
     answer = updated.machine.agent("check", "4-KiB", "--size", 4 * KIB, "--seed", 2)
     assert answer["error"] == "mismatch"

@@ -6,11 +6,16 @@ The series' point: registration alone must not pin a module, preserved files mus
 
 from __future__ import annotations
 
+import errno
+import re
+
 import pytest
+from prepared import flbs
 
 from harness.guest.machine import Machine
 from harness.kernel.build import KernelBuild
-from harness.liveupdate.module import TestModule
+from harness.liveupdate.fixtures import UpdatedMachine
+from harness.liveupdate.module import TestModule, luo_test
 
 DEVICE = "/dev/luo_test"
 BUSY = "EAGAIN"
@@ -187,3 +192,34 @@ def test_quiesce_is_gone(kernel: KernelBuild) -> None:
     symbols = kernel.system_map.read_text()
     assert " luo_session_deserialize\n" in symbols
     assert " luo_session_quiesce\n" not in symbols
+
+
+GOING_MS = 3000
+
+
+@pytest.mark.catalogue
+@pytest.mark.fails_before(5)
+def test_flb_of_a_module_that_goes_takes_no_files(machine: Machine, module: TestModule) -> None:
+    # The handler passes for a built-in one, so only the FLB's module is about to go.
+    module.load(flbs=1, owner=0, exit_ms=GOING_MS)
+    machine.must("open", "null", "/dev/null")
+    machine.must("session", "create", "s")
+    machine.check("harness-agent rmmod luo_test >/run/rmmod &")
+    state = "/sys/module/luo_test/initstate"
+    machine.check(f"until grep -q going {state}; do [ ! -s /run/rmmod ] || exit; done")
+    assert machine.agent("preserve", "s", 1, "null")["error"] == "ENODEV"
+    machine.check(f"while [ -e {state} ]; do sleep 0.1; done")
+    assert machine.guest.read("/run/rmmod").startswith('{"ok":true')
+
+
+@pytest.mark.catalogue
+@pytest.mark.fails_before(5)
+def test_flb_of_a_module_that_goes_is_not_retrieved(updated_machine: UpdatedMachine) -> None:
+    with updated_machine(flbs) as update:
+        module = luo_test(update.machine)
+        module.load(flbs=1, owner=0, exit_ms=1)
+        assert module.unload() is None
+        (said,) = re.findall(r"flb0 incoming at exit: (-?\d+)", update.machine.guest.dmesg())
+        assert int(said) == -errno.ENODEV
+        module.load(flbs=1)
+        assert module.control("flb incoming 0").error is None

@@ -7,6 +7,7 @@ Each half of this file damages one handover and looks at what came of it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Callable, Iterator
 
@@ -14,7 +15,10 @@ import handed_over
 import pytest
 from prepared import module_and_memfd
 
+from harness.base.errors import KernelCrash
+from harness.guest.kexec import go, load_next
 from harness.guest.machine import Machine
+from harness.kernel.build import KernelBuild
 from harness.liveupdate.fixtures import UpdatedMachine
 from harness.liveupdate.module import luo_test
 
@@ -107,6 +111,43 @@ def test_failed_deserialization_pins_no_module(updated_machine: UpdatedMachine) 
         assert count == 0, f"{count} references after a failed deserialization, not 0"
         error = luo_test(machine).unload()
         assert error is None, f"the module cannot be unloaded: {error}"
+
+
+TREE = {
+    b"luo-v1": errno.EINVAL,
+    b"liveupdate-number": errno.EINVAL,
+    b"luo-session\0": errno.EINVAL,
+    b"luo-session-v2": errno.EINVAL,
+    b"luo-session-header": errno.EINVAL,
+    b"luo-flb\0": errno.ENOENT,
+    b"luo-flb-v1": errno.EINVAL,
+    b"luo-flb-header": errno.EINVAL,
+}
+"""What the next kernel looks for in the live update tree, and what it is without it."""
+
+
+@FOUND
+@pytest.mark.both_ends
+@pytest.mark.parametrize(
+    "word",
+    [
+        pytest.param(
+            word,
+            id=word.decode().rstrip("\0"),
+            marks=pytest.mark.splat(
+                rf"tree failed to initialize .*\[-({number}|{errno.errorcode[number]})\]"
+            ),
+        )
+        for word, number in TREE.items()
+    ],
+)
+def test_next_kernel_does_without_no_part_of_the_tree(
+    machine: Machine, kernel: KernelBuild, word: bytes
+) -> None:
+    handed_over.damage_outgoing(machine, word)
+    load_next(machine, kernel)
+    with pytest.raises(KernelCrash, match="second kernel"):
+        go(machine, kernel)
 
 
 def without_memory(

@@ -485,14 +485,22 @@ static void luo_test_finish(struct liveupdate_file_op_args *args)
 	kho_restore_free(ser);
 }
 
+#define LUO_TEST_FILE_CALLBACKS					\
+	.can_preserve	= luo_test_can_preserve,		\
+	.preserve	= luo_test_preserve,			\
+	.unpreserve	= luo_test_unpreserve,			\
+	.freeze		= luo_test_freeze,			\
+	.unfreeze	= luo_test_unfreeze,			\
+	.retrieve	= luo_test_retrieve,			\
+	.can_finish	= luo_test_can_finish,			\
+	.finish		= luo_test_finish
+
 const struct liveupdate_file_ops luo_test_file_ops = {
-	.can_preserve	= luo_test_can_preserve,
-	.preserve	= luo_test_preserve,
-	.unpreserve	= luo_test_unpreserve,
-	.freeze		= luo_test_freeze,
-	.unfreeze	= luo_test_unfreeze,
-	.retrieve	= luo_test_retrieve,
-	.can_finish	= luo_test_can_finish,
-	.finish		= luo_test_finish,
+	LUO_TEST_FILE_CALLBACKS,
 	.owner		= THIS_MODULE,
+};
+
+/* As a handler that is built into the kernel has them: nothing is pinned. */
+const struct liveupdate_file_ops luo_test_ownerless_ops = {
+	LUO_TEST_FILE_CALLBACKS,
 };

@@ -227,6 +227,7 @@ struct luo_test_answer luo_test_unregister_all(void);
 
 /* file.c */
 extern const struct liveupdate_file_ops luo_test_file_ops;
+extern const struct liveupdate_file_ops luo_test_ownerless_ops;
 extern const struct file_operations luo_test_fops;
 unsigned int luo_test_files_open(void);
 void luo_test_files_show(struct seq_file *m);

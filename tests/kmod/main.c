@@ -56,6 +56,14 @@ static unsigned int luo_test_reboot_ms;
 module_param_named(reboot, luo_test_reboot_ms, uint, 0644);
 MODULE_PARM_DESC(reboot, "milliseconds that a reboot is held up once LUO was told (default 0)");
 
+static unsigned int luo_test_exit_ms;
+module_param_named(exit_ms, luo_test_exit_ms, uint, 0644);
+MODULE_PARM_DESC(exit_ms, "milliseconds that unloading waits with all still registered, and FLB 0 is looked up (default 0)");
+
+static bool luo_test_owner = true;
+module_param_named(owner, luo_test_owner, bool, 0444);
+MODULE_PARM_DESC(owner, "handlers say whose they are; else they pass for built-in ones (default 1)");
+
 enum luo_test_exit { EXIT_NONE, EXIT_HANDLER, EXIT_ALL };
 
 static const char * const luo_test_exit_names[] = {
@@ -186,8 +194,8 @@ struct luo_test_answer luo_test_unregister_flb(struct luo_test_handler *h,
 
 /**
  * luo_test_force_flb - Register an FLB with a handler that may have gone.
- * @h: a handler that was registered at least once
- * @f: the FLB; where LUO takes it, it is unregistered at once
+ * @h: a handler that was registered at least once, if live updates are on
+ * @f: the FLB; where LUO takes it, or is off, it is unregistered at once
  *
  * Return: what LUO answers.
  */
@@ -197,7 +205,8 @@ struct luo_test_answer luo_test_force_flb(struct luo_test_handler *h, struct luo
 
 	guard(mutex)(&h->lock);
 	ret = liveupdate_register_flb(&h->fh, &f->flb);
-	if (!ret)
+	/* Where live updates are off, that has nothing to look at, nor has @h been registered. */
+	if (!ret || ret == -EOPNOTSUPP)
 		(void)luo_test_int_or_void(liveupdate_unregister_flb(&h->fh, &f->flb));
 	return answer_int("force", f->target.name, h->target.name, ret);
 }
@@ -274,7 +283,7 @@ static int handler_init(struct luo_test_handler *h, unsigned int index)
 	mutex_init(&h->lock);
 	snprintf(h->target.name, sizeof(h->target.name), "handler%u", index);
 	h->target.cbs = LUO_TEST_HANDLER_CBS;
-	h->fh.ops = &luo_test_file_ops;
+	h->fh.ops = luo_test_owner ? &luo_test_file_ops : &luo_test_ownerless_ops;
 
 	if (index)
 		snprintf(h->devname, sizeof(h->devname), "luo_test%u", index);
@@ -420,10 +429,28 @@ static void unregister_handlers(void)
 		luo_test_unregister_handler(&luo_test_handlers[i]);
 }
 
+/* The module is going: nobody gets a reference to it any more. */
+static void exit_wait(void)
+{
+	struct luo_test_flb *f = &luo_test_flbs[0];
+	void *obj;
+	int ret;
+
+	msleep(luo_test_exit_ms);
+	if (!luo_test_nr_flbs)
+		return;
+	ret = luo_test_flb_get(f, true, &obj);
+	if (!ret)
+		luo_test_flb_put(f, true);
+	pr_info("%s incoming at exit: %d\n", f->target.name, ret);
+}
+
 static void __exit luo_test_exit(void)
 {
 	unsigned int i;
 
+	if (luo_test_exit_ms)
+		exit_wait();
 	unregister_reboot_notifier(&luo_test_reboot);
 	luo_test_control_exit();
 	devices_remove(luo_test_nr_handlers);
