@@ -208,7 +208,7 @@ def test_flb_of_a_module_that_goes_takes_no_files(machine: Machine, module: Test
     state = "/sys/module/luo_test/initstate"
     machine.check(f"until grep -q going {state}; do [ ! -s /run/rmmod ] || exit; done")
     assert machine.agent("preserve", "s", 1, "null")["error"] == "ENODEV"
-    machine.check(f"while [ -e {state} ]; do sleep 0.1; done")
+    machine.check("until [ -s /run/rmmod ]; do sleep 0.1; done")
     assert machine.guest.read("/run/rmmod").startswith('{"ok":true')
 
 
