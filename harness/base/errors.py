@@ -205,7 +205,10 @@ class KexecError(InfrastructureError):
 
 
 class KexecRefused(KexecError):  # noqa: N818
-    """The first kernel refused to reboot into the next one, and runs on."""
+    """The first kernel refused to reboot into the next one, and runs on.
+
+    It says so with an errno: for a test it is a failure.
+    """
 
 
 class KernelCrash(HarnessError):  # noqa: N818 - a verdict, not an error of ours

@@ -58,8 +58,8 @@ class MutationSpec:
     :param swap: statements that change places.
     :param profiles: operator, or mutant's name with ``*`` for any text -> the profile that can
         notice it, instead of ``default``; the first that fits.
-    :param at_reboot: functions that run on the way to the next kernel: what gcov counts there is
-        lost with the kernel that counted.
+    :param at_reboot: functions that run on the way to the next kernel, or while it boots and may
+        die of it: what gcov counts there is lost with the kernel that counted.
     :param equivalent: a file that says which changes make no difference, or ``None``.
     """
 
@@ -83,7 +83,7 @@ class MutationSpec:
         return "default"
 
     def runs_at_reboot(self, function: str) -> bool:
-        """Return whether a function runs on the way to the next kernel."""
+        """Return whether a function runs on the way to the next kernel, or while that boots."""
         return any(re.fullmatch(pattern, function) for pattern in self.at_reboot)
 
 

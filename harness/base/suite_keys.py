@@ -71,8 +71,8 @@ KEYS = {
     "mutation.swap.second": "the same for the other one",
     "mutation.profiles": "operator, or mutant with * for any text -> profile that can notice it "
     "(default: default)",
-    "mutation.at_reboot": "regular expressions for functions on the way to the next kernel, where "
-    "gcov's counts are lost: each test that goes there tries them",
+    "mutation.at_reboot": "regular expressions for functions on the way to the next kernel, or "
+    "while that boots, where gcov's counts are lost: each test that goes there tries them",
     "mutation.equivalent": "list of mutants (* is any text) that no test can notice, with a reason",
     "compat": "what pairs of kernels come to: from -> to -> carried, refused, lost or crashed",
     "coverage": "which source files count",

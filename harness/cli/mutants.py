@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.base.errors import InfrastructureError, InputError
@@ -31,8 +31,7 @@ from harness.report.sections import load_sections
 from harness.results.form import write_file
 from harness.results.pace import Pace
 from harness.results.records import record_json
-from harness.results.results import Outcome
-from harness.run.cell import Cell, CellResult, function_of
+from harness.run.cell import Cell, CellResult
 from harness.run.executor import run_cell
 from harness.run.parallel import Once, side_by_side
 from harness.run.pipeline import Pipeline
@@ -44,6 +43,7 @@ from harness.search.generated import (
     generate,
     mutant_cell,
     mutant_of,
+    seconds_of,
     sound_cell,
 )
 from harness.search.matrix import run_cells
@@ -260,7 +260,7 @@ class _Generated:
         sound = self._run(sound_cell(schemata), f"sound-{target.profile}")
         if sound.results is None:
             raise InfrastructureError(f"{sound.status}: {sound.message}", log=sound.log)
-        seconds = _seconds(sound)
+        seconds = seconds_of(sound.tests)
         patch = schemata.target.extra[-1]
         cells: dict[Cell, Mutant] = {}
         for number in numbers:
@@ -290,12 +290,3 @@ class _Generated:
             for result in run_cells(cells, run, keep_going=True, parallel=parallel):
                 progress.done()
                 yield judge(cells[result.cell], sound, result, result.seconds)
-
-
-def _seconds(sound: CellResult) -> Mapping[str, float]:
-    """Return how long each test takes that passes; one that does not can notice nothing."""
-    return {
-        test.id: test.seconds
-        for test in sound.tests
-        if test.outcome is Outcome.PASSED and function_of(test.id) == test.id
-    }

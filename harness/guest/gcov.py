@@ -9,14 +9,20 @@ import tarfile
 from pathlib import Path
 
 from harness.guest.connection import Guest
-from harness.results.directory import TEST_FILE
+from harness.results.directory import LEFT_FILE, TEST_FILE
 
 _COUNTERS = "/sys/kernel/debug/gcov"
 """``Documentation/dev-tools/gcov.rst``: a tree of the objects' absolute paths."""
 
 
 def fetch_counters(
-    guest: Guest, notes: Path, target: Path, *, test: str = "", timeout_s: float
+    guest: Guest,
+    notes: Path,
+    target: Path,
+    test: str = "",
+    *,
+    leaving: bool = False,
+    timeout_s: float,
 ) -> None:
     """Put the counters of the kernel in *guest* into *target*, and the compiler's notes with them.
 
@@ -24,6 +30,7 @@ def fetch_counters(
 
     :param notes: the directory of the ``.gcno`` files; only what has notes is kept.
     :param test: what ran while they counted, noted beside them; empty when it was no test.
+    :param leaving: for the next kernel, which is noted as well.
     :param timeout_s: for packing them in the guest, and for fetching them.
     :raises GuestError: when the guest does not answer.
     """
@@ -38,6 +45,8 @@ def fetch_counters(
     guest.check(["rm", "-rf", "/run/gcov", "/run/gcov.tar.gz"], timeout_s=timeout_s)
     shutil.copytree(notes, target, dirs_exist_ok=True)
     (target / TEST_FILE).write_text(test)
+    if leaving:
+        (target / LEFT_FILE).touch()
     wanted = [path.relative_to(notes).with_suffix(".gcda") for path in notes.rglob("*.gcno")]
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         for counters in wanted:

@@ -102,7 +102,7 @@ def go(machine: Machine, build: KernelBuild) -> Jump:
     :raises KernelCrash: when the first or the second kernel panics; the message says which.
     :raises KexecError: when something else happened.
     """
-    machine.collect_counters()
+    machine.collect_counters(leaving=True)
     before, mark = machine.epoch, machine.console.mark()
     last_answer = time.monotonic()
     machine.guest.tell("kexec")

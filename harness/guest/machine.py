@@ -345,18 +345,19 @@ class Machine:
         """Connect the user's terminal to the console until Ctrl-] or the machine's end."""
         self.console.interact()
 
-    def collect_counters(self) -> None:
+    def collect_counters(self, *, leaving: bool = False) -> None:
         """Fetch what gcov counted, if it counts, to ``gcov/NUMBER-EPOCH-BUILD/``; it counts anew.
 
+        :param leaving: for the next kernel, which is noted beside them.
         :raises GuestError: when the guest does not answer.
         """
         if not self.epochs or not self.epoch.build.gcov.is_dir():
             return
-        build, timeout_s = self.epoch.build, self.timeouts.counters_s
+        build, top = self.epoch.build, self._qemu.log_dir / "gcov"
         self._qemu.assert_alive()
-        top = self._qemu.log_dir / "gcov"
-        name = f"{len(list(top.glob('*'))):04}-{self.epoch.number}-{build.key}"
-        fetch_counters(self.guest, build.gcov, top / name, test=self.test, timeout_s=timeout_s)
+        target = top / f"{len(list(top.glob('*'))):04}-{self.epoch.number}-{build.key}"
+        limit = self.timeouts.counters_s
+        fetch_counters(self.guest, build.gcov, target, self.test, leaving=leaving, timeout_s=limit)
 
     # -- between tests -------------------------------------------------------------------------
 
@@ -373,8 +374,7 @@ class Machine:
                 module.let_go()
                 if module.unload() is not None:
                     return f"the module {module.name} cannot be unloaded"
-            taint = self.guest.taint() & ~_HARMLESS_TAINTS
-            if taint:
+            if taint := self.guest.taint() & ~_HARMLESS_TAINTS:
                 return f"the kernel is tainted ({taint})"
             if find_splats(self.console.since(0)):
                 return "the kernel log shows a splat"

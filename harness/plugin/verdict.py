@@ -21,6 +21,7 @@ from harness.base.errors import (
     InfrastructureError,
     InputError,
     KernelCrash,
+    KexecRefused,
 )
 from harness.base.text import plain
 from harness.base.trouble import trouble_of_host
@@ -194,6 +195,9 @@ def _classify_error(error: BaseException, report: Any, config: pytest.Config) ->
         report.harness["outcome"] = (Outcome.ERROR if known else Outcome.CRASHED).value
         if error.splat:
             report.sections.append(("kernel crash", error.splat))
+    elif isinstance(error, KexecRefused):
+        # The kernel says so itself, with an errno.
+        report.harness["outcome"] = Outcome.FAILED.value
     elif isinstance(error, InfrastructureError | InputError):
         report.harness["outcome"] = Outcome.ERROR.value
         # Where in the harness it was noticed helps nobody; -v -v shows it all the same.

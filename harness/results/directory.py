@@ -19,6 +19,9 @@ AGAIN = "again"
 TEST_FILE = "test"
 """Beside gcov's counters: the id of the test that ran meanwhile; empty when it was no test."""
 
+LEFT_FILE = "left"
+"""Beside them where the kernel that counted was left for the next one, whatever became of that."""
+
 _SUMMARIES = ("matrix.json", "bisect.json", "mutants.json", "nightly.json")
 """What commands write that run several kernels, each in a directory below."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,9 @@ from harness.base.store import Store, digest
 from harness.base.strict_yaml import read_yaml_list
 from harness.base.suite import Suite
 from harness.kernel.source import git
-from harness.run.cell import Cell
+from harness.results.expectation import Expected
+from harness.results.results import Outcome, TestResult
+from harness.run.cell import Cell, function_of
 from harness.run.pipeline import Pipeline
 from harness.search.mutants import Mutant
 from harness.search.mutate import Mutation, mutations_of
@@ -43,7 +45,8 @@ class Generated:
     :param mutations: by number; the number is what ``harness_mutant=`` says.
     :param profiles: number -> where it can be noticed.
     :param equivalent: number -> why no test can notice it.
-    :param at_reboot: lines that run on the way to the next kernel: path and number.
+    :param at_reboot: lines that run on the way to the next kernel, or while it boots: path and
+        number.
     """
 
     sources: Mapping[str, bytes]
@@ -235,3 +238,19 @@ def mutant_cell(schemata: Schemata, number: int, tests: tuple[str, ...]) -> Cell
         pytest_args=("-x", NO_TEMPLATES),
         cmdline=f"{PARAMETER}={number}",
     )
+
+
+def seconds_of(sound: Iterable[TestResult]) -> dict[str, float]:
+    """Return how long each test takes that can notice a mutant.
+
+    One that fails without any mutant cannot, nor one that does so now and then.
+
+    :param sound: what the tests came to on the kernel of :func:`sound_cell`.
+    """
+    return {
+        test.id: test.seconds
+        for test in sound
+        if test.outcome is Outcome.PASSED
+        and test.expected is not Expected.EITHER
+        and function_of(test.id) == test.id
+    }

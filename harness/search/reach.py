@@ -17,7 +17,7 @@ from typing import Any
 from harness.base import command
 from harness.base.spec import DEFAULT_CC
 from harness.base.timeouts import HOST
-from harness.results.directory import TEST_FILE
+from harness.results.directory import LEFT_FILE, TEST_FILE
 
 Reach = Mapping[str, frozenset[tuple[str, int]]]
 """Test -> the lines that it reaches: path in the kernel tree, and number."""
@@ -42,8 +42,8 @@ def read_reach(
 
     :param directories: what :func:`harness.search.coverage.counted` returned.
     :param files: paths in the kernel tree; others are not looked at.
-    :param at_reboot: lines that run on the way to the next kernel, whose counts are lost with the
-        kernel that counted: each test that goes there reaches them.
+    :param at_reboot: lines that run on the way to the next kernel, and while that boots: counts
+        are lost with the kernel that counted, so each test that goes there reaches them.
     :param cc: the compiler: its counters are for its own gcov.
     """
     wanted = {name: name for name in files}
@@ -86,11 +86,15 @@ def read_test(directory: Path) -> str:
 
 
 def gone_on(directories: Iterable[Path]) -> frozenset[str]:
-    """Return the tests that have gone on to a second kernel, by kexec.
+    """Return the tests that have gone on to a second kernel, by kexec; it may have died of it.
 
     :param directories: as :func:`read_reach` has them; their names tell the kernel's number.
     """
-    later = (each for each in directories if int(each.name.split("-")[1]) > 0)
+    later = (
+        each
+        for each in directories
+        if int(each.name.split("-")[1]) > 0 or (each / LEFT_FILE).exists()
+    )
     return frozenset(filter(None, map(read_test, later)))
 
 

@@ -88,7 +88,7 @@ class FakeMachine:
         self.arrived = 1
         return self.epoch
 
-    def collect_counters(self) -> None:
+    def collect_counters(self, *, leaving: bool = False) -> None:
         self.asked.append(("counters",))
 
     def close(self) -> None:

@@ -15,13 +15,16 @@ from harness.base.mutation import MutationSpec, SwapSpec
 from harness.base.settings import target_from_settings
 from harness.base.suite import load_suite
 from harness.cli.mutants import _shard
-from harness.results.directory import TEST_FILE
+from harness.results.directory import LEFT_FILE, TEST_FILE
+from harness.results.expectation import Expected
+from harness.results.results import Outcome, TestResult
 from harness.search.generated import (
     Generated,
     Schemata,
     chosen,
     mutant_cell,
     read_equivalent,
+    seconds_of,
     sound_cell,
 )
 from harness.search.mutate import Mutation, mutations_of
@@ -253,6 +256,15 @@ def test_kernel_without_a_mutant_is_asked_as_those_with_one(tmp_path: Path) -> N
     )
 
 
+def test_only_what_passes_every_time_can_notice_a_mutant() -> None:
+    tests = [
+        TestResult(id="a", outcome=Outcome.PASSED, seconds=2),
+        TestResult(id="b", outcome=Outcome.FAILED, seconds=1),
+        TestResult(id="c", outcome=Outcome.PASSED, seconds=1, expected=Expected.EITHER),
+    ]
+    assert seconds_of(tests) == {"a": 2}
+
+
 def test_names_and_profile_choose() -> None:
     found = generated()
     names = [found.mutations[n].name for n in chosen(found, ["*.unlock.*"], "debug", (1, 1))]
@@ -351,6 +363,9 @@ def test_lines_of_the_reboot_are_reached_by_who_goes_to_the_next_kernel(tmp_path
         (tmp_path / name / TEST_FILE).write_text(test)
     directories = sorted(tmp_path.iterdir())
     assert gone_on(directories) == {"goes"}
+    (tmp_path / "0000-0-key" / LEFT_FILE).touch()
+    assert gone_on(directories) == {"goes", "stays"}
+    (tmp_path / "0000-0-key" / LEFT_FILE).unlink()
     reach = read_reach(directories, ["a.c"], {("a.c", 5)})
     seconds = {"stays": 1.0, "goes": 2.0}
     assert reaching_tests("a.c", (5,), reach, seconds) == ("goes",)

@@ -219,6 +219,7 @@ def test_message_of_a_bare_assertion_says_what_was_compared(
     [
         ("MachineError('no QEMU')", "ERROR", "1 error"),
         ("KexecError('not live')", "ERROR", "1 error"),
+        ("KexecRefused('EINVAL')", "FAILED", "1 failed"),
         ("GuestClosed('gone')", "ERROR", "1 error"),
         ("BuildError('no compiler')", "ERROR", "1 error"),
         ("CommandError('failed', argv=('x',))", "ERROR", "1 error"),
