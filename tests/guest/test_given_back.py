@@ -131,14 +131,16 @@ def taken_back(update: LiveUpdate) -> None:
     for token in range(4):
         machine.must("memfd", "create", f"gone{token}", "--size", 256 * KIB)
         machine.must("preserve", "gone", token, f"gone{token}")
-    machine.must("memfd", "create", "refused", "--size", 256 * KIB)
+    # Each has pages of its own: what is left of one that was refused is nobody else's.
     for nth in range(1, MOST_FAILURES + 1):
-        answer = machine.agent("fail-nth", nth, "ioctl", "preserve", "gone", 9, "refused")
+        machine.must("memfd", "create", f"refused{nth}", "--size", 256 * KIB)
+        answer = machine.agent("fail-nth", nth, "ioctl", "preserve", "gone", 9, f"refused{nth}")
         if answer["ok"]:
             break
     assert answer["ok"]
-    machine.must("close", "refused")
     machine.must("session", "close", "gone")
+    for number in range(1, nth + 1):
+        machine.must("close", f"refused{number}")
     for token in range(4):
         machine.must("close", f"gone{token}")
     update.preserve_memfds(Memfd("kept", size=4096, session="kept"))

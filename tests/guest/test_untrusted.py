@@ -229,5 +229,9 @@ def test_two_sessions_of_one_name_are_not_taken_over(updated_machine: UpdatedMac
         first, second = handed_over.sessions(machine)
         assert (first.name, second.name) == (b"first", b"second")
         handed_over.write(machine, second.at, b"first\0")
+        allocated = "awk '/func:luo_session_alloc/ {n += $2} END {print n + 0}' /proc/allocinfo"
+        before = int(machine.check(allocated))
         assert machine.agent("session", "retrieve", "first")["error"] == "EIO"
+        # The first stays, as everything that was restored by then; the second is freed.
+        assert int(machine.check(allocated)) == before + 1
         assert "Failed to insert session [first]" in machine.guest.dmesg()
