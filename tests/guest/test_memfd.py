@@ -66,10 +66,12 @@ def test_memfd_comes_back_with_its_seals(updated: LiveUpdate) -> None:
     updated.verify(SEALED.name)
 
 
-def test_memfd_that_came_back_can_be_reclaimed(updated: LiveUpdate) -> None:
+def test_memfd_that_came_back_can_be_reclaimed(updated_machine: UpdatedMachine) -> None:
     # Its pages are among those that the kernel looks through when memory is short.
-    script = "echo 1 >/proc/sys/vm/stat_refresh; cat /proc/vmstat"
-    lines = updated.machine.check(script).splitlines()
+    with updated_machine(memfds) as update:
+        update.retrieve()
+        script = "echo 1 >/proc/sys/vm/stat_refresh; cat /proc/vmstat"
+        lines = update.machine.check(script).splitlines()
     pages = {name: int(count) for name, count in map(str.split, lines)}
     assert pages["nr_inactive_anon"] + pages["nr_active_anon"] >= pages["nr_shmem"]
 
