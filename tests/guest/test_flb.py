@@ -350,6 +350,7 @@ def test_flbs_are_unpreserved_last_first(machine: Machine, module: TestModule) -
     assert calls(log, "unpreserve") == ["handler0", "flb2", "flb1", "flb0"]
 
 
+@pytest.mark.both_ends
 def test_flbs_are_finished_after_the_last_file_and_last_first(
     updated_machine: UpdatedMachine,
 ) -> None:

@@ -194,14 +194,14 @@ def test_quiesce_is_gone(kernel: KernelBuild) -> None:
     assert " luo_session_quiesce\n" not in symbols
 
 
-GOING_MS = 3000
+GOING_S = 0.8
 
 
 @pytest.mark.catalogue
 @pytest.mark.fails_before(5)
 def test_flb_of_a_module_that_goes_takes_no_files(machine: Machine, module: TestModule) -> None:
     # The handler passes for a built-in one, so only the FLB's module is about to go.
-    module.load(flbs=1, owner=0, exit_ms=GOING_MS)
+    module.load(flbs=1, owner=0, exit_ms=int(1000 * GOING_S * machine.timeouts.scale))
     machine.must("open", "null", "/dev/null")
     machine.must("session", "create", "s")
     machine.check("harness-agent rmmod luo_test >/run/rmmod &")
@@ -213,6 +213,7 @@ def test_flb_of_a_module_that_goes_takes_no_files(machine: Machine, module: Test
 
 
 @pytest.mark.catalogue
+@pytest.mark.both_ends
 @pytest.mark.fails_before(5)
 def test_flb_of_a_module_that_goes_is_not_retrieved(updated_machine: UpdatedMachine) -> None:
     with updated_machine(flbs) as update:
