@@ -20,6 +20,7 @@ from harness.base.errors import (
     HarnessError,
     InputError,
     KernelCrash,
+    KexecRefused,
     PreconditionError,
     SilentGuestError,
 )
@@ -366,7 +367,8 @@ class Session:
 
 def _boot_outcome(error: HarnessError | None) -> Boot:
     match error:
-        case None:
+        case None | KexecRefused():
+            # On the way to its state: a machine that refuses to go on has come up.
             return Boot.OK
         case KernelCrash():
             return Boot.CRASHED

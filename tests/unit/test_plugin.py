@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.errors import KexecError, KexecRefused
 from harness.base.settings import SETTINGS
 from harness.base.spec import PROJECT_ROOT
+from harness.plugin.session import _boot_outcome
 from harness.plugin.verdict import sanitised
+from harness.results.results import Boot
 
 pytest_plugins = ["pytester"]
 
@@ -235,6 +238,11 @@ def test_exception_is_shown_as(
 ) -> None:
     done = raising(pytester, error)
     done.stdout.fnmatch_lines([f"*::test_it {word}*", f"*{count}*"])
+
+
+def test_machine_that_refuses_to_go_on_has_come_up() -> None:
+    outcomes = [_boot_outcome(error) for error in (None, KexecRefused("EINVAL"), KexecError("?"))]
+    assert outcomes == [Boot.OK, Boot.OK, Boot.ERROR]
 
 
 def test_every_exception_fails_the_session(pytester: pytest.Pytester) -> None:
