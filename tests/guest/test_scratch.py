@@ -17,7 +17,9 @@ BLOCK_KIB = 4096
 
 
 @pytest.mark.both_ends
-@pytest.mark.fails_without("scratch-whole-blocks", "is managed twice")
+@pytest.mark.fails_without(
+    "scratch-whole-blocks", "is managed twice", splat="BUG: Bad page state|WARNING: mm/page_alloc"
+)
 def test_scratch_areas_take_no_memory_of_others(boot_machine: Callable[..., Machine]) -> None:
     managed = []
     for sizes in (WHOLE, BROKEN):
