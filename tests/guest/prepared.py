@@ -89,6 +89,11 @@ def page_bytes(machine: Machine) -> int:
     return int(dict(struct.iter_unpack("<QQ", vector))[_AT_PAGESZ])
 
 
+def managed_kib(machine: Machine) -> int:
+    """Return how much memory the kernel that runs manages, in KiB."""
+    return int(machine.check("awk '/^MemTotal/ {print $2}' /proc/meminfo"))
+
+
 def memfds(update: LiveUpdate) -> None:
     """Memfds of every kind, and a hundred in one session."""
     update.preserve_memfds(*MEMFDS.values(), *MANY, MOVED, SEALED, LATE)

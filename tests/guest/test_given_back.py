@@ -13,7 +13,7 @@ import struct
 import pytest
 from handed_over import OUTGOING
 from ioctls import RETRIEVE_FD
-from prepared import KIB, MOST_FAILURES, module_and_memfd, module_files_and_memfds
+from prepared import KIB, MOST_FAILURES, managed_kib, module_and_memfd, module_files_and_memfds
 
 from harness.guest.idle import read_idle, what_is_left
 from harness.guest.kexec import go, load_next
@@ -72,7 +72,7 @@ def finish(update: LiveUpdate, session: str) -> None:
     update.machine.must("session", "finish", session)
 
 
-def managed_kib(update: LiveUpdate, *sessions: str) -> int:
+def managed_after(update: LiveUpdate, *sessions: str) -> int:
     """Finish all that came, and return how much memory the kernel then manages.
 
     What was handed over is not among it until it is restored (``kho_restore_page()``).
@@ -82,21 +82,21 @@ def managed_kib(update: LiveUpdate, *sessions: str) -> int:
     for session in sessions:
         finish(update, session)
         machine.must("session", "close", session)
-    return int(machine.check("awk '/^MemTotal/ {print $2}' /proc/meminfo"))
+    return managed_kib(machine)
 
 
 @pytest.fixture(scope="module")
 def few_kib(updated_machine: UpdatedMachine) -> int:
     """What is managed after two sessions with three small files."""
     with updated_machine(module_and_memfd) as update:
-        return managed_kib(update, "first", "second")
+        return managed_after(update, "first", "second")
 
 
 def test_memory_of_what_was_handed_over_comes_back(
     updated_machine: UpdatedMachine, few_kib: int
 ) -> None:
     with updated_machine(many_memfds) as update:
-        many = managed_kib(update, *(f"s-{n}" for n in range(SESSIONS)))
+        many = managed_after(update, *(f"s-{n}" for n in range(SESSIONS)))
     lost = few_kib - many
     assert lost < SLACK_KIB, f"{lost} KiB of {SESSIONS} sessions did not come back"
 
@@ -120,7 +120,7 @@ def test_memory_of_what_could_not_be_retrieved_comes_back(
             assert answer["error"] in {"ENOMEM", "ENOSPC"}
             update.machine.must("session", "finish", f"s-{n}")
             update.machine.must("session", "close", f"s-{n}")
-        lost = few_kib - managed_kib(update)
+        lost = few_kib - managed_after(update)
     assert lost < SLACK_KIB, f"{lost} KiB of {UNTAKEN} sessions did not come back"
 
 
@@ -150,7 +150,7 @@ def test_memory_that_was_taken_back_is_not_handed_over(
     updated_machine: UpdatedMachine, few_kib: int
 ) -> None:
     with updated_machine(taken_back) as update:
-        kept = managed_kib(update, "kept")
+        kept = managed_after(update, "kept")
     lost = few_kib - kept
     assert lost < SLACK_KIB, f"{lost} KiB are kept for nobody"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from prepared import managed_kib
 
 from harness.guest.machine import Machine
 
@@ -25,6 +26,6 @@ def test_scratch_areas_take_no_memory_of_others(boot_machine: Callable[..., Mach
     for sizes in (WHOLE, BROKEN):
         with boot_machine(cmdline=(f"kho_scratch={sizes}",)) as machine:
             assert machine.run(["test", "-c", "/dev/liveupdate"]).status == 0
-            managed.append(int(machine.check("awk '/^MemTotal/ {print $2}' /proc/meminfo")))
+            managed.append(managed_kib(machine))
     more = managed[1] - managed[0]
     assert more < BLOCK_KIB // 4, f"{more} KiB behind the areas is managed twice"
