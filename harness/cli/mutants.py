@@ -88,6 +88,11 @@ def add_mutants(commands: Commands) -> None:
     mutants.add_argument(
         "--shard", metavar="K/N", help="only the K-th of N equal parts, for several machines"
     )
+    mutants.add_argument(
+        "--equivalent",
+        action="store_true",
+        help="generated ones that no test can notice as well: whether they do survive",
+    )
     mutants.add_argument("--list", action="store_true", help="show them, and try none")
     mutants.add_argument(
         "--write", metavar="DIR", type=Path, help="write each generated one as a patch, try none"
@@ -128,7 +133,9 @@ def _mutants(args: argparse.Namespace, ui: Ui) -> int:
         suite = pipeline.suite
         if args.generated:
             generated = generate(_at_last(pipeline, progress))
-            numbers = chosen(generated, args.names, args.only_profile, (part, of))
+            numbers = chosen(
+                generated, args.names, args.only_profile, (part, of), equivalent=args.equivalent
+            )
             mutants = [mutant_of(generated, number, Path()) for number in numbers]
         else:
             mutants = [

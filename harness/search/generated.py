@@ -121,13 +121,20 @@ def read_equivalent(file: Path | None, mutations: Mapping[int, Mutation]) -> dic
 
 
 def chosen(
-    generated: Generated, names: Sequence[str], profile: str | None, shard: tuple[int, int]
+    generated: Generated,
+    names: Sequence[str],
+    profile: str | None,
+    shard: tuple[int, int],
+    *,
+    equivalent: bool = False,
 ) -> list[int]:
     """Return the numbers of the mutants that are asked for.
 
     :param names: with ``*`` for any text; empty for all.
     :param profile: only those; ``None`` for all.
-    :param shard: which part of how many, from 1 on; parts are of the same size and kind.
+    :param shard: which part of how many, from 1 on; parts are of the same size and kind, those
+        that no test can notice counted in.
+    :param equivalent: those that no test can notice as well, which survive every test there is.
     :raises InputError: when a name fits none.
     """
     for name in names:
@@ -142,7 +149,7 @@ def chosen(
         and profile in (None, generated.profiles[number])
     ]
     part, of = shard
-    return found[part - 1 :: of]
+    return [n for n in found[part - 1 :: of] if equivalent or n not in generated.equivalent]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

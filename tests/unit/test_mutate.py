@@ -274,6 +274,15 @@ def test_names_and_profile_choose() -> None:
         chosen(found, ["flb"], None, (1, 1))
 
 
+def test_those_that_no_test_can_notice_are_tried_when_asked_for() -> None:
+    found = replace(generated(), equivalent={1: "nobody asks", 4: "nobody asks"})
+    parts = [chosen(found, (), None, (k, 3), equivalent=True) for k in (1, 2, 3)]
+    assert {1, 4} <= set(parts[0])
+    assert [chosen(found, (), None, (k, 3)) for k in (1, 2, 3)] == [
+        [number for number in part if number not in (1, 4)] for part in parts
+    ]
+
+
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0"])
 def test_wrong_shard_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="no part of a whole"):
