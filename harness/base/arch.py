@@ -287,6 +287,8 @@ AARCH64 = Architecture(
     console="ttyAMA0",
     debian="arm64",
     virtio_net="virtio-net-pci",
+    # The console's driver comes late in the boot: what a kernel died of before was never seen.
+    cmdline=("earlycon",),
     cmdline_tcg=("rcupdate.rcu_cpu_stall_timeout=63",),
     flags_line="Features",
     processor_lines=("Features", "CPU"),
