@@ -206,8 +206,8 @@ def test_flb_of_a_module_that_goes_takes_no_files(machine: Machine, module: Test
     machine.must("session", "create", "s")
     machine.check("harness-agent rmmod luo_test >/run/rmmod &")
     state = "/sys/module/luo_test/initstate"
-    machine.check(f"until grep -q going {state}; do [ ! -s /run/rmmod ] || exit; done")
-    assert machine.agent("preserve", "s", 1, "null")["error"] == "ENODEV"
+    machine.check(f"until grep -q going {state}; do [ ! -s /run/rmmod ] || break; done")
+    assert machine.agent("preserve", "s", 1, "null").get("error") == "ENODEV"
     machine.check("until [ -s /run/rmmod ]; do sleep 0.1; done")
     assert machine.guest.read("/run/rmmod").startswith('{"ok":true')
 
