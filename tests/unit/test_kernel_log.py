@@ -14,7 +14,8 @@ from harness.results.kernel_log import (
     find_splats,
 )
 
-# Recorded in a guest of the debug profile (boot and arm64: of the default profile), except for:
+# Recorded in a guest of the debug profile (boot, and arm64 but for its atomic, kasan, lockdep and
+# stall: of the default profile), except for:
 #   advice        the beginning of boot, then boot-time advice as the kernel sources word it
 #   kmemleak      mm/kmemleak.c: kmemleak_scan()
 #   oops-panic    bug, then what oops_end() of arch/x86/kernel/dumpstack.c adds with oops=panic
@@ -81,6 +82,13 @@ SPLATS = {
         )
     ],
     "arm64-panic": [("panic", "Kernel panic - not syncing: asked for")],
+    "arm64-atomic": [
+        ("atomic-sleep", "BUG: scheduling while atomic: insmod/N/ADDR"),
+        ("warning", "WARNING: init/main.c at do_one_initcall, CPU: insmod/N"),
+    ],
+    "arm64-kasan": [("kasan", "BUG: KASAN: slab-use-after-free in luo_use_after_free [provoke]")],
+    "arm64-lockdep": [("lockdep", "WARNING: possible circular locking dependency detected")],
+    "arm64-stall": [("rcu-stall", "rcu: INFO: rcu_sched self-detected stall on CPU")],
 }
 
 
@@ -121,6 +129,13 @@ def test_splat_of_arm64_is_whole(name: str) -> None:
     assert "loading out-of-tree module" not in splat
     assert splat.count("Call trace:") == 1
     assert "---[ end trace 0000000000000000 ]---" in splat
+
+
+@pytest.mark.parametrize("name", ["atomic", "kasan", "lockdep", "stall"])
+def test_splat_of_arm64_holds_its_call_trace(name: str) -> None:
+    splat = find_splats(recorded(f"arm64-{name}"))[0].text
+    assert re.search(r"Call trace:\n.*\[provoke\].* el0t_64_sync\+0x", splat, re.DOTALL)
+    assert "loading out-of-tree module" not in splat
 
 
 def test_panic_of_an_oops_of_arm64_belongs_to_it() -> None:
