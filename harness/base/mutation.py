@@ -58,6 +58,7 @@ class MutationSpec:
     :param swap: statements that change places.
     :param profiles: operator, or mutant's name with ``*`` for any text -> the profile that can
         notice it, instead of ``default``; the first that fits.
+    :param first: the same -> a regular expression for tests that are tried before shorter ones.
     :param at_reboot: functions that run on the way to the next kernel, or while it boots and may
         die of it: what gcov counts there is lost with the kernel that counted.
     :param equivalent: a file that says which changes make no difference, or ``None``.
@@ -72,19 +73,29 @@ class MutationSpec:
     assign: tuple[str, ...]
     swap: tuple[SwapSpec, ...]
     profiles: Mapping[str, str]
+    first: Mapping[str, str]
     at_reboot: tuple[str, ...]
     equivalent: Path | None
 
     def profile_of(self, mutant: str, operator: str) -> str:
         """Return the profile that can notice a mutant."""
-        for name, profile in self.profiles.items():
-            if name == operator or fnmatch.fnmatchcase(mutant, name):
-                return profile
-        return "default"
+        return _of(self.profiles, mutant, operator) or "default"
+
+    def first_of(self, mutant: str, operator: str) -> str:
+        """Return a regular expression for the tests that are tried first; empty for none."""
+        return _of(self.first, mutant, operator)
 
     def runs_at_reboot(self, function: str) -> bool:
         """Return whether a function runs on the way to the next kernel, or while that boots."""
         return any(re.fullmatch(pattern, function) for pattern in self.at_reboot)
+
+
+def _of(mapping: Mapping[str, str], mutant: str, operator: str) -> str:
+    """Return what the first name that fits stands for; empty when none does."""
+    for name, value in mapping.items():
+        if name == operator or fnmatch.fnmatchcase(mutant, name):
+            return value
+    return ""
 
 
 def read_mutation(section: Section, equivalent: Path | None) -> MutationSpec:
@@ -93,12 +104,13 @@ def read_mutation(section: Section, equivalent: Path | None) -> MutationSpec:
     :param equivalent: the file of its key of that name.
     :raises SpecError: naming file and line, on anything that is not as it should be.
     """
-    profiles = section.mapping("profiles", {})
-    for name in profiles:
-        if name not in OPERATORS and "." not in name:
-            known = ", ".join(OPERATORS)
-            hint = f"known: {known}; or names of mutants, with * and a dot: *.drop.kfree"
-            raise section.error("profiles", f"there is no operator {name!r}", hint=hint)
+    profiles, first = section.mapping("profiles", {}), section.pattern_mapping("first", {})
+    for key, mapping in (("profiles", profiles), ("first", first)):
+        for name in mapping:
+            if name not in OPERATORS and "." not in name:
+                known = ", ".join(OPERATORS)
+                hint = f"known: {known}; or names of mutants, with * and a dot: *.drop.kfree"
+                raise section.error(key, f"there is no operator {name!r}", hint=hint)
     locks = section.mapping("locks", {})
     for name, other in [*locks.items(), *section.mapping("rename", {}).items()]:
         for word in (name, other):
@@ -124,6 +136,7 @@ def read_mutation(section: Section, equivalent: Path | None) -> MutationSpec:
         assign=section.patterns("assign", ()),
         swap=tuple(swaps),
         profiles=profiles,
+        first=first,
         at_reboot=section.patterns("at_reboot", ()),
         equivalent=equivalent,
     )

@@ -105,6 +105,15 @@ class Section:
         self._check_patterns(key, *found)
         return found
 
+    def pattern_mapping(self, key: str, default: Any = ...) -> dict[str, str]:
+        """Return a mapping of names to regular expressions.
+
+        :raises SpecError: when one of them is none.
+        """
+        found = self.mapping(key, default)
+        self._check_patterns(key, *found.values())
+        return found
+
     def _check_patterns(self, key: str, *patterns: str) -> None:
         for pattern in patterns:
             try:

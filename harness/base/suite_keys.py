@@ -71,6 +71,7 @@ KEYS = {
     "mutation.swap.second": "the same for the other one",
     "mutation.profiles": "operator, or mutant with * for any text -> profile that can notice it "
     "(default: default)",
+    "mutation.first": "the same -> regular expression for tests that are tried before shorter ones",
     "mutation.at_reboot": "regular expressions for functions on the way to the next kernel, or "
     "while that boots, where gcov's counts are lost: each test that goes there tries them",
     "mutation.equivalent": "list of mutants (* is any text) that no test can notice, with a reason",

@@ -43,6 +43,7 @@ from harness.search.generated import (
     generate,
     mutant_cell,
     mutant_of,
+    mutation_of,
     seconds_of,
     sound_cell,
 )
@@ -261,7 +262,7 @@ class _Generated:
     def _of_profile(
         self, generated: Generated, target: Target, numbers: list[int], reach: Reach
     ) -> Iterator[Trial]:
-        store = self._pipeline.store
+        store, spec = self._pipeline.store, mutation_of(self._pipeline.suite)
         with self._ui.progress(Pace(store).seconds) as progress:
             schemata = build_all(generated, target, store, self._directory, progress)
         sound = self._run(sound_cell(schemata), f"sound-{target.profile}")
@@ -272,7 +273,8 @@ class _Generated:
         cells: dict[Cell, Mutant] = {}
         for number in numbers:
             mutation = generated.mutations[number]
-            tests = reaching_tests(mutation.file, mutation.lines, reach, seconds)
+            first = spec.first_of(mutation.name, mutation.operator)
+            tests = reaching_tests(mutation.file, mutation.lines, reach, seconds, first)
             mutant = mutant_of(generated, number, patch, tests)
             if number in schemata.wrong:
                 self._ui.out.print(f"{mutation.name} does not compile: {schemata.wrong[number]}")

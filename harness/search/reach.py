@@ -103,13 +103,18 @@ def _same(counters: str, source: str) -> bool:
 
 
 def reaching_tests(
-    file: str, lines: Iterable[int], reach: Reach, seconds: Mapping[str, float]
+    file: str, lines: Iterable[int], reach: Reach, seconds: Mapping[str, float], first: str = ""
 ) -> tuple[str, ...]:
     """Return the tests that reach one of *lines*, the shortest first.
 
     :param reach: empty when nobody has counted: then it may be any test.
     :param seconds: how long each test takes; one that is not in it is not asked.
+    :param first: a regular expression for those that come before shorter ones; empty for none.
     """
     places = {(file, line) for line in lines}
     found = [test for test in seconds if not reach or places & reach.get(test, frozenset())]
-    return tuple(sorted(found, key=lambda test: (seconds[test], test)))
+
+    def order(test: str) -> tuple[bool, float, str]:
+        return not (first and re.search(first, test)), seconds[test], test
+
+    return tuple(sorted(found, key=order))

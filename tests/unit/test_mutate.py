@@ -41,6 +41,7 @@ SPEC = MutationSpec(
     assign=(r"\.seen$", r"^\*"),
     swap=(SwapSpec(function="order", first="hold", second="note"),),
     profiles={},
+    first={"*.order.*": "test_a"},
     at_reboot=("reboot",),
     equivalent=None,
 )
@@ -301,9 +302,19 @@ def test_equivalent_mutants_have_reasons_and_must_be_there(tmp_path: Path) -> No
         read_equivalent(file, generated().mutations)
 
 
+def test_tests_that_a_mutant_is_tried_by_first() -> None:
+    assert SPEC.first_of("count.order.drop.put", "drop") == "test_a"
+    assert SPEC.first_of("count.start.drop.put", "drop") == ""
+    assert (
+        replace(SPEC, first={"drop": "test_b"}).first_of("count.start.drop.put", "drop") == "test_b"
+    )
+
+
 def test_wrong_operator_and_name_are_refused(tmp_path: Path) -> None:
     for wrong, message in (
         ("profiles: {explode: debug}", "no operator 'explode'"),
+        ("first: {explode: test_a}", "no operator 'explode'"),
+        ("first: {drop: '('}", "no regular expression"),
         ("rename: {a: 'b c'}", "'b c' is no name of C"),
     ):
         (tmp_path / "suite.yaml").write_text(
@@ -326,6 +337,7 @@ def test_tests_that_reach_a_line_come_shortest_first() -> None:
     assert reaching_tests("a.c", (5,), reach, seconds) == ("quick",)
     assert reaching_tests("a.c", (6,), reach, seconds) == ()
     assert reaching_tests("a.c", (6,), {}, seconds) == ("elsewhere", "quick", "slow")
+    assert reaching_tests("a.c", (4,), reach, seconds, "^sl") == ("slow", "quick")
 
 
 def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:

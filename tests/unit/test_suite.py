@@ -63,7 +63,7 @@ known_issues: issues.yaml
 tests: tests
 mutants: mutants
 fixes: fixes
-mutation: {files: [lib/a.c], drop: [put], profiles: {drop: debug}}
+mutation: {files: [lib/a.c], drop: [put], profiles: {drop: debug}, first: {drop: test_a}}
 compat: compat.yaml
 coverage:
   files: '.*/own\\.c'
