@@ -15,7 +15,7 @@ from harness.results.kernel_log import (
 )
 
 # Recorded in a guest of the debug profile (boot, and arm64 but for its atomic, kasan, lockdep and
-# stall: of the default profile), except for:
+# stall: of the default profile; arm64-tags: of the profile tags), except for:
 #   advice        the beginning of boot, then boot-time advice as the kernel sources word it
 #   kmemleak      mm/kmemleak.c: kmemleak_scan()
 #   oops-panic    bug, then what oops_end() of arch/x86/kernel/dumpstack.c adds with oops=panic
@@ -88,6 +88,7 @@ SPLATS = {
     ],
     "arm64-kasan": [("kasan", "BUG: KASAN: slab-use-after-free in luo_use_after_free [provoke]")],
     "arm64-lockdep": [("lockdep", "WARNING: possible circular locking dependency detected")],
+    "arm64-tags": [("kasan", "BUG: KASAN: invalid-access in luo_out_of_bounds [provoke]")],
     "arm64-stall": [("rcu-stall", "rcu: INFO: rcu_sched self-detected stall on CPU")],
 }
 
@@ -131,7 +132,7 @@ def test_splat_of_arm64_is_whole(name: str) -> None:
     assert "---[ end trace 0000000000000000 ]---" in splat
 
 
-@pytest.mark.parametrize("name", ["atomic", "kasan", "lockdep", "stall"])
+@pytest.mark.parametrize("name", ["atomic", "kasan", "lockdep", "stall", "tags"])
 def test_splat_of_arm64_holds_its_call_trace(name: str) -> None:
     splat = find_splats(recorded(f"arm64-{name}"))[0].text
     assert re.search(r"Call trace:\n.*\[provoke\].* el0t_64_sync\+0x", splat, re.DOTALL)
