@@ -327,7 +327,8 @@ static int luo_test_preserve(struct liveupdate_file_op_args *args)
 	if (f)
 		f->preserved++;
 	args->serialized_data = virt_to_phys(ser);
-	args->private_data = ser;
+	/* As it is found again: an address has no tag of KASAN's. */
+	args->private_data = args_ser(args);
 out_unlock:
 	if (f)
 		mutex_unlock(&f->lock);
