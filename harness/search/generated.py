@@ -134,7 +134,8 @@ def chosen(
     :param profile: only those; ``None`` for all.
     :param shard: which part of how many, from 1 on; parts are of the same size and kind, those
         that no test can notice counted in.
-    :param equivalent: those that no test can notice as well, which survive every test there is.
+    :param equivalent: those that no test can notice as well, which survive every test there is;
+        one whose whole name is asked for is among them either way.
     :raises InputError: when a name fits none.
     """
     for name in names:
@@ -149,7 +150,13 @@ def chosen(
         and profile in (None, generated.profiles[number])
     ]
     part, of = shard
-    return [n for n in found[part - 1 :: of] if equivalent or n not in generated.equivalent]
+    return [
+        number
+        for number in found[part - 1 :: of]
+        if equivalent
+        or number not in generated.equivalent
+        or generated.mutations[number].name in names
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -282,6 +282,7 @@ def test_those_that_no_test_can_notice_are_tried_when_asked_for() -> None:
     assert [chosen(found, (), None, (k, 3)) for k in (1, 2, 3)] == [
         [number for number in part if number not in (1, 4)] for part in parts
     ]
+    assert chosen(found, [found.mutations[1].name], None, (1, 1)) == [1]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0"])
