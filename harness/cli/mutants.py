@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.base.errors import InfrastructureError, InputError
 from harness.base.spec import Target
 from harness.base.store import Store
-from harness.base.terminal import Ui
+from harness.base.terminal import ProgressDisplay, Ui
 from harness.cli.cluster import add_cluster_options, cluster_of, runner
 from harness.cli.options import (
     MACHINE,
@@ -38,6 +38,7 @@ from harness.run.pipeline import Pipeline
 from harness.search.coverage import counted
 from harness.search.generated import (
     Generated,
+    Schemata,
     build_all,
     chosen,
     generate,
@@ -70,6 +71,7 @@ examples:
 """
 
 _COVERAGE = "coverage"
+_REACHED = "reached"
 """The profile whose kernels count lines."""
 
 
@@ -218,6 +220,18 @@ def _by_hand(
             progress.done()
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Without:
+    """What all tests come to on a profile's kernel while none of its mutants is on.
+
+    :param build: that kernel's, as results name it.
+    """
+
+    schemata: Schemata
+    build: str
+    result: CellResult
+
+
 class _Generated:
     """A run over generated mutants."""
 
@@ -232,42 +246,64 @@ class _Generated:
         self._args, self._ui, self._pipeline = args, ui, pipeline
         self._target, self._directory = target, directory
 
-    def _run(self, cell: Cell, name: str) -> CellResult:
-        store, fresh = self._pipeline.store, self._args.fresh
-        with self._ui.progress(Pace(store).seconds) as progress, progress.lane(name) as say:
-            directory = self._directory / name
-            return run_cell(cell, store=store, directory=directory, progress=say, fresh=fresh)
-
     def trials(self, generated: Generated, numbers: list[int]) -> Iterator[Trial]:
-        """Try mutants, profile by profile."""
-        reach = self._reach(generated) if numbers else {}
-        for profile in dict.fromkeys(generated.profiles[number] for number in numbers):
-            target = dataclasses.replace(self._target, profile=profile)
-            mine = [number for number in numbers if generated.profiles[number] == profile]
-            yield from self._of_profile(generated, target, mine, reach)
+        """Try mutants, profile by profile; first, side by side, all tests without any of them."""
+        by_profile: dict[str, list[int]] = {}
+        for number in numbers:
+            by_profile.setdefault(generated.profiles[number], []).append(number)
+        counting = not self._args.unordered and _COVERAGE in self._pipeline.suite.profiles
+        # What the tests reach is asked as well: None.
+        asked = [*((None,) if numbers and counting else ()), *by_profile]
+        usual = Pace(self._pipeline.store).seconds
+        with self._ui.progress(usual, total=len(asked)) as progress:
 
-    def _reach(self, generated: Generated) -> Reach:
-        """Return what each test reaches; empty when the suite has no profile for that."""
-        if self._args.unordered or _COVERAGE not in self._pipeline.suite.profiles:
-            return {}
-        target = dataclasses.replace(self._target, profile=_COVERAGE)
-        name = "reached"
-        result = self._run(Cell(target=target, judge="desired"), name)
+            def run(profile: str | None) -> _Without:
+                return self._without(generated, profile, progress)
+
+            without: dict[str | None, _Without] = {}
+            done = side_by_side(asked, run, parallel=parallel_cells(self._args))
+            for profile, one_more in zip(asked, done, strict=True):
+                without[profile] = one_more
+                progress.done()
+        reach = self._reach(generated, without[None].build) if None in without else {}
+        for profile, mine in by_profile.items():
+            yield from self._of_profile(generated, without[profile], mine, reach)
+
+    def _without(
+        self, generated: Generated, profile: str | None, progress: ProgressDisplay
+    ) -> _Without:
+        """Run all tests with none of the mutants on.
+
+        :param profile: ``None`` to count which lines each test reaches.
+        """
+        target = dataclasses.replace(self._target, profile=profile or _COVERAGE)
+        name = f"sound-{profile}" if profile else _REACHED
+        with progress.lane(name) as say:
+            store = Store(self._pipeline.store.root)
+            if profile:
+                schemata = build_all(generated, target, store, self._directory, say)
+                cell = sound_cell(schemata)
+            else:
+                schemata = Schemata(target=target, wrong={})
+                cell = Cell(target=target, judge="desired")
+            directory, fresh = self._directory / name, self._args.fresh
+            result = run_cell(cell, store=store, directory=directory, progress=say, fresh=fresh)
         if result.results is None:
             raise InfrastructureError(f"{result.status}: {result.message}", log=result.log)
-        found = counted(self._directory / name, result.results.builds[str(self._target.position)])
+        build = result.results.builds[str(target.position)]
+        return _Without(schemata=schemata, build=build, result=result)
+
+    def _reach(self, generated: Generated, build: str) -> Reach:
+        """Return what each test reaches on the kernel that counted."""
+        found = counted(self._directory / _REACHED, build)
         cc = self._pipeline.toolchain.cc
         return read_reach(found, generated.sources, generated.at_reboot, cc=cc)
 
     def _of_profile(
-        self, generated: Generated, target: Target, numbers: list[int], reach: Reach
+        self, generated: Generated, without: _Without, numbers: list[int], reach: Reach
     ) -> Iterator[Trial]:
         store, spec = self._pipeline.store, mutation_of(self._pipeline.suite)
-        with self._ui.progress(Pace(store).seconds) as progress:
-            schemata = build_all(generated, target, store, self._directory, progress)
-        sound = self._run(sound_cell(schemata), f"sound-{target.profile}")
-        if sound.results is None:
-            raise InfrastructureError(f"{sound.status}: {sound.message}", log=sound.log)
+        schemata, sound = without.schemata, without.result
         seconds = seconds_of(sound.tests)
         patch = schemata.target.extra[-1]
         cells: dict[Cell, Mutant] = {}
