@@ -195,6 +195,10 @@ class GuestClosed(GuestError):  # noqa: N818
 class GuestTimeout(GuestError):  # noqa: N818
     """A command in the guest passed its deadline."""
 
+    def __init__(self, message: str) -> None:
+        hint = "does it wait in the kernel for good? The kernel log of the profile debug says so"
+        super().__init__(message, hint=hint)
+
 
 class CommandFailed(GuestError):  # noqa: N818
     """A command in the guest that had to succeed did not."""

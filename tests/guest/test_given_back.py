@@ -104,9 +104,31 @@ def test_memory_of_what_was_handed_over_comes_back(
 UNTAKEN = 20
 
 
+LARGE_KIB = 4096
+
+
 def empty_memfds(update: LiveUpdate) -> None:
-    """Sessions with an empty memfd each."""
+    """Sessions with an empty memfd each, and one with a large one."""
     update.preserve_memfds(*(Memfd(f"m{n}", session=f"s-{n}", token=1) for n in range(UNTAKEN)))
+    update.preserve_memfds(Memfd("large", size=LARGE_KIB * KIB, session="large", token=1))
+
+
+def promise(machine: Machine, kib: int) -> None:
+    """Have the kernel promise only so much more memory to whoever asks it for some.
+
+    ``Documentation/mm/overcommit-accounting.rst``
+    """
+    machine.check(
+        f"""
+        awk '/^Committed_AS/ {{print $2 + {kib}}}' /proc/meminfo >/proc/sys/vm/overcommit_kbytes
+        echo 2 >/proc/sys/vm/overcommit_memory
+        """
+    )
+
+
+def free_kib(machine: Machine) -> int:
+    """Return how much memory nobody has, in KiB."""
+    return int(machine.check("awk '/^MemFree/ {print $2}' /proc/meminfo"))
 
 
 def test_memory_of_what_could_not_be_retrieved_comes_back(
@@ -120,6 +142,15 @@ def test_memory_of_what_could_not_be_retrieved_comes_back(
             assert answer["error"] in {"ENOMEM", "ENOSPC"}
             update.machine.must("session", "finish", f"s-{n}")
             update.machine.must("session", "close", f"s-{n}")
+        # The file is there, and some of its pages are in it; the rest is too much.
+        free = free_kib(update.machine)
+        update.machine.must("session", "retrieve", "large")
+        promise(update.machine, LARGE_KIB // 2)
+        assert update.machine.agent("retrieve", "large", 1, "file")["error"] == "ENOSPC"
+        update.machine.check("echo 0 >/proc/sys/vm/overcommit_memory")
+        update.machine.must("session", "finish", "large")
+        update.machine.must("session", "close", "large")
+        assert free_kib(update.machine) > free + LARGE_KIB // 2
         lost = few_kib - managed_after(update)
     assert lost < SLACK_KIB, f"{lost} KiB of {UNTAKEN} sessions did not come back"
 

@@ -305,8 +305,10 @@ def test_run_reads_all_of_much_output(guest: Guest) -> None:
 
 
 def test_command_that_hangs_is_a_timeout_and_the_connection_stays(guest: Guest) -> None:
-    with pytest.raises(GuestTimeout, match="hang"):
+    with pytest.raises(GuestTimeout, match="hang") as caught:
         guest.run("hang", timeout_s=0.2)
+    assert caught.value.hint is not None
+    assert "kernel log" in caught.value.hint
     assert guest.run("streams 0", timeout_s=SOON).status == 0
 
 
