@@ -39,7 +39,8 @@ def _download_and_unpack(
 ) -> None:
     tree = directory / "tree"
     tree.mkdir()
-    with tempfile.TemporaryDirectory(prefix="harness-packages-") as name:
+    # Here and not in /tmp: what a killed process leaves in the cache is cleared away.
+    with tempfile.TemporaryDirectory(prefix="download-", dir=directory) as name:
         for number, choices in enumerate(spec.packages, 1):
             count = Count(done=number, total=len(spec.packages), unit="packages")
             progress(Progress("image", choices, count))
