@@ -194,7 +194,7 @@ def test_quiesce_is_gone(kernel: KernelBuild) -> None:
     assert " luo_session_quiesce\n" not in symbols
 
 
-GOING_S = 0.8
+GOING_S = 0.4
 
 
 @pytest.mark.catalogue
