@@ -31,6 +31,7 @@ from harness.report.sections import load_sections
 from harness.results.form import write_file
 from harness.results.pace import Pace
 from harness.results.records import record_json
+from harness.results.results import Outcome
 from harness.run.cell import Cell, CellResult
 from harness.run.executor import run_cell
 from harness.run.parallel import Once, side_by_side
@@ -265,9 +266,17 @@ class _Generated:
             for profile, one_more in zip(asked, done, strict=True):
                 without[profile] = one_more
                 progress.done()
-        reach = self._reach(generated, without[None].build) if None in without else {}
+        reach: Reach = {}
+        counted_in: frozenset[str] = frozenset()
+        if None in without:
+            reach = self._reach(generated, without[None].build)
+            counted_in = frozenset(
+                test.id
+                for test in without[None].result.tests
+                if test.outcome is not Outcome.SKIPPED
+            )
         for profile, mine in by_profile.items():
-            yield from self._of_profile(generated, without[profile], mine, reach)
+            yield from self._of_profile(generated, without[profile], mine, reach, counted_in)
 
     def _without(
         self, generated: Generated, profile: str | None, progress: ProgressDisplay
@@ -300,17 +309,29 @@ class _Generated:
         return read_reach(found, generated.sources, generated.at_reboot, cc=cc)
 
     def _of_profile(
-        self, generated: Generated, without: _Without, numbers: list[int], reach: Reach
+        self,
+        generated: Generated,
+        without: _Without,
+        numbers: list[int],
+        reach: Reach,
+        counted_in: frozenset[str],
     ) -> Iterator[Trial]:
+        """Try those of one profile.
+
+        :param counted_in: the tests that have run where *reach* was counted.
+        """
         store, spec = self._pipeline.store, mutation_of(self._pipeline.suite)
         schemata, sound = without.schemata, without.result
         seconds = seconds_of(sound.tests)
+        uncounted = seconds.keys() - counted_in
         patch = schemata.target.extra[-1]
         cells: dict[Cell, Mutant] = {}
         for number in numbers:
             mutation = generated.mutations[number]
             first = spec.first_of(mutation.name, mutation.operator)
-            tests = reaching_tests(mutation.file, mutation.lines, reach, seconds, first)
+            tests = reaching_tests(
+                mutation.file, mutation.lines, reach, seconds, first=first, uncounted=uncounted
+            )
             mutant = mutant_of(generated, number, patch, tests)
             if number in schemata.wrong:
                 self._ui.out.print(f"{mutation.name} does not compile: {schemata.wrong[number]}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +103,27 @@ def _same(counters: str, source: str) -> bool:
 
 
 def reaching_tests(
-    file: str, lines: Iterable[int], reach: Reach, seconds: Mapping[str, float], first: str = ""
+    file: str,
+    lines: Iterable[int],
+    reach: Reach,
+    seconds: Mapping[str, float],
+    *,
+    first: str = "",
+    uncounted: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return the tests that reach one of *lines*, the shortest first.
 
     :param reach: empty when nobody has counted: then it may be any test.
     :param seconds: how long each test takes; one that is not in it is not asked.
     :param first: a regular expression for those that come before shorter ones; empty for none.
+    :param uncounted: tests that have not run where it was counted, and may reach any line.
     """
     places = {(file, line) for line in lines}
-    found = [test for test in seconds if not reach or places & reach.get(test, frozenset())]
+    found = [
+        test
+        for test in seconds
+        if not reach or test in uncounted or places & reach.get(test, frozenset())
+    ]
 
     def order(test: str) -> tuple[bool, float, str]:
         return not (first and re.search(first, test)), seconds[test], test
