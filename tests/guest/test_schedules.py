@@ -8,11 +8,13 @@ with one of them has the time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 from prepared import flbs_unless_counted
 
+from harness.base.errors import KexecRefused
 from harness.guest.kexec import load_next
 from harness.guest.machine import Machine
 from harness.guest.module import MODULES_PATH
@@ -309,6 +311,85 @@ def test_two_updates_in_a_row_under_load(
             machine.must("close", "journal")
 
 
+# -- what locks callbacks are called under -----------------------------------------------------
+
+
+LISTS = "luo_register_rwlock"
+SESSION = "&session->mutex"
+OUTGOING = "&private->outgoing.lock"
+INCOMING = "&private->incoming.lock"
+LOCKS = {
+    "before": {
+        "handler0: can_preserve": SESSION,
+        "handler0: preserve": SESSION,
+        "handler0: unpreserve": SESSION,
+        "handler0: freeze": SESSION,
+        "handler0: unfreeze": SESSION,
+        "flb0: preserve": OUTGOING,
+        "flb0: unpreserve": OUTGOING,
+    },
+    "after": {
+        "handler0: retrieve": SESSION,
+        "handler0: can_finish": SESSION,
+        "handler0: finish": SESSION,
+        "flb0: retrieve": INCOMING,
+        "flb0: finish": INCOMING,
+    },
+}
+"""One kernel's callbacks each: a lock that is held around each call."""
+
+
+def held_in_callbacks(log: str) -> dict[str, list[set[str]]]:
+    """Return what lockdep says is held, call by call of each callback (``show_locks=1``)."""
+    lines = r"((?:.*(?: held by | #\d+: ).*\n)+)"
+    found: dict[str, list[set[str]]] = {}
+    for callback, said in re.findall(r"luo_test: (.+) with these locks:\n" + lines, log):
+        found.setdefault(callback, []).append(set(re.findall(r" #\d+: \S+ \((.+?)\)\{", said)))
+    return found
+
+
+def assert_held(log: str, wanted: dict[str, str]) -> None:
+    """Each of the callbacks was called, and the lock was held each time."""
+    held = held_in_callbacks(log)
+    assert {name: name in held for name in wanted} == dict.fromkeys(wanted, True)
+    without = [name for name, lock in wanted.items() if not all(lock in one for one in held[name])]
+    assert without == []
+
+
+@pytest.mark.both_ends
+@pytest.mark.fresh_machine
+@pytest.mark.profiles("debug")
+@pytest.mark.without_feature("handover-in-blocks")
+def test_callbacks_are_called_under_locks(
+    machine: Machine, module: TestModule, live_update: Callable[..., LiveUpdate]
+) -> None:
+    module.load(handlers=2, flbs=1, show_locks=1)
+    update = live_update(machine)
+    for name in ("gone", "early", "kept"):
+        machine.must("open", name, "/dev/null")
+    machine.must("open", "refuses", "/dev/zero")
+    machine.must("session", "create", "gone")
+    machine.must("preserve", "gone", 1, "gone")
+    machine.must("session", "close", "gone")
+    # Frozen before the one that refuses: in another session, and in the same one.
+    machine.must("session", "create", "early")
+    machine.must("preserve", "early", 1, "early")
+    update.preserve("kept")
+    machine.must("preserve", update.default_session, 99, "refuses")
+    module.fail("handler1.freeze", "EBUSY")
+    update.load()
+    with pytest.raises(KexecRefused):
+        update.go()
+    assert_held(machine.guest.dmesg(), LOCKS["before"])
+    machine.must("session", "close", "early")
+    update.go()
+    module.load(handlers=2, flbs=1, show_locks=1)
+    update.retrieve()
+    assert module.control("flb incoming 0").error is None
+    machine.must("session", "finish", update.default_session)
+    assert_held(machine.guest.dmesg(), LOCKS["after"])
+
+
 # -- what patches 3 and 4 bring ---------------------------------------------------------------
 
 
@@ -322,12 +403,22 @@ def test_search_for_a_handler_holds_the_lock(
     machine.must("open", "file", "/dev/null")
     machine.must("preserve", "s", 1, "file")
     machine.must("session", "close", "s")
-    _, found, held = kernel_log().partition("handler0: can_preserve with these locks")
-    held, end, _ = held.partition("handler0: preserve with these locks")
-    assert found, "nobody asked the handler"
-    assert end, "the file was not preserved"
-    assert "held by" in held, "lockdep says nothing"
-    assert "luo_register_rwlock" in held, "the list of handlers is searched without its lock"
+    held = held_in_callbacks(kernel_log())
+    assert "handler0: preserve" in held, "the file was not preserved"
+    assert all(LISTS in locks for locks in held["handler0: can_preserve"]), (
+        "the list of handlers is searched without its lock"
+    )
+
+
+@pytest.mark.profiles("debug")
+@pytest.mark.fails_before(4)
+def test_flbs_are_walked_under_the_lock(machine: Machine, module: TestModule) -> None:
+    module.load(flbs=1, show_locks=1)
+    machine.must("session", "create", "s")
+    machine.must("open", "file", "/dev/null")
+    machine.must("preserve", "s", 1, "file")
+    machine.must("session", "close", "s")
+    assert_held(machine.guest.dmesg(), {"flb0: preserve": LISTS, "flb0: unpreserve": LISTS})
 
 
 @pytest.mark.fails_before(4)
