@@ -406,7 +406,9 @@ def test_worker_whose_disk_is_full_takes_no_jobs(scheduler: Place, tmp_path: Pat
         command.spawn([*argv, scheduler.address, "--name", "full"], log_file=log),
         scheduler.cluster() as cluster,
     ):
-        full = wait_for(lambda: any(not w.takes for w in cluster.workers()), 60)
+        full = wait_for(
+            lambda: any(w.name == "full" and not w.takes for w in cluster.workers()), 60
+        )
         assert full, log.read_text()
         with pytest.raises(InfrastructureError, match=r"full: its disk is full: \d+ MiB free"):
             run_on(cluster, cell, tmp_path / "r")
