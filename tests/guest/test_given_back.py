@@ -126,11 +126,6 @@ def promise(machine: Machine, kib: int) -> None:
     )
 
 
-def free_kib(machine: Machine) -> int:
-    """Return how much memory nobody has, in KiB."""
-    return int(machine.check("awk '/^MemFree/ {print $2}' /proc/meminfo"))
-
-
 def test_memory_of_what_could_not_be_retrieved_comes_back(
     updated_machine: UpdatedMachine, few_kib: int
 ) -> None:
@@ -143,14 +138,12 @@ def test_memory_of_what_could_not_be_retrieved_comes_back(
             update.machine.must("session", "finish", f"s-{n}")
             update.machine.must("session", "close", f"s-{n}")
         # The file is there, and some of its pages are in it; the rest is too much.
-        free = free_kib(update.machine)
         update.machine.must("session", "retrieve", "large")
         promise(update.machine, LARGE_KIB // 2)
         assert update.machine.agent("retrieve", "large", 1, "file")["error"] == "ENOSPC"
         update.machine.check("echo 0 >/proc/sys/vm/overcommit_memory")
         update.machine.must("session", "finish", "large")
         update.machine.must("session", "close", "large")
-        assert free_kib(update.machine) > free + LARGE_KIB // 2
         lost = few_kib - managed_after(update)
     assert lost < SLACK_KIB, f"{lost} KiB of {UNTAKEN} sessions did not come back"
 
