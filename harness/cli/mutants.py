@@ -72,8 +72,9 @@ examples:
 """
 
 _COVERAGE = "coverage"
-_REACHED = "reached"
 """The profile whose kernels count lines."""
+_REACHED = "reached"
+"""The directory of the results that they came to."""
 
 
 def add_mutants(commands: Commands) -> None:
@@ -266,17 +267,9 @@ class _Generated:
             for profile, one_more in zip(asked, done, strict=True):
                 without[profile] = one_more
                 progress.done()
-        reach: Reach = {}
-        counted_in: frozenset[str] = frozenset()
-        if None in without:
-            reach = self._reach(generated, without[None].build)
-            counted_in = frozenset(
-                test.id
-                for test in without[None].result.tests
-                if test.outcome is not Outcome.SKIPPED
-            )
+        reach = self._reach(generated, without[None]) if None in without else {}
         for profile, mine in by_profile.items():
-            yield from self._of_profile(generated, without[profile], mine, reach, counted_in)
+            yield from self._of_profile(generated, without[profile], mine, reach)
 
     def _without(
         self, generated: Generated, profile: str | None, progress: ProgressDisplay
@@ -302,36 +295,29 @@ class _Generated:
         build = result.results.builds[str(target.position)]
         return _Without(schemata=schemata, build=build, result=result)
 
-    def _reach(self, generated: Generated, build: str) -> Reach:
-        """Return what each test reaches on the kernel that counted."""
-        found = counted(self._directory / _REACHED, build)
+    def _reach(self, generated: Generated, without: _Without) -> Reach:
+        """Return what each test that has run on the kernel that counts reaches."""
+        found = counted(self._directory / _REACHED, without.build)
         cc = self._pipeline.toolchain.cc
-        return read_reach(found, generated.sources, generated.at_reboot, cc=cc)
+        nothing: dict[str, frozenset[tuple[str, int]]] = {
+            test.id: frozenset()
+            for test in without.result.tests
+            if test.outcome is not Outcome.SKIPPED
+        }
+        return nothing | read_reach(found, generated.sources, generated.at_reboot, cc=cc)
 
     def _of_profile(
-        self,
-        generated: Generated,
-        without: _Without,
-        numbers: list[int],
-        reach: Reach,
-        counted_in: frozenset[str],
+        self, generated: Generated, without: _Without, numbers: list[int], reach: Reach
     ) -> Iterator[Trial]:
-        """Try those of one profile.
-
-        :param counted_in: the tests that have run where *reach* was counted.
-        """
         store, spec = self._pipeline.store, mutation_of(self._pipeline.suite)
         schemata, sound = without.schemata, without.result
         seconds = seconds_of(sound.tests)
-        uncounted = seconds.keys() - counted_in
         patch = schemata.target.extra[-1]
         cells: dict[Cell, Mutant] = {}
         for number in numbers:
             mutation = generated.mutations[number]
             first = spec.first_of(mutation.name, mutation.operator)
-            tests = reaching_tests(
-                mutation.file, mutation.lines, reach, seconds, first=first, uncounted=uncounted
-            )
+            tests = reaching_tests(mutation.file, mutation.lines, reach, seconds, first)
             mutant = mutant_of(generated, number, patch, tests)
             if number in schemata.wrong:
                 self._ui.out.print(f"{mutation.name} does not compile: {schemata.wrong[number]}")

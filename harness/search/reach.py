@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,13 @@ def read_reach(
         test = read_test(directory)
         counters = [str(path.relative_to(directory)) for path in directory.rglob("*.gcda")]
         mine = [path for path in counters if any(_same(path, name) for name in wanted)]
-        if not test or not mine:
+        if not test:
+            continue
+        lines = found.setdefault(test, set())
+        if not mine:
             continue
         words = [gcov_of(cc), "--json-format", "--stdout", *mine]
         said = command.run(words, timeout_s=HOST.tool_s, cwd=directory).stdout
-        lines = found.setdefault(test, set())
         for line in said.splitlines():
             for item in json.loads(line)["files"] if line.startswith("{") else ():
                 name = next((one for one in wanted if str(item["file"]).endswith(one)), None)
@@ -103,27 +105,16 @@ def _same(counters: str, source: str) -> bool:
 
 
 def reaching_tests(
-    file: str,
-    lines: Iterable[int],
-    reach: Reach,
-    seconds: Mapping[str, float],
-    *,
-    first: str = "",
-    uncounted: Collection[str] = (),
+    file: str, lines: Iterable[int], reach: Reach, seconds: Mapping[str, float], first: str = ""
 ) -> tuple[str, ...]:
     """Return the tests that reach one of *lines*, the shortest first.
 
-    :param reach: empty when nobody has counted: then it may be any test.
+    :param reach: a test that is not in it was not counted, and may reach any line.
     :param seconds: how long each test takes; one that is not in it is not asked.
     :param first: a regular expression for those that come before shorter ones; empty for none.
-    :param uncounted: tests that have not run where it was counted, and may reach any line.
     """
     places = {(file, line) for line in lines}
-    found = [
-        test
-        for test in seconds
-        if not reach or test in uncounted or places & reach.get(test, frozenset())
-    ]
+    found = [test for test in seconds if test not in reach or places & reach[test]]
 
     def order(test: str) -> tuple[bool, float, str]:
         return not (first and re.search(first, test)), seconds[test], test

@@ -102,8 +102,6 @@ def test_memory_of_what_was_handed_over_comes_back(
 
 
 UNTAKEN = 20
-
-
 LARGE_KIB = 4096
 
 

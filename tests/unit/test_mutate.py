@@ -339,9 +339,9 @@ def test_tests_that_reach_a_line_come_shortest_first() -> None:
     assert reaching_tests("a.c", (6,), reach, seconds) == ()
     assert reaching_tests("a.c", (6,), {}, seconds) == ("elsewhere", "quick", "slow")
     # It has run on another profile only.
-    found = reaching_tests("a.c", (5,), reach, seconds, uncounted={"elsewhere"})
-    assert found == ("elsewhere", "quick")
-    assert reaching_tests("a.c", (4,), reach, seconds, first="^sl") == ("slow", "quick")
+    found = reaching_tests("a.c", (5,), reach, seconds | {"other-profile": 0.1})
+    assert found == ("other-profile", "quick")
+    assert reaching_tests("a.c", (4,), reach, seconds, "^sl") == ("slow", "quick")
 
 
 def test_lines_are_counted_for_the_test_that_ran(tmp_path: Path) -> None:
