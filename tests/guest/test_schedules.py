@@ -356,6 +356,14 @@ def assert_held(log: str, wanted: dict[str, str]) -> None:
     assert without == []
 
 
+def preserve_for_a_moment(machine: Machine) -> None:
+    """Preserve a file of the module, and take that back with its session."""
+    machine.must("session", "create", "gone")
+    machine.must("open", "gone", "/dev/null")
+    machine.must("preserve", "gone", 1, "gone")
+    machine.must("session", "close", "gone")
+
+
 @pytest.mark.both_ends
 @pytest.mark.fresh_machine
 @pytest.mark.profiles("debug")
@@ -365,12 +373,10 @@ def test_callbacks_are_called_under_locks(
 ) -> None:
     module.load(handlers=2, flbs=1, show_locks=1)
     update = live_update(machine)
-    for name in ("gone", "early", "kept"):
+    preserve_for_a_moment(machine)
+    for name in ("early", "kept"):
         machine.must("open", name, "/dev/null")
     machine.must("open", "refuses", "/dev/zero")
-    machine.must("session", "create", "gone")
-    machine.must("preserve", "gone", 1, "gone")
-    machine.must("session", "close", "gone")
     # Frozen before the one that refuses: in another session, and in the same one.
     machine.must("session", "create", "early")
     machine.must("preserve", "early", 1, "early")
@@ -399,10 +405,7 @@ def test_search_for_a_handler_holds_the_lock(
     machine: Machine, module: TestModule, kernel_log: Callable[[], str]
 ) -> None:
     module.load(show_locks=1)
-    machine.must("session", "create", "s")
-    machine.must("open", "file", "/dev/null")
-    machine.must("preserve", "s", 1, "file")
-    machine.must("session", "close", "s")
+    preserve_for_a_moment(machine)
     held = held_in_callbacks(kernel_log())
     assert "handler0: preserve" in held, "the file was not preserved"
     assert all(LISTS in locks for locks in held["handler0: can_preserve"]), (
@@ -414,10 +417,7 @@ def test_search_for_a_handler_holds_the_lock(
 @pytest.mark.fails_before(4)
 def test_flbs_are_walked_under_the_lock(machine: Machine, module: TestModule) -> None:
     module.load(flbs=1, show_locks=1)
-    machine.must("session", "create", "s")
-    machine.must("open", "file", "/dev/null")
-    machine.must("preserve", "s", 1, "file")
-    machine.must("session", "close", "s")
+    preserve_for_a_moment(machine)
     assert_held(machine.guest.dmesg(), {"flb0: preserve": LISTS, "flb0: unpreserve": LISTS})
 
 
