@@ -124,6 +124,23 @@ def promise(machine: Machine, kib: int) -> None:
     )
 
 
+LRU, MMAP, ANON, SWAPBACKED = 1 << 5, 1 << 11, 1 << 12, 1 << 14
+"""``include/uapi/linux/kernel-page-flags.h``"""
+
+
+def pages_of_no_file(machine: Machine) -> int:
+    """Return how many pages are like those of a memfd, and on no list of such pages.
+
+    So are those that were restored for a file, are in none, and have never been freed.
+    """
+    machine.check("echo 1 >/proc/sys/vm/drop_caches")  # what waits to be put on a list is put there
+    pages = machine.guest.get("/proc/kpageflags", timeout_s=machine.timeouts.command_s)
+    return sum(
+        flags & (LRU | MMAP | ANON | SWAPBACKED) == SWAPBACKED
+        for (flags,) in struct.iter_unpack("<Q", pages)
+    )
+
+
 def test_memory_of_what_could_not_be_retrieved_comes_back(
     updated_machine: UpdatedMachine, few_kib: int
 ) -> None:
@@ -137,11 +154,13 @@ def test_memory_of_what_could_not_be_retrieved_comes_back(
             update.machine.must("session", "close", f"s-{n}")
         # The file is there, and some of its pages are in it; the rest is too much.
         update.machine.must("session", "retrieve", "large")
+        before = pages_of_no_file(update.machine)
         promise(update.machine, LARGE_KIB // 2)
         assert update.machine.agent("retrieve", "large", 1, "file")["error"] == "ENOSPC"
         update.machine.check("echo 0 >/proc/sys/vm/overcommit_memory")
         update.machine.must("session", "finish", "large")
         update.machine.must("session", "close", "large")
+        assert pages_of_no_file(update.machine) == before
         lost = few_kib - managed_after(update)
     assert lost < SLACK_KIB, f"{lost} KiB of {UNTAKEN} sessions did not come back"
 

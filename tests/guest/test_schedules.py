@@ -356,6 +356,10 @@ def assert_held(log: str, wanted: dict[str, str]) -> None:
     assert without == []
 
 
+LOOK_UP_US = 4_000_000
+"""At most, by chance: rarely is it over before anybody comes."""
+
+
 def preserve_for_a_moment(machine: Machine) -> None:
     """Preserve a file of the module, and take that back with its session."""
     machine.must("session", "create", "gone")
@@ -394,6 +398,26 @@ def test_callbacks_are_called_under_locks(
     assert module.control("flb incoming 0").error is None
     machine.must("session", "finish", update.default_session)
     assert_held(machine.guest.dmesg(), LOCKS["after"])
+
+
+@pytest.mark.both_ends
+@pytest.mark.profiles("debug")
+@pytest.mark.without_feature("flb-get-takes-reference")
+def test_files_are_counted_while_nobody_looks_their_flb_up(
+    updated_machine: UpdatedMachine, races: Races
+) -> None:
+    # How many files need it is read there: one that is finished meanwhile has to wait.
+    with updated_machine(sessions_to_race_for) as update:
+        machine, module = update.machine, luo_test(update.machine)
+        module.load(flbs=1, delay=LOOK_UP_US)
+        look_up = ("put", CONTROL, "flb incoming 0")
+        start_race(machine, races.schedule(0, [(look_up,)], rounds=1, time_ms=10_000))
+        machine.must("pause", 50_000)
+        machine.check("echo 0 >/sys/module/luo_test/parameters/delay")
+        for words in (("session", "retrieve", "r-0"), ("session", "finish", "r-0")):
+            machine.must(*words)
+        assert module.counters()["flb0.retrieve"] == 1, "it is still looked up"
+        assert machine.must("race", "wait", 2000)["ended"]
 
 
 # -- what patches 3 and 4 bring ---------------------------------------------------------------
