@@ -20,16 +20,42 @@ def side_by_side(items: Iterable[_T], work: Callable[[_T], _R], *, parallel: int
     if parallel == 1:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(parallel) as pool:
+    with Workers(parallel) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:
             for future in futures:
                 yield future.result()
-        except BaseException:
+        except BaseException as error:
             for future in futures:
                 future.cancel()
-            command.interrupt()
+            pool.end(error)
             raise
+
+
+class Workers(ThreadPoolExecutor):
+    """Threads whose work can be ended with that of whoever waits for it.
+
+    :param parallel: how many there are.
+    """
+
+    def __init__(self, parallel: int) -> None:
+        self._mine: list[threading.Thread] = []
+        super().__init__(parallel, initializer=self._begin)
+
+    def _begin(self) -> None:
+        self._mine.append(threading.current_thread())
+
+    def end(self, why: BaseException) -> None:
+        """Let what the threads wait for end, and start nothing more.
+
+        :param why: an interrupt is for all that this process has started. After anything else it
+            may go on with other work.
+        """
+        if isinstance(why, Exception | GeneratorExit):
+            for thread in list(self._mine):
+                command.interrupt(thread)
+        else:
+            command.interrupt()
 
 
 class Once(Generic[_P, _R]):

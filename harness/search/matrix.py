@@ -9,10 +9,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
-from harness.base import command
 from harness.base.errors import ExitCode
 from harness.base.spec import Target
 from harness.kernel.apply import AppliedSeries
@@ -21,6 +20,7 @@ from harness.results.expectation import Expected
 from harness.results.records import CellStatus, Transition
 from harness.results.results import Boot, Outcome
 from harness.run.cell import Cell, CellResult, reproduce
+from harness.run.parallel import Workers
 
 
 def make_cells(
@@ -73,7 +73,7 @@ def run_cells(
     """
     left = list(cells)[::-1]
     running: dict[Future[CellResult], None] = {}
-    with ThreadPoolExecutor(parallel, thread_name_prefix="cell") as pool:
+    with Workers(parallel) as pool:
         try:
             while left or running:
                 if deadline is not None and time.monotonic() >= deadline:
@@ -87,8 +87,8 @@ def run_cells(
                     yield result
                     if complaints(result) and not keep_going:
                         left.clear()
-        except BaseException:
-            command.interrupt()
+        except BaseException as error:
+            pool.end(error)
             raise
 
 

@@ -15,7 +15,8 @@ from cells import cell_at, outcome_of, result_of
 from rich.console import Console
 from schemas import complaints as wrong_with
 
-from harness.base.errors import ExitCode, SeriesError
+from harness.base import command
+from harness.base.errors import ExitCode, InputError, SeriesError
 from harness.base.settings import target_from_settings
 from harness.kernel.apply import AppliedSeries, Position
 from harness.kernel.source import SourceTree
@@ -135,6 +136,25 @@ def test_interrupt_of_side_by_side_cells_is_passed_on(monkeypatch: pytest.Monkey
     with pytest.raises(KeyboardInterrupt):
         list(run_cells(cells, run, keep_going=True, parallel=2))
     assert told.is_set()
+
+
+def test_cell_with_bad_input_ends_those_beside_it_and_nothing_else() -> None:
+    began = threading.Event()
+
+    def run(made: Cell) -> CellResult:
+        if made.target.position == 0:
+            assert began.wait(10)
+            raise InputError("no such thing")
+        began.set()
+        command.run(["sleep", "60"], timeout_s=90)
+        raise AssertionError("it slept to its end")
+
+    cells = make_cells(TARGET, [0, 1], ["default"])
+    started = time.monotonic()
+    with pytest.raises(InputError):
+        list(run_cells(cells, run, keep_going=True, parallel=2))
+    assert time.monotonic() - started < 30
+    command.run(["true"], timeout_s=10)
 
 
 # -- what nobody expected --------------------------------------------------------------------
