@@ -148,6 +148,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             for key in dict.fromkeys(key for item in found for key in item.extras)
         },
         judge=judge,
+        complete=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
     )
     results.write(state.directory / "results.json")
 

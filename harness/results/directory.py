@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import time
+from collections.abc import Container
 from pathlib import Path
 
 from harness.base.errors import InputError
@@ -22,11 +24,14 @@ TEST_FILE = "test"
 LEFT_FILE = "left"
 """Beside them where the kernel that counted was left for the next one, whatever became of that."""
 
-_SUMMARIES = ("matrix.json", "bisect.json", "mutants.json", "nightly.json")
+_SUMMARIES = (
+    *("matrix.json", "bisect.json", "mutants.json", "nightly.json"),
+    *("compat.json", "bugs.json"),
+)
 """What commands write that run several kernels, each in a directory below."""
 
 _LEFT = (
-    *("results.json", "results.ktap", "junit.xml", "console", "machines", AGAIN),
+    *("results.json", "results.ktap", "junit.xml", "console", "machines", "schedules", AGAIN),
     *(*_SUMMARIES, "coverage.json", "summary.txt", "report.html"),
 )
 """Names of what a run leaves that a later one, or who reads it, could take for the later one's."""
@@ -77,6 +82,12 @@ def _new(top: Path) -> Path:
             number += 1
         else:
             return directory
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return *name*, with a number from 2 on behind it when it is taken."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(each for each in names if each not in taken)
 
 
 def clear_results(directory: Path) -> None:

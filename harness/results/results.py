@@ -153,6 +153,8 @@ class RunResults(Provenance):
         (``harness/report/sections.py`` has how they are shown).
     :param judge: ``desired``: by what the series is to bring; ``expected``: by what the tests
         state for the position.
+    :param complete: whether pytest went on to the end, and was not ended by an error of its own
+        or by who ran it: tests may be missing then.
     """
 
     started: str
@@ -161,6 +163,7 @@ class RunResults(Provenance):
     boots: tuple[BootResult, ...] = ()
     extras: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     judge: str = "desired"
+    complete: bool = True
 
     @property
     def counts(self) -> dict[str, int]:
@@ -194,6 +197,8 @@ class RunResults(Provenance):
         tests = dict(before)
         for test in later.tests:
             first = before.get(test.id)
+            if first is not None and first.outcome is not Outcome.ERROR:
+                continue  # it ran again beside another of its function
             said = f"no verdict at first: {first.message}" if first is not None else ""
             tests[test.id] = replace(
                 test,

@@ -46,6 +46,7 @@ from harness.run.cell import (
     pytest_environment,
 )
 from harness.run.pipeline import Pipeline
+from harness.run.provenance import describe_series
 
 T = TypeVar("T")
 
@@ -135,6 +136,9 @@ class _Run:
         build, key = prepared
         if not fresh and self._from_cache(key):
             results = read_results(self.directory / "results.json")
+            # An older version of the series may have led to the same kernel.
+            results = dataclasses.replace(results, series=describe_series(self.pipeline))
+            results.write(self.directory / "results.json")
             return self._tested(build, results, cached=True)
         return self._test(argv, build, key)
 
@@ -191,11 +195,12 @@ class _Run:
             if isinstance(error, InputError):
                 raise error
             return self._ended(CellStatus.ERROR, error, build)
-        results = self._asked_again(read_results(path), build)
+        results = read_results(path)
         whole = (ExitCode.PASSED, ExitCode.TESTS_FAILED, ExitCode.INFRASTRUCTURE)
-        if status not in whole:
-            error = InfrastructureError(f"pytest ended with status {status}", log=log_file)
-            return self._ended(CellStatus.ERROR, error, build)
+        if status not in whole or not results.complete:
+            words = f"pytest ended before its last test: {_last_words(log_file)} (status {status})"
+            return self._ended(CellStatus.ERROR, InfrastructureError(words, log=log_file), build)
+        results = self._asked_again(results, build)
         result = self._tested(build, results, cached=False)
         verdicts = all(test.outcome is not Outcome.ERROR for test in results.tests)
         if result.status is CellStatus.TESTED and verdicts:
@@ -277,13 +282,10 @@ class _Run:
         )
 
     def _no_results(self, status: int, log_file: Path) -> HarnessError:
-        said = [line for line in log_file.read_text(errors="replace").splitlines() if line.strip()]
-        errors = [line for line in said if line.startswith(("ERROR", "E  ", "!!!"))] or said
-        words = errors[-1].strip("! ") if errors else "it says nothing"
         if status == _NO_TESTS:
             return InputError("no test was chosen", hint="see what is behind --", log=log_file)
         kind = InputError if status in (ExitCode.BAD_INPUT, _USAGE) else InfrastructureError
-        return kind(f"pytest: {words} (status {status})", log=log_file)
+        return kind(f"pytest: {_last_words(log_file)} (status {status})", log=log_file)
 
     # -- the cache -------------------------------------------------------------------------
 
@@ -299,6 +301,8 @@ class _Run:
         judging += [path for name in suite.plugins for path in _beside(suite.root, name)]
         return digest(
             *(_KIND, _RECIPE, pipeline.build_key(), pipeline.position().commit),
+            # Some tests run at the ends of a series; what they state is of the suite's own.
+            *(pipeline.applied.last, pipeline.is_suites),
             pipeline.image(pipeline.build()).key,
             *(profile.cmdline, profile.memory_mib, profile.cpus, profile.timeout_scale),
             *(pipeline.accel.name, qemu_build(pipeline.qemu)),
@@ -330,6 +334,13 @@ class _Run:
     def _into_cache(self, key: str) -> None:
         with self.store.produce(_KIND, key) as entry:
             shutil.copytree(self.directory, entry, dirs_exist_ok=True)
+
+
+def _last_words(log_file: Path) -> str:
+    """Return why pytest ended, as it says itself."""
+    said = [line for line in log_file.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in said if line.startswith(("ERROR", "E  ", "!!!"))] or said
+    return errors[-1].strip("! ") if errors else "it says nothing"
 
 
 def check_ended(status: int, directory: Path) -> None:

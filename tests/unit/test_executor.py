@@ -7,9 +7,11 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from patches import write_kernel
+from patches import diff, mail, mbox, write_kernel
+from runs import run_of
 
 from harness.base.errors import InfrastructureError, InputError, SeriesError, SpecError
 from harness.base.settings import target_from_settings
@@ -17,8 +19,9 @@ from harness.base.spec import Target
 from harness.base.store import Store
 from harness.kernel.source import git
 from harness.results.records import CellStatus
-from harness.run.cell import Cell
-from harness.run.executor import check_ended, run_cell
+from harness.results.results import Outcome, TestResult
+from harness.run.cell import Cell, CellBuild
+from harness.run.executor import _Run, check_ended, run_cell
 
 TEST = "test_module.py::test_idle_module_can_be_unloaded[0]"
 
@@ -147,3 +150,71 @@ def test_pytest_that_breaks_off_is_no_verdict(
         (tmp_path / "junit.xml").write_text(junit)
     with pytest.raises(InfrastructureError, match=said):
         check_ended(status, tmp_path)
+
+
+# -- what is kept ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("complete", "kept"), [(True, CellStatus.TESTED), (False, CellStatus.ERROR)]
+)
+def test_tests_that_broke_off_are_no_verdict(
+    tmp_path: Path,
+    kernel: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    complete: bool,
+    kept: CellStatus,
+) -> None:
+    directory, store = tmp_path / "results", Store(tmp_path / "cache")
+    directory.mkdir()
+    outcome = Outcome.ERROR if complete else Outcome.PASSED
+    other = TestResult(id="test_it.py::test_b", outcome=Outcome.PASSED, seconds=0.1)
+    tests = (TestResult(id=TEST, outcome=outcome, seconds=0.1), other)
+
+    def attached(_argv: list[str], *, log_file: Path, **_more: object) -> int:
+        found = run_of(*tests, complete=complete)
+        if not log_file.name.startswith("pytest-"):  # nothing comes of asking again
+            log_file.write_text("INTERNALERROR> Traceback\n!!! a hook of the suite fails !!!\n")
+            found.write(directory / "results.json")
+        return 3
+
+    monkeypatch.setattr("harness.run.executor.command.run_attached", attached)
+    monkeypatch.setattr("harness.run.executor.Pipeline.new_warnings", lambda _self: ())
+    cell = Cell(target=target(kernel=str(kernel), series="none"))
+    asked = _Run(cell, store, directory, lambda _text: None)
+    build = CellBuild(commit="c", release="r", seconds=1, cached=False, new_warnings=None)
+    result = asked._test([], build, "key")
+    assert result.status is kept
+    assert (
+        complete or "before its last test: a hook of the suite fails (status 3)" in result.message
+    )
+    # Nothing is kept of tests without a verdict either.
+    assert store.get("cell", "key") is None
+
+
+def test_results_are_those_of_the_series_end_only_there(
+    tmp_path: Path, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (kernel / "kernel/a.c").write_text("old\n")
+    git(kernel, "add", ".")
+    git(kernel, "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "a")
+    first = mail("[PATCH 1/1] first")
+    second = mail("[PATCH 2/2] second", diff(old="new", new="newer"))
+    one = mbox(tmp_path / "one.mbx", first)
+    two = mbox(tmp_path / "two.mbx", first.replace("1/1", "1/2"), second)
+    monkeypatch.setattr("harness.run.executor.Pipeline.build", lambda _self: None)
+    image = SimpleNamespace(key="image")
+    monkeypatch.setattr("harness.run.executor.Pipeline.image", lambda _self, _build: image)
+    monkeypatch.setattr("harness.run.executor.Pipeline.build_key", lambda _self: "build")
+    monkeypatch.setattr("harness.run.executor.qemu_build", lambda _qemu: "qemu")
+
+    def key(series: str) -> tuple[str, str]:
+        made = target(kernel=str(kernel), series=series, position="1", accel="tcg")
+        store = Store(tmp_path / "cache")
+        asked = _Run(Cell(target=made), store, tmp_path / "results", lambda _text: None)
+        return asked.pipeline.position().commit, asked._key()
+
+    ends, goes_on = key(one), key(two)
+    assert ends[0] == goes_on[0]
+    assert ends[1] != goes_on[1]

@@ -442,7 +442,9 @@ def test_tests_that_were_asked_again_have_the_later_outcome(results: RunResults)
     found = dataclasses.replace(
         lost, outcome=Outcome.PASSED, message="", console="console/test_idle.log"
     )
-    both = first.with_later(dataclasses.replace(first, tests=(found,)), "again")
+    # One that has a verdict ran again beside it.
+    beside = dataclasses.replace(first.tests[0], outcome=Outcome.FAILED, message="this time")
+    both = first.with_later(dataclasses.replace(first, tests=(beside, found)), "again")
     assert both.tests[0] == first.tests[0]
     assert both.tests[1].outcome is Outcome.PASSED
     assert both.tests[1].message == "no verdict at first: QEMU ended"

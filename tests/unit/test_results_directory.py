@@ -9,7 +9,7 @@ import pytest
 
 from harness.base.errors import InputError
 from harness.results import directory as module
-from harness.results.directory import clear_results, results_directory
+from harness.results.directory import clear_results, free_name, results_directory
 
 
 @pytest.fixture
@@ -71,7 +71,10 @@ def test_what_an_earlier_run_left_is_removed_and_nothing_else(tmp_path: Path) ->
     assert left(tmp_path) == {"v4.mbx", "own/results.json", "coverage/index.html"}
 
 
-@pytest.mark.parametrize("summary", ["matrix.json", "bisect.json", "mutants.json"])
+SUMMARIES = ["matrix.json", "bisect.json", "mutants.json", "compat.json", "bugs.json"]
+
+
+@pytest.mark.parametrize("summary", SUMMARIES)
 def test_cells_of_an_earlier_run_are_cleared_with_its_summary(tmp_path: Path, summary: str) -> None:
     fill(tmp_path, summary, "p00-default/results.json", "p00-default/machines/001/console.log")
     fill(tmp_path, "p00-default/notes")
@@ -98,3 +101,10 @@ def test_link_is_removed_and_what_it_points_to_stays(tmp_path: Path) -> None:
     clear_results(tmp_path / "run")
     assert left(tmp_path) == {"elsewhere/log", "run/kept"}
     assert not (tmp_path / "run" / "console").is_symlink()
+
+
+def test_second_of_a_name_is_numbered() -> None:
+    taken: list[str] = []
+    for name in ("linux", "linux", "next", "linux"):
+        taken.append(free_name(name, taken))
+    assert taken == ["linux", "linux-2", "next", "linux-3"]
