@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.text import Text
 
 from harness.base import command
-from harness.base.errors import ExitCode, HarnessError, InfrastructureError
+from harness.base.errors import ExitCode, HarnessError
 from harness.base.positions import parse_positions
 from harness.base.progress import Progress
 from harness.base.settings import SETTING
@@ -249,11 +249,10 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
             strict=args.strict == "yes",
         )
         result = run_cell(cell, store=pipeline.store, directory=directory, progress=progress)
-        if result.results is None:
-            raise InfrastructureError(f"{result.status}: {result.message}", log=result.log)
+        results = result.tested()
         progress(Progress("adding the counters up"))
         with work_tree(pipeline.source, at.commit, pipeline.store, profile=args.profile) as tree:
-            counters = counted(directory, result.results.builds[str(at.number)])
+            counters = counted(directory, results.builds[str(at.number)])
             merged = merge(counters, tree, directory, wanted.files, cc=pipeline.toolchain.cc)
             files = read_coverage(merged, tree, reasons)
     print_coverage(files, ui.out)
@@ -267,8 +266,10 @@ def _coverage(args: argparse.Namespace, ui: Ui) -> int:
         ui.out.print(Text(f"{test.outcome.value}: {test.id}", style="bold red"), soft_wrap=True)
     if percent(files) < args.min:
         ui.out.print(Text(f"less than {args.min:g} percent", style="bold red"))
-    missed = bool(result.unexpected) or percent(files) < args.min
-    return int(ExitCode.TESTS_FAILED if missed else ExitCode.PASSED)
+    if percent(files) < args.min or any(test.is_bad(cell.judge) for test in results.tests):
+        return int(ExitCode.TESTS_FAILED)
+    # What is left has no verdict.
+    return int(ExitCode.INFRASTRUCTURE if result.unexpected else ExitCode.PASSED)
 
 
 def _report(args: argparse.Namespace, ui: Ui) -> int:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.base.errors import InfrastructureError, InputError
+from harness.base.errors import InputError
 from harness.base.spec import Target
 from harness.base.store import Store
 from harness.base.terminal import ProgressDisplay, Ui
@@ -290,21 +290,20 @@ class _Generated:
                 cell = Cell(target=target, judge="desired")
             directory, fresh = self._directory / name, self._args.fresh
             result = run_cell(cell, store=store, directory=directory, progress=say, fresh=fresh)
-        if result.results is None:
-            raise InfrastructureError(f"{result.status}: {result.message}", log=result.log)
-        build = result.results.builds[str(target.position)]
+        build = result.tested().builds[str(target.position)]
         return _Without(schemata=schemata, build=build, result=result)
 
     def _reach(self, generated: Generated, without: _Without) -> Reach:
-        """Return what each test that has run on the kernel that counts reaches."""
+        """Return what each test reaches that came to its end on the kernel that counts."""
         found = counted(self._directory / _REACHED, without.build)
         cc = self._pipeline.toolchain.cc
-        nothing: dict[str, frozenset[tuple[str, int]]] = {
-            test.id: frozenset()
+        reach = read_reach(found, generated.sources, generated.at_reboot, cc=cc)
+        ended = (
+            test.id
             for test in without.result.tests
-            if test.outcome is not Outcome.SKIPPED
-        }
-        return nothing | read_reach(found, generated.sources, generated.at_reboot, cc=cc)
+            if test.outcome in (Outcome.PASSED, Outcome.FAILED)
+        )
+        return {test: reach.get(test, frozenset()) for test in ended}
 
     def _of_profile(
         self, generated: Generated, without: _Without, numbers: list[int], reach: Reach
@@ -322,7 +321,7 @@ class _Generated:
             if number in schemata.wrong:
                 self._ui.out.print(f"{mutation.name} does not compile: {schemata.wrong[number]}")
             elif reach and not tests:
-                yield unreached(mutant, self._directory)
+                yield unreached(mutant, sound, self._directory)
             else:
                 cells[mutant_cell(schemata, number, tests)] = mutant
         with self._ui.progress(Pace(store).seconds, total=len(cells)) as progress:

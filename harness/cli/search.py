@@ -132,6 +132,9 @@ def _minimize(args: argparse.Namespace, ui: Ui) -> int:
         actors, operations = len(candidate.actors), len(candidate.pieces)
         said = f"{count:3} {actors:2} actors {operations:3} operations: {found.verdict.value}"
         ui.out.print(f"{said} {found.reason}".rstrip(), markup=False, soft_wrap=True)
+        if count == 1 and found.verdict is Verdict.NONE:
+            found.result.tested()  # which says why it did not run
+            raise InfrastructureError(found.reason, log=found.result.log)
         return found.verdict is Verdict.FAILS
 
     if not fails(schedule):

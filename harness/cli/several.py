@@ -33,6 +33,7 @@ from harness.report.page import write_report
 from harness.results import bugs as bugs_file
 from harness.results.bugs import BugsResults
 from harness.results.compat import FILE, CompatResults, PairResult, read_stated
+from harness.results.directory import free_name
 from harness.results.form import write_file
 from harness.results.pace import Pace
 from harness.run.cell import Cell, CellResult
@@ -185,11 +186,14 @@ def _run(
 ) -> Iterator[CellResult]:
     """Run the cells, and yield what they come to as they end."""
     store = Store()
+    names: dict[Cell, str] = {}
+    for cell in cells:
+        names[cell] = free_name(name_of(cell), names.values())
     with ui.progress(Pace(store).seconds, total=len(cells)) as progress:
 
         def run(cell: Cell) -> CellResult:
-            with progress.lane(name_of(cell)) as say:
-                place = directory / name_of(cell)
+            with progress.lane(names[cell]) as say:
+                place = directory / names[cell]
                 # A store tells one cell's progress.
                 own = Store(store.root)
                 return run_cell(cell, store=own, directory=place, progress=say, fresh=args.fresh)

@@ -241,7 +241,6 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
     spec = read_nightly(args.config)
     spec = dataclasses.replace(spec, qemu=qemu_from_setting(args.qemu) or spec.qemu)
     sections = load_sections(spec.suite)
-    directory = results_of(args)
     started = time.monotonic()
 
     def on_cell(part: Part, result: CellResult) -> None:
@@ -254,10 +253,11 @@ def _nightly(args: argparse.Namespace, ui: Ui) -> int:
 
     store = Store()
     with (
+        only_one(store),
         runner(args, spec.suite.root, run_cell) as where,
         ui.progress(Pace(store).seconds) as progress,
-        only_one(store),
     ):
+        directory = results_of(args)
         parts = run_nightly(
             spec,
             store,

@@ -13,13 +13,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.base.errors import InputError
+from harness.base.errors import HarnessError, InfrastructureError, InputError, KernelCrash
 from harness.base.settings import SETTING, SETTINGS, settings_of, target_from_settings
 from harness.base.spec import DEFAULT_CC, PROJECT_ROOT, Target
 from harness.base.store import digest
 from harness.base.suite import Suite, load_suite
 from harness.results.records import CellStatus
-from harness.results.results import BootResult, RunResults, Standing, TestResult
+from harness.results.results import Boot, BootResult, RunResults, Standing, TestResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +114,22 @@ class CellResult:
         """The tests that are not as they should be; those without a verdict are among them."""
         judge = self.cell.judge
         return tuple(test for test in self.tests if test.standing(judge) is not Standing.GOOD)
+
+    def tested(self) -> RunResults:
+        """Return the tests' results.
+
+        :raises InputError: when there is no kernel: a patch or the code is at fault.
+        :raises KernelCrash: when the kernel died before its first test.
+        :raises InfrastructureError: when the tests did not run for another reason.
+        """
+        if self.status is CellStatus.TESTED and self.results is not None:
+            return self.results
+        kind: type[HarnessError] = InfrastructureError
+        if self.status in (CellStatus.NOT_APPLIED, CellStatus.NOT_BUILT):
+            kind = InputError
+        elif self.boot is not None and self.boot.outcome is Boot.CRASHED:
+            kind = KernelCrash
+        raise kind(f"{self.status}: {self.message}", log=self.log)
 
 
 # -- what is run ---------------------------------------------------------------------------

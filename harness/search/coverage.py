@@ -7,11 +7,11 @@ their logs (:meth:`harness.guest.machine.Machine.collect_counters`); gcovr adds 
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from harness.base.spec import DEFAULT_CC
 from harness.base.strict_yaml import read_yaml_list
 from harness.base.suite import CoverageSpec, Suite
 from harness.base.timeouts import HOST
+from harness.results.directory import AGAIN
 from harness.results.records import FileRecord, GapRecord
 from harness.search.reach import gcov_of
 
@@ -76,7 +77,9 @@ def read_reasons(file: Path | None) -> tuple[Reason, ...]:
 
 def counted(results: Path, build_key: str) -> tuple[Path, ...]:
     """Return the directories with counters of one build below a run's results."""
-    return tuple(sorted(results.glob(f"machines/*/gcov/*-{build_key}")))
+    runs = (results, results / AGAIN)
+    found = (run.glob(f"machines/*/gcov/*-{build_key}") for run in runs)
+    return tuple(sorted(itertools.chain.from_iterable(found)))
 
 
 def merge(
@@ -128,7 +131,7 @@ def read_coverage(
         code = [line for line in item["lines"] if not line.get("gcovr/noncode")]
         text = (sources / name).read_text(encoding="utf-8").splitlines()
         gaps: list[GapRecord] = []
-        for (function, hit), lines in groupby(
+        for (function, hit), lines in itertools.groupby(
             code, key=lambda line: (line.get("function_name", ""), line["count"] > 0)
         ):
             if hit:

@@ -191,20 +191,23 @@ def judge(mutant: Mutant, sound: CellResult, result: CellResult, seconds: float)
     for test in result.tests:
         if test.outcome is Outcome.ERROR or (test.outcome.is_failure and not test.shows_bug):
             return ended(Fate.NO_VERDICT, f"{test.id}: {test.message}")
-    alive = Fate.SURVIVED if mutant.survives is None else Fate.AS_STATED
-    return ended(alive, mutant.survives or "no test notices it")
+    return ended(*_alive(mutant, sound, "no test notices it"))
 
 
-def unreached(mutant: Mutant, directory: Path) -> Trial:
+def unreached(mutant: Mutant, sound: CellResult, directory: Path) -> Trial:
     """Return what becomes of a mutant whose lines no test reaches."""
-    return Trial(
-        mutant=mutant,
-        fate=Fate.SURVIVED if mutant.survives is None else Fate.AS_STATED,
-        killer=None,
-        message=mutant.survives or "no test reaches it",
-        log=directory,
-        seconds=0.0,
-    )
+    fate, message = _alive(mutant, sound, "no test reaches it")
+    return Trial(mutant=mutant, fate=fate, killer=None, message=message, log=directory, seconds=0.0)
+
+
+def _alive(mutant: Mutant, sound: CellResult, why: str) -> tuple[Fate, str]:
+    """Say that nothing notices a mutant, unless a test that might have has no verdict itself."""
+    lost = [test for test in sound.tests if test.outcome is Outcome.ERROR]
+    if lost:
+        return Fate.NO_VERDICT, f"without the mutant: {lost[0].id}: {lost[0].message}"
+    if mutant.survives is not None:
+        return Fate.AS_STATED, mutant.survives
+    return Fate.SURVIVED, why
 
 
 def exit_code(trials: Iterable[Trial]) -> ExitCode:

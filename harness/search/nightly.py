@@ -32,7 +32,7 @@ from harness.base.suite import Suite, find_suite, load_suite
 from harness.kernel.apply import AppliedSeries
 from harness.kernel.source import from_local, git, open_source
 from harness.results.complaint import Complaint
-from harness.results.directory import clear_results
+from harness.results.directory import clear_results, free_name
 from harness.results.history import History
 from harness.run.cell import Cell, CellResult, inputs_of
 from harness.run.executor import RunCell, run_cell
@@ -276,10 +276,11 @@ def run_nightly(
         lane=lane,
         run_cell=run,
     )
-    parts = []
+    parts: list[Part] = []
     for kernel in spec.kernels:
         for series in kernel.series or spec.series:
-            name = f"{kernel.name}-{Path(series).stem}"
+            taken = {part.name for part in parts}
+            name = free_name(f"{kernel.name}-{Path(series).stem}", taken)
             part = Part(name=name, directory=directory / name)
             parts.append(part)
             try:
@@ -288,9 +289,17 @@ def run_nightly(
                 part.trouble, part.bad_input = error.message, True
             except HarnessError as error:
                 part.trouble = error.message
-    with History() as history:
-        history.prune(spec.keep)
+    try:
+        with History() as history:
+            history.prune(spec.keep)
+    except HarnessError as error:
+        _untold(parts[-1], error)
     return parts
+
+
+def _untold(part: Part, error: HarnessError) -> None:
+    """Note that the history does not take a part's runs: what they found is right all the same."""
+    part.trouble = part.trouble or f"the history: {error.message}"
 
 
 def _run_part(part: Part, kernel: NightlyKernel, series: str, night: _Night) -> None:
@@ -332,7 +341,10 @@ def _run_part(part: Part, kernel: NightlyKernel, series: str, night: _Night) -> 
         deadline=night.deadline,
     ):
         part.results.append(result)
-        _remember(spec, result)
+        try:
+            _remember(spec, result)
+        except HarnessError as error:
+            _untold(part, error)
         night.on_cell(part, result)
     done = {result.cell for result in part.results}
     part.unreached = [cell for cell in cells if cell not in done]

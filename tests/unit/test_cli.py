@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from cells import result_of
 from patches import write_kernel
 from runs import run_of
 from schemas import complaints as wrong_with
@@ -27,7 +28,8 @@ from harness.base.errors import InfrastructureError
 from harness.base.store import Store
 from harness.cli.main import run_command, run_with_ui
 from harness.results.history import History
-from harness.results.results import Outcome, TestResult
+from harness.results.records import CellStatus
+from harness.results.results import Boot, Outcome, TestResult
 from harness.run.cell import Cell, CellResult
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -529,6 +531,33 @@ def test_findings_fail_coverage_when_it_is_strict(
     given = [f"--kernel={kernel}", "--series=none", f"--results={results}", *words]
     assert run_command(["coverage", *given]) == 3
     assert [(cell.strict, cell.target.profile) for cell in asked] == [(strict, "coverage")]
+
+
+@pytest.mark.parametrize(
+    ("status", "boot", "code"),
+    [
+        (CellStatus.NOT_BUILT, None, 2),
+        (CellStatus.NOT_BOOTED, Boot.CRASHED, 1),
+        (CellStatus.NOT_BOOTED, Boot.UNUSABLE, 3),
+        (CellStatus.ERROR, Boot.ERROR, 3),
+    ],
+)
+def test_coverage_of_what_runs_no_tests(
+    cache: Path,
+    kernel: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: CellStatus,
+    boot: Boot | None,
+    code: int,
+) -> None:
+    def run(cell: Cell, **_options: object) -> CellResult:
+        return result_of(cell, status=status, boot=boot)
+
+    monkeypatch.setenv("HARNESS_CACHE", str(cache))
+    monkeypatch.setattr("harness.cli.judge.run_cell", run)
+    results = cache.parent / "results"
+    given = [f"--kernel={kernel}", "--series=none", f"--results={results}"]
+    assert run_command(["coverage", *given]) == code
 
 
 @pytest.mark.parametrize(

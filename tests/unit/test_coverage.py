@@ -109,6 +109,12 @@ def test_no_counters_are_no_coverage(tmp_path: Path) -> None:
         merge([tmp_path], tmp_path, tmp_path, FILES)
 
 
+def test_tests_that_were_asked_again_count(tmp_path: Path) -> None:
+    directory = tmp_path / "again" / "machines" / "001" / "gcov" / "0-key"
+    directory.mkdir(parents=True)
+    assert counted(tmp_path, "key") == (directory,)
+
+
 def test_other_builds_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "machines" / "001" / "gcov" / "0-other").mkdir(parents=True)
     assert counted(tmp_path, "key") == ()

@@ -19,7 +19,16 @@ from harness.results.form import from_plain
 from harness.results.records import CellStatus, Fate, MutantsRecord, record_json
 from harness.results.results import Outcome
 from harness.run.cell import Cell, CellResult
-from harness.search.mutants import Mutant, Trial, exit_code, mutants_of, read_mutants, try_mutant
+from harness.search.mutants import (
+    Mutant,
+    Trial,
+    exit_code,
+    judge,
+    mutants_of,
+    read_mutants,
+    try_mutant,
+    unreached,
+)
 
 TARGET = Target(
     suite=SUITE.root,
@@ -189,6 +198,15 @@ def test_known_bug_of_the_kernel_hides_no_survivor() -> None:
 def test_mutant_that_nobody_notices_survives() -> None:
     trial = try_mutant(mutant(), TARGET, Kernel().run)
     assert (trial.fate, trial.killer) == (Fate.SURVIVED, None)
+
+
+def test_test_without_a_verdict_might_have_noticed() -> None:
+    cell = Cell(target=TARGET)
+    lost = result(cell, {"test_a.py": Outcome.PASSED, "test_b.py": Outcome.ERROR})
+    lived = result(cell, {"test_a.py": Outcome.PASSED})
+    found = [judge(mutant(), lost, lived, 1.0), unreached(mutant(), lost, Path())]
+    assert [trial.fate for trial in found] == [Fate.NO_VERDICT] * 2
+    assert unreached(mutant(), lived, Path()).fate is Fate.SURVIVED
 
 
 @pytest.mark.parametrize(

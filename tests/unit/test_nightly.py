@@ -13,6 +13,7 @@ from schemas import complaints as wrong_with
 
 from harness.base.errors import ExitCode, InfrastructureError, SpecError
 from harness.base.store import Store
+from harness.cli.main import run_command
 from harness.report.nightly import WIDTH, record_of, summary
 from harness.report.page import render
 from harness.results.form import from_plain
@@ -25,6 +26,7 @@ from harness.search.nightly import (
     nightly_code,
     only_one,
     read_nightly,
+    run_nightly,
 )
 
 
@@ -141,7 +143,7 @@ def _hold(root: Path, held: Any, done: Any) -> None:
         done.wait(30)
 
 
-def test_two_nightlies_never_overlap(tmp_path: Path) -> None:
+def test_two_nightlies_never_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context("spawn")
     held, done = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(tmp_path, held, done))
@@ -152,10 +154,29 @@ def test_two_nightlies_never_overlap(tmp_path: Path) -> None:
         only_one(Store(tmp_path)),
     ):
         pass
+    # What the first one has found so far is left alone.
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "matrix.json").write_text("{}")
+    file = written(tmp_path, "kernels:\n  a:\n    name: 7.0.13\n")
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    assert run_command(["nightly", f"--config={file}", f"--results={results}"]) == 3
+    assert (results / "matrix.json").exists()
     done.set()
     other.join(30)
     with only_one(Store(tmp_path)):
         pass
+
+
+def test_history_that_takes_nothing_is_trouble_of_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "history").write_text("no database, and long enough to be looked at\n" * 99)
+    monkeypatch.setenv("HARNESS_HISTORY", str(tmp_path / "history"))
+    spec = read_nightly(written(tmp_path, "kernels:\n  a:\n    path: absent\n"))
+    store = Store(tmp_path / "cache")
+    (found,) = run_nightly(spec, store, tmp_path, lambda _text: None, parallel=1)
+    assert found.bad_input
 
 
 def git(repo: Path, *words: str) -> str:
