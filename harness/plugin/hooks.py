@@ -11,7 +11,7 @@ import pytest
 
 from harness.base.errors import InputError
 from harness.base.importing import make_importable
-from harness.base.settings import SETTING, SETTINGS
+from harness.base.settings import SETTING, SETTINGS, UNTIL_FAILED
 from harness.base.trouble import trouble_of_host
 from harness.plugin.interrupts import held
 from harness.plugin.options import setting, suite_of
@@ -45,6 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for one in SETTINGS:
         group.addoption(one.plugin_option, dest=one.ini, metavar=one.metavar, help=one.text)
         parser.addini(one.ini, one.text, default="")
+    group.addoption(
+        UNTIL_FAILED,
+        action="store_true",
+        help="end with the first test that fails; unlike -x not with one that has no verdict",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,6 +23,7 @@ from harness.base.errors import (
     KernelCrash,
     KexecRefused,
 )
+from harness.base.settings import UNTIL_FAILED
 from harness.base.text import plain
 from harness.base.trouble import trouble_of_host
 from harness.plugin.options import setting
@@ -163,6 +164,9 @@ def pytest_runtest_makereport(
             pytest.exit(trouble.message, returncode=int(trouble.exit_code))
         _compare(item, report)
         _find(item, report)
+    no_verdict = report.harness["outcome"] == Outcome.ERROR.value
+    if report.failed and not no_verdict and item.config.getoption(UNTIL_FAILED):
+        item.session.shouldfail = "a test failed"
     return report
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from harness.base.errors import BuildError, InputError, SpecError
 from harness.base.mutation import MutationSpec
 from harness.base.progress import OnProgress
+from harness.base.settings import UNTIL_FAILED
 from harness.base.spec import Target
 from harness.base.store import Store, digest
 from harness.base.strict_yaml import read_yaml_list
@@ -249,7 +250,7 @@ def mutant_cell(schemata: Schemata, number: int, tests: tuple[str, ...]) -> Cell
         target=schemata.target,
         tests=tests,
         judge="desired",
-        pytest_args=("-x", NO_TEMPLATES),
+        pytest_args=(UNTIL_FAILED, NO_TEMPLATES),
         cmdline=f"{PARAMETER}={number}",
     )
 

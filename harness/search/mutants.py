@@ -23,6 +23,7 @@ from pathlib import Path
 
 from harness.base.errors import ExitCode, SpecError
 from harness.base.kernel_name import patch_name
+from harness.base.settings import UNTIL_FAILED
 from harness.base.spec import Target
 from harness.base.suite import Suite
 from harness.results.records import CellStatus, Fate
@@ -146,7 +147,7 @@ def try_mutant(mutant: Mutant, target: Target, run: Callable[[Cell, str], CellRe
         label = "-".join(tests) if tests else "all"
         sound = run(whole, f"sound-{mutant.profile}-{re.sub('[^a-z0-9]+', '-', label)}")
         # Further tests cannot make it more dead.
-        cell = Cell(target=mutated, tests=tests, judge="desired", pytest_args=("-x",))
+        cell = Cell(target=mutated, tests=tests, judge="desired", pytest_args=(UNTIL_FAILED,))
         result = run(cell, mutant.name)
         seconds += result.seconds
         trial = judge(mutant, sound, result, seconds)

@@ -12,7 +12,7 @@ import pytest
 
 from harness.base.errors import InputError, SpecError
 from harness.base.mutation import MutationSpec, SwapSpec
-from harness.base.settings import target_from_settings
+from harness.base.settings import UNTIL_FAILED, target_from_settings
 from harness.base.suite import load_suite
 from harness.cli.mutants import _shard
 from harness.results.directory import LEFT_FILE, TEST_FILE
@@ -252,7 +252,7 @@ def test_kernel_without_a_mutant_is_asked_as_those_with_one(tmp_path: Path) -> N
     assert mutant == replace(
         sound,
         tests=("test_a.py::test_b",),
-        pytest_args=("-x", *sound.pytest_args),
+        pytest_args=(UNTIL_FAILED, *sound.pytest_args),
         cmdline="harness_mutant=7",
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import KexecError, KexecRefused
+from harness.base.settings import UNTIL_FAILED
 from harness.base.settings import SETTINGS
 from harness.base.spec import PROJECT_ROOT
 from harness.plugin.session import _boot_outcome
@@ -332,6 +333,28 @@ def test_session_that_was_interrupted_is_no_bad_input(
 ) -> None:
     pytester.makepyfile(f"def test_it():\n    {body}\n")
     assert pytester.runpytest_subprocess("-p", "no:cacheprovider", *words).ret == code
+
+
+def test_only_a_test_that_fails_ends_the_session(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from harness.base.errors import GuestTimeout
+
+        def test_lost():
+            raise GuestTimeout("no answer")
+
+        def test_good(): pass
+
+        def test_bad(): assert False
+
+        def test_later(): pass
+        """
+    )
+    words = ("-p", "no:cacheprovider", "--harness-results=out")
+    stopped = pytester.runpytest_subprocess(*words, UNTIL_FAILED)
+    stopped.assert_outcomes(passed=1, failed=1, errors=1)
+    stopped.stdout.fnmatch_lines(["*a test failed*"])
+    pytester.runpytest_subprocess(*words).assert_outcomes(passed=2, failed=1, errors=1)
 
 
 def run_signalled(pytester: pytest.Pytester, conftest: str) -> pytest.RunResult:
