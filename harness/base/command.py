@@ -12,6 +12,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -38,6 +39,9 @@ _awaited: dict[subprocess.Popen[bytes], threading.Thread] = {}
 _interrupted = threading.Event()
 _ended: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 """Threads that were interrupted by themselves."""
+
+_OF_GIT = re.compile(r"GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|PREFIX|.*OBJECT_DIRECTOR.*)")
+"""What names a repository: git gives it to hooks and ``rebase --exec``, beats ``git -C``."""
 
 _starting = threading.Lock()
 """Held from the look at :data:`_interrupted` until a program that was started is awaited."""
@@ -296,10 +300,11 @@ def _start(
         with _starting:
             if interrupted():
                 raise CommandError(f"interrupted before {words[0]} was started", argv=words)
+            mine = {key: text for key, text in os.environ.items() if not _OF_GIT.fullmatch(key)}
             popen = subprocess.Popen(
                 words,
                 cwd=cwd,
-                env={**os.environ, **env} if env else None,
+                env={**mine, **(env or {})},
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,

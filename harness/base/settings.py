@@ -19,6 +19,7 @@ from harness.base.sandbox import MODES
 from harness.base.setting import Flag, Group, Setting
 from harness.base.spec import DEFAULT_CC, KernelSpec, Target, load_kernels
 from harness.base.suite import Suite, find_suite, load_suite
+from harness.base.text import path_of
 
 SETTINGS = (
     Setting(
@@ -257,7 +258,7 @@ def qemu_from_setting(text: str | None) -> Path | None:
     """
     if not text:
         return None
-    found = which(str(Path(text).expanduser()) if "/" in text else text)
+    found = which(str(path_of(text)) if "/" in text else text)
     if found is None:
         raise SpecError(
             f"there is no program {text!r}",
@@ -302,7 +303,7 @@ def _kernel(text: str | None, base: str | None, suite: Suite) -> KernelSpec:
                 f"the kernel {text} is a package: it has no revisions", hint="leave --base out"
             )
         return replace(known[text], base=base)
-    return KernelSpec(path=Path(text).expanduser().resolve(), base=base)
+    return KernelSpec(path=path_of(text).resolve(), base=base)
 
 
 def _program(text: str) -> str:
@@ -311,7 +312,7 @@ def _program(text: str) -> str:
         raise SpecError(
             f"a compiler is one program, not {text!r}", hint="ccache is used where there is one"
         )
-    return str(Path(text).expanduser().absolute()) if "/" in text else text
+    return str(path_of(text).absolute()) if "/" in text else text
 
 
 def _number(text: str, name: str, *, least: int) -> int:

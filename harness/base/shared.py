@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.base.errors import CacheError
+from harness.base.text import path_of
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def _place() -> Path | str | None:
     given = os.environ.get("HARNESS_STORE", "").rstrip("/")
     if not given:
         return None
-    return given if "://" in given else Path(given).expanduser()
+    return given if "://" in given else path_of(given)
 
 
 def _name(kind: str, key: str) -> str:

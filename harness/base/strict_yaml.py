@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from harness.base.errors import SpecError
+from harness.base.text import first_line
 
 
 class Section:
@@ -164,18 +165,30 @@ def _construct(node: yaml.Node) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError, KeyError, RecursionError) as error:
+        mark, why = node.start_mark, str(error)
+        if isinstance(error, yaml.MarkedYAMLError):
+            mark, why = error.problem_mark or mark, str(error.problem)
+        raise SpecError(f"{mark.name}:{mark.line + 1}: not valid YAML: {why}") from error
     finally:
         loader.dispose()
 
 
 def _compose(file: Path) -> yaml.Node | None:
     try:
-        return yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise SpecError(f"cannot read {file}: {first_line(str(error))}") from error
+    loader.name = str(file)  # which marks have
+    try:
+        return loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecError(f"{file}:{line}: not valid YAML: {error.problem}") from error
+    finally:
+        loader.dispose()
 
 
 def read_yaml_list(file: Path, name: str) -> tuple[Section, ...]:

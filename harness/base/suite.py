@@ -32,6 +32,7 @@ from harness.base.spec import (
     read_profiles,
 )
 from harness.base.strict_yaml import Section, read_yaml
+from harness.base.text import path_of
 
 FILE = "suite.yaml"
 """What makes a directory a suite."""
@@ -190,7 +191,7 @@ def find_suite(given: str | None) -> Path:
         shipped one.
     :raises SpecError: when there is no suite.
     """
-    directory = Path(given).expanduser() if given else Path.cwd()
+    directory = path_of(given) if given else Path.cwd()
     if (directory / FILE).is_file():
         return directory.resolve()
     if given:
@@ -287,7 +288,7 @@ def _kernel(top: Section, root: Path) -> str | None:
     text: str | None = top.value("kernel", str, None)
     if text is None or "/" not in text:
         return text
-    return str((root / Path(text).expanduser()).resolve())
+    return str((root / path_of(text)).resolve())
 
 
 def _arch(top: Section) -> str | None:

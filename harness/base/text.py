@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 LINE = 160
 """Characters of the first line of a message, where there is room for one line only."""
+
+
+def path_of(text: str) -> Path:
+    """Return the path that somebody wrote: ``~`` is a home, where there is such a user."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - that of Path refuses other users
 
 
 def duration(seconds: float) -> str:

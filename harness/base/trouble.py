@@ -25,12 +25,15 @@ SANDBOX_END = "--default-signal=INT,TERM"
 
 _WORDS = re.compile(
     r"(?:: |^|write error\. )(No space left on device|Out of diskspace|Disk quota exceeded"
-    r"|Read-only file system|Input/output error|Cannot allocate memory)$"
-    r"|fatal error: (Killed signal terminated program \S+)$",
+    r"|Read-only file system|Input/output error|Cannot allocate memory"
+    r"|Resource temporarily unavailable|out of memory allocating \d+ bytes.*)$"
+    r"|fatal error: (Killed signal terminated program \S+)$"
+    r"|(?:^make.*\] (?:Error 137|Killed)|\[Killed\]|command: Killed)$"
+    r"|(?:memory exhausted|Cannot fork)$",
     re.M,
 )
-"""How lines end in which a program says so; the last is gcc's when the kernel killed a part of it
-for want of memory."""
+"""How lines end in which a program says so.  Killed is, as gcc, its linker, clang and make say,
+what the kernel ends for want of memory."""
 
 _LEAST_BYTES = 1 << 24
 """With less room than this a disk is full: a program that fails removes some of what it wrote."""
@@ -71,7 +74,8 @@ def raise_for_host(
         if sandboxed and found[1] == "Read-only file system":
             # All of it is, but for what the program has to write to.
             continue
-        raise InfrastructureError(f"the host: {found[1] or found[2]}: {what}", log=log_file)
+        words = found[1] or found[2] or found[0].strip()
+        raise InfrastructureError(f"the host: {words}: {what}", log=log_file)
     # What a program said of a full disk may have found no room itself.
     if log_file is not None and shutil.disk_usage(log_file.parent).free < _LEAST_BYTES:
         raise InfrastructureError(f"the disk is full: {log_file.parent}: {what}", log=log_file)

@@ -20,6 +20,7 @@ from harness.base.settings import qemu_from_setting
 from harness.base.store import Store
 from harness.base.suite import find_suite
 from harness.base.terminal import Ui
+from harness.base.text import path_of
 from harness.cli.options import OUTPUT, Commands, add_settings, parallel_cells, write_json
 from harness.run.executor import RunCell
 
@@ -89,7 +90,7 @@ def cluster_of(args: argparse.Namespace) -> str | None:
 
 def _tls(args: argparse.Namespace) -> Path | None:
     given = args.tls or os.environ.get("HARNESS_TLS")
-    return Path(given).expanduser().absolute() if given else None
+    return path_of(given).absolute() if given else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from harness.base.errors import ExitCode, InputError
 from harness.base.spec import PROJECT_ROOT, load_kernels
 from harness.base.suite import FILE, load_suite
 from harness.base.terminal import Ui
+from harness.base.text import path_of
 from harness.cli.options import Commands
 from harness.kernel.series import Series, read_series
 
@@ -48,7 +49,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _init(args: argparse.Namespace, ui: Ui) -> int:
-    target: Path = args.directory.expanduser().absolute()
+    target: Path = path_of(args.directory).absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(
             f"{target} is there already", hint="name a directory that is not, or empty"
@@ -89,7 +90,7 @@ def suite_name(directory: str) -> str:
 
 
 def _kernel(text: str) -> str:
-    path = Path(text).expanduser()
+    path = path_of(text)
     if text in load_kernels() and not path.exists():
         return text
     if not path.exists():
@@ -101,7 +102,7 @@ def _kernel(text: str) -> str:
 def _series(location: str | None, kernel: str) -> Series | None:
     if location is None:
         return None
-    repo = Path(kernel).expanduser()
+    repo = path_of(kernel)
     return read_series(location, repo=repo if repo.is_dir() else None)
 
 

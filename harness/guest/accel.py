@@ -89,11 +89,20 @@ def _kvm_trouble(arch: Architecture, qemu: str, store: Store) -> str | None:
 
     def make(directory: Path) -> None:
         trouble = _probe_kvm(arch, qemu)
+        if command.interrupted():
+            raise CommandError("interrupted while KVM was probed", argv=(qemu,))
         (directory / "kvm.json").write_text(json.dumps({"trouble": trouble}))
 
-    entry = store.get_or_make("accel", key, make, waiting="it probes KVM")
+    try:
+        entry = store.get_or_make("accel", key, make, waiting="it probes KVM")
+    except _NotThisTime as error:
+        return str(error)
     found = json.loads((entry / "kvm.json").read_text())["trouble"]
     return str(found) if found is not None else None
+
+
+class _NotThisTime(Exception):  # noqa: N818 - what it says is no error of KVM
+    """The probe did not come to its end, which says nothing of the next one."""
 
 
 def _who_may_open() -> str:
@@ -112,13 +121,14 @@ def _probe_kvm(arch: Architecture, qemu: str) -> str | None:
     except CommandError as error:
         if error.returncode is None and time.monotonic() - started >= HOST.kvm_probe_s:
             return f"the smallest guest did not finish within {HOST.kvm_probe_s:.0f} s"
-        return error.message
+        raise _NotThisTime(error.message) from error
     if done.returncode == arch.probe.status and arch.probe.output in done.stdout:
         return None
     said = " / ".join(done.stderr.strip().splitlines()[-2:])
     status = done.returncode
-    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return f"QEMU {how}" + (f": {said}" if said else "")
+    if status < 0:
+        raise _NotThisTime(f"QEMU was killed by signal {-status}")
+    return f"QEMU ended with status {status}" + (f": {said}" if said else "")
 
 
 def run_probe(

@@ -35,6 +35,10 @@ from harness.results.kernel_log import find_splats
 
 log = logging.getLogger(__name__)
 
+_PIECE = 1024
+"""Characters that pexpect's pipe is given at once: in UTF-8 no more than ``PIPE_BUF`` bytes, which
+it takes as a whole or not at all (``pipe(7)``)."""
+
 _PANIC = r"Kernel panic - not syncing: [^\r\n]*"
 ESCAPE = b"\x1d"
 """Ctrl-], which ends an interactive console."""
@@ -264,7 +268,7 @@ class Console:
         """Feed pexpect's pipe with what it has not had yet, as far as the pipe takes it."""
         data = self.since(self._fed)
         while data:
-            piece = data[:8192]
+            piece = data[:_PIECE]
             try:
                 os.write(self._write_fd, piece.encode("utf-8"))
             except BlockingIOError:

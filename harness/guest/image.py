@@ -142,6 +142,8 @@ def _build_agent(directory: Path, content: ImageContent) -> None:
     try:
         sandbox.run(["make", "-s", "-C", AGENT_SOURCES, *variables], timeout_s=HOST.compile_s)
     except CommandError as error:
+        if error.returncode is None or error.returncode < 0:
+            raise
         raise BuildError(
             f"the guest's agent does not build: {error.message}",
             hint=f"sources: {', '.join(str(path) for path in (AGENT_SOURCES, *content.verbs))}",
@@ -155,6 +157,8 @@ def _build_program(source: Path, directory: Path, cc: str) -> None:
     try:
         command.run([*words, "-o", directory / source.stem, source], timeout_s=HOST.compile_s)
     except CommandError as error:
+        if error.returncode is None or error.returncode < 0:
+            raise
         raise BuildError(f"{source} does not build: {error.message}") from error
 
 

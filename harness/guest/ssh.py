@@ -277,13 +277,21 @@ class Connection:
             if channel.recv_stderr_ready():
                 err += channel.recv_stderr(_CHUNK)
                 progressed = True
-            if pending and channel.send_ready():
-                sent = channel.send(pending[:_CHUNK].tobytes())
-                pending = pending[sent:]
-                progressed = True
-            if not pending and not fed:
-                channel.shutdown_write()
-                fed = True
+            try:
+                if pending and channel.send_ready():
+                    sent = channel.send(pending[:_CHUNK].tobytes())
+                    pending = pending[sent:]
+                    progressed = True
+                if not pending and not fed:
+                    channel.shutdown_write()
+                    fed = True
+            except TimeoutError:
+                pass  # the deadline is below
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                if not self._transport.is_active():
+                    raise self._closed(line) from error
+                # The command has ended, and wants no more.
+                pending, fed = memoryview(b""), True
             if progressed:
                 continue
             if channel.exit_status_ready() and (channel.eof_received or channel.closed):

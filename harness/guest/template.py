@@ -28,6 +28,7 @@ from harness.base.errors import CacheError, ClockError, CommandError, MachineErr
 from harness.base.room import make_room
 from harness.base.spec import MachineSpec
 from harness.base.store import Store, digest
+from harness.base.suite import Preconditions
 from harness.base.timeouts import HOST
 from harness.guest.accel import qemu_build
 from harness.guest.epoch import Saved
@@ -95,13 +96,17 @@ class Templates:
     :param make: makes its machines.
     :param spec: what they are made of.
     :param build: the cache key of the kernel they run.
+    :param proven: what a machine was asked when it had booted; a clone is not asked again.
     """
 
-    def __init__(self, store: Store, make: MakeMachine, spec: MachineSpec, build: str) -> None:
+    def __init__(
+        self, store: Store, make: MakeMachine, spec: MachineSpec, build: str, proven: Preconditions
+    ) -> None:
         self._store = store
         self._make = make
         self._spec = spec
         self._build = build
+        self._proven = proven
 
     def key(self, step: Step | None = None) -> str:
         """Return what names a template: everything that it depends on."""
@@ -116,7 +121,7 @@ class Templates:
         host = [line for line in processor if line.startswith(arch.processor_lines)]
         return digest(
             *(_KIND, _RECIPE, self._build, *spec.initrds, spec.kernel, spec.cmdline),
-            *(spec.memory_mib, spec.cpus, spec.accel, spec.extra_args, arch),
+            *(spec.memory_mib, spec.cpus, spec.accel, spec.extra_args, arch, self._proven),
             *(qemu_build(spec.qemu), host if spec.accel == "kvm" else ""),
         )
 

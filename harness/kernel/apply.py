@@ -230,7 +230,7 @@ def _apply_support(chain: _Chain, directory: Path) -> Iterator[SupportPatch]:
 def _already(chain: _Chain, rule: Section) -> str:
     """Return how the tree shows that it needs a support commit no more; empty if it does."""
     pattern = rule.value("file", str)
-    contains, lacks = rule.value("contains", str, ""), rule.value("lacks", str, "")
+    contains, lacks = rule.pattern("contains", ""), rule.pattern("lacks", "")
     fixed = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0]
     names = git(
         chain.repo,

@@ -64,6 +64,8 @@ def read_fragment(path: Path) -> tuple[Request, ...]:
         lines = path.read_text().splitlines()
     except OSError as error:
         raise KconfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise KconfigError(f"cannot read {path}: {error}") from error
     requests = []
     for number, raw in enumerate(lines, 1):
         line = raw.strip()

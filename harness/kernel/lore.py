@@ -50,8 +50,11 @@ def fetch_thread(location: str) -> Iterator[bytes]:
         try:
             command.run(words, cwd=directory, timeout_s=HOST.package_s)
         except CommandError as error:
+            if error.returncode is None or error.returncode < 0:
+                raise
             raise SeriesError(
-                f"b4 found no series at {location}", hint="try it by hand: b4 am " + name
+                f"b4 found no series at {location}: {error.message}",
+                hint="try it by hand: b4 am " + name,
             ) from error
         if not list(directory.glob("*.mbx")):
             raise SeriesError(f"b4 found no patch at {location}")

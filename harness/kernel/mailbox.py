@@ -42,7 +42,10 @@ def read_mails(path: Path) -> Iterator[bytes]:
             for file in sorted((path / folder).glob("*")):
                 yield _with_newlines(_content(file))
     else:
-        found = [file for file in sorted(path.iterdir()) if file.is_file()]
+        try:
+            found = [file for file in sorted(path.iterdir()) if file.is_file()]
+        except OSError as error:
+            raise SeriesError(f"cannot read {path}: {error.strerror}") from error
         for file in [file for file in found if _is_mail(file.name)] or found:
             yield from split_mails(_content(file))
 
@@ -79,7 +82,7 @@ def _content(path: Path) -> bytes:
         for start, module in _PACKED.items():
             if data.startswith(start):
                 return bytes(module.decompress(data))
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise SeriesError(f"cannot read {path}: {error}") from error
     return data
 

@@ -14,7 +14,7 @@ from harness.base.importing import make_importable
 from harness.base.settings import SETTING, SETTINGS, UNTIL_FAILED
 from harness.base.trouble import trouble_of_host
 from harness.plugin.interrupts import held
-from harness.plugin.options import setting, suite_of
+from harness.plugin.options import profile_name, setting, suite_of
 from harness.plugin.session import SESSION, session_of
 
 pytest_plugins = ("harness.plugin.fixtures", "harness.plugin.verdict", "harness.plugin.results")
@@ -95,7 +95,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     What judges by stated expectations goes through many positions, and asks about the kernel.
     """
-    profile = setting(config, "profile")
+    profile = profile_name(config)
     state = session_of(config)
     two = setting(config, "to") is not None
     left_out = [] if two else ["two_kernels"]

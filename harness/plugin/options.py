@@ -23,6 +23,11 @@ def setting(config: pytest.Config, name: str) -> str | None:
     return one.value(config.getoption(one.ini), config.getini(one.ini))
 
 
+def profile_name(config: pytest.Config) -> str:
+    """Return the profile's name as markers have it; the setting is NAME, or NAME@ARCH."""
+    return (setting(config, "profile") or "").partition("@")[0]
+
+
 def suite_of(config: pytest.Config) -> Suite:
     """Return the suite that the tests are of.
 

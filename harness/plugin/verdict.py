@@ -26,7 +26,7 @@ from harness.base.errors import (
 from harness.base.settings import UNTIL_FAILED
 from harness.base.text import plain
 from harness.base.trouble import trouble_of_host
-from harness.plugin.options import setting
+from harness.plugin.options import profile_name
 from harness.plugin.session import SESSION, Session, or_exit, session_of
 from harness.results.expectation import (
     EVERYWHERE,
@@ -282,7 +282,7 @@ def _judge_consoles(item: pytest.Item, report: Any) -> None:
 
 def _expected_splats(item: pytest.Item) -> tuple[str, ...]:
     """Return the titles, regular expressions, that the kernel log must show on this profile."""
-    profile = setting(item.config, "profile")
+    profile = profile_name(item.config)
     wanted = []
     for mark in item.iter_markers("splat"):
         only = mark.kwargs.get("profiles") or (profile,)

@@ -381,8 +381,8 @@ class Pipeline:
         at = (build.key, cmdline, store)
         if at not in self._templates:
             make = functools.partial(self.machine, build, cmdline=cmdline)
-            spec = self._machine_spec(build, cmdline)
-            self._templates[at] = Templates(store or self.store, make, spec, build.key)
+            made = make, self._machine_spec(build, cmdline), build.key, self.suite.preconditions
+            self._templates[at] = Templates(store or self.store, *made)
         return self._templates[at]
 
     def _machine_spec(self, build: KernelBuild, cmdline: tuple[str, ...]) -> MachineSpec:

@@ -29,6 +29,7 @@ from harness.base.spec import load_kernels
 from harness.base.store import Store
 from harness.base.strict_yaml import Section, read_yaml
 from harness.base.suite import Suite, find_suite, load_suite
+from harness.base.text import path_of
 from harness.kernel.apply import AppliedSeries
 from harness.kernel.source import from_local, git, open_source
 from harness.results.complaint import Complaint
@@ -176,7 +177,7 @@ def _qemu(top: Section, file: Path) -> Path | None:
 
 def _below(file: Path, text: str | None) -> str | None:
     """Return a path that *file* names, as seen from here."""
-    return None if text is None else str(file.parent / Path(text).expanduser())
+    return None if text is None else str(file.parent / path_of(text))
 
 
 def _kernel(name: str, item: Section, directory: Path) -> NightlyKernel:
@@ -373,7 +374,7 @@ def _fetched(kernel: NightlyKernel, store: Store, progress: OnProgress) -> Path:
         store.work(repository.name)
         if not (repository / "HEAD").exists():
             git(repository, "init", "--quiet", "--bare")
-        local = Path(kernel.git).expanduser()
+        local = path_of(kernel.git)
         done = git(
             repository,
             *("fetch", "--quiet", "--force", "--no-tags", "--depth=1000"),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from architectures import SET_UP
 
+from harness.base import command
 from harness.base.arch import X86_64, Architecture
 from harness.base.errors import CommandError, MachineError
 from harness.base.store import Store
@@ -147,6 +148,28 @@ def test_guest_that_ends_in_another_way_is_trouble(
     assert accel._probe_kvm(X86_64, QEMU) is None
     other = dataclasses.replace(X86_64, probe=dataclasses.replace(X86_64.probe, **change))
     assert accel._probe_kvm(other, QEMU) == "QEMU ended with status 85"
+
+
+@pytest.mark.parametrize("ended", ["by signal 9", "interrupted"])
+def test_probe_that_was_cut_short_says_nothing_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    done = command.Completed(argv=(QEMU,), returncode=0, stdout="", stderr="")
+    if ended == "by signal 9":
+        done = dataclasses.replace(done, returncode=-9)
+    (tmp_path / "kvm").touch()
+    monkeypatch.setattr(accel, "DEVICE", tmp_path / "kvm")
+    ran: list[object] = []
+    monkeypatch.setattr(accel, "run_probe", lambda *words, **_of_kvm: ran.append(words) or done)
+    now = ended == "interrupted"
+    monkeypatch.setattr("harness.base.command.interrupted", lambda: bool(ran) and now)
+    store = Store(tmp_path / "cache")
+    if ended == "interrupted":
+        with pytest.raises(CommandError, match="interrupted while KVM was probed"):
+            accel._kvm_trouble(X86_64, QEMU, store)
+    else:
+        assert accel._kvm_trouble(X86_64, QEMU, store) == "QEMU was killed by signal 9"
+    assert not list((tmp_path / "cache" / "objects").rglob("kvm.json"))
 
 
 def test_qemu_version_is_a_number() -> None:

@@ -332,6 +332,13 @@ def test_support_commit_is_left_out_where_the_tree_has_it(
     assert (applied.position(0).commit, said) == (source.base, [])
 
 
+def test_support_commit_of_a_wrong_pattern_is_named(
+    tmp_path: Path, source: SourceTree, store: Store
+) -> None:
+    with pytest.raises(SpecError, match=r"support\.yaml:5: "):
+        apply(source, None, store, support(tmp_path, "foo("))
+
+
 @pytest.mark.parametrize(("lacks", "applied"), [("nowhere", False), (r"line 1\d", True)])
 def test_support_commit_is_left_out_where_there_is_nothing_to_do(
     tmp_path: Path, source: SourceTree, store: Store, lacks: str, applied: bool

@@ -75,10 +75,42 @@ def test_full_disk_in_gits_own_words_is_no_verdict() -> None:
         command.run(["sh", "-c", f"echo '{said}' >&2; exit 128"], timeout_s=10)
 
 
-def test_compiler_that_the_host_killed_is_no_verdict() -> None:
-    said = "gcc: fatal error: Killed signal terminated program cc1"
-    with pytest.raises(InfrastructureError, match="the host: Killed signal terminated program cc1"):
+@pytest.mark.parametrize(
+    "said",
+    [
+        "gcc: fatal error: Killed signal terminated program cc1",
+        "collect2: fatal error: ld terminated with signal 9 [Killed]",
+        "make[2]: *** [scripts/Makefile.vmlinux:72: vmlinux.unstripped] Error 137",
+        "make[1]: *** [Makefile:1277: vmlinux] Killed",
+        "clang: error: unable to execute command: Killed",
+        "cc1: out of memory allocating 65536 bytes after a total of 1056768 bytes",
+        "ld: final link failed: memory exhausted",
+        "make: vfork: Resource temporarily unavailable",
+    ],
+)
+def test_compiler_that_the_host_ends_is_no_verdict(said: str) -> None:
+    with pytest.raises(InfrastructureError, match="the host: "):
         command.run(["sh", "-c", f"echo '{said}' >&2; exit 1"], timeout_s=10)
+
+
+@pytest.mark.parametrize(
+    "said", ["make[1]: *** [Makefile:1277: vmlinux] Error 1", "a.c:1: error: Killed is undeclared"]
+)
+def test_compiler_that_refuses_is_a_verdict(said: str) -> None:
+    with pytest.raises(CommandError, match="status 1"):
+        command.run(["sh", "-c", f"echo '{said}' >&2; exit 1"], timeout_s=10)
+
+
+def test_repository_of_whoever_called_is_not_that_of_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_ALTERNATE_OBJECT_DIRECTORIES"):
+        monkeypatch.setenv(name, "theirs")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
+    found = command.run(["env"], timeout_s=10, env={"GIT_INDEX_FILE": "ours"}).stdout
+    lines = [line for line in found.splitlines() if line.startswith("GIT_")]
+    assert [line for line in lines if "theirs" in line] == []
+    assert {"GIT_CONFIG_COUNT=0", "GIT_INDEX_FILE=ours"} <= set(lines)
 
 
 def test_run_reads_nothing_from_our_standard_input() -> None:

@@ -218,6 +218,15 @@ def test_panic_at_the_end_of_much_text_counts_when_qemu_is_gone(qemu: Qemu) -> N
         qemu.console.expect(["ready"], timeout_s=SOON)
 
 
+def test_panic_behind_more_than_a_pipe_takes_counts(qemu: Qemu) -> None:
+    line = "[    1.0] WARNING: CPU: 0 PID: 1 at kernel/a.c:1 a function\n"
+    qemu.print(line * 3000 + "Kernel panic - not syncing: asked for\n")
+    qemu.end()
+    until(lambda: qemu.console.ended)
+    with pytest.raises(KernelCrash, match="asked for"):
+        qemu.console.expect(["ready"], timeout_s=SOON)
+
+
 def test_text_before_the_end_of_qemu_still_counts(qemu: Qemu) -> None:
     qemu.print("ready\n")
     qemu.end()

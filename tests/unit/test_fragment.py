@@ -87,6 +87,12 @@ def test_read_fragment_that_is_missing_is_named(tmp_path: Path) -> None:
         read_fragment(tmp_path / "absent.config")
 
 
+def test_read_fragment_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "one.config").write_bytes(b"# caf\xe9\nCONFIG_BASE=y\n")
+    with pytest.raises(KconfigError, match=r"cannot read .*one\.config"):
+        read_fragment(tmp_path / "one.config")
+
+
 def test_requested_last_fragment_has_the_last_word(tmp_path: Path) -> None:
     first = fragment(tmp_path, "CONFIG_BASE=y\nCONFIG_LEAF=y\n")
     second = fragment(tmp_path, "CONFIG_BASE=n\n", "two.config")

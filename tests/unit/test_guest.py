@@ -81,10 +81,20 @@ class Server(paramiko.ServerInterface):
     def run(self, channel: paramiko.Channel, command: str) -> None:
         # The client ends its input once it has the reply to its request; an answer before that
         # would overtake the reply, which no real server lets happen (RFC 4254, section 6.5).
+        words = command.split()
+        if words[0] in ("quit", "perish"):
+            # In the middle of its input.
+            assert self.transport is not None
+            channel.recv(1)
+            if words[0] == "quit":
+                channel.send_exit_status(3)
+                channel.close()
+            else:
+                self.transport.close()
+            return
         data = b""
         while piece := channel.recv(65536):
             data += piece
-        words = command.split()
         if words[0] == "hang":
             time.sleep(SOON)
         elif words[0] == "die":
@@ -298,6 +308,22 @@ def test_run_quotes_words(guest: Guest) -> None:
 def test_run_feeds_standard_input(guest: Guest) -> None:
     data = b"ab" * 500_000
     assert guest.run("upper", timeout_s=SOON, stdin=data).stdout == data.upper().decode()
+
+
+def test_command_that_ends_before_its_input_has_a_status(guest: Guest) -> None:
+    assert guest.run("quit", timeout_s=SOON, stdin=b"a" * 50_000_000).status == 3
+
+
+def test_machine_that_dies_under_a_commands_input_is_reported_as_such(host: Host) -> None:
+    asked = iter(range(100))
+
+    def alive() -> None:
+        if next(asked) > 5:
+            raise MachineError("QEMU ended")
+
+    guest = host.connect(alive=alive)
+    with pytest.raises(MachineError, match="QEMU ended"):
+        guest.run("perish", timeout_s=SOON, stdin=b"a" * 50_000_000)
 
 
 def test_run_reads_all_of_much_output(guest: Guest) -> None:

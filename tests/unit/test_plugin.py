@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import KexecError, KexecRefused
-from harness.base.settings import UNTIL_FAILED
-from harness.base.settings import SETTINGS
+from harness.base.settings import SETTINGS, UNTIL_FAILED
 from harness.base.spec import PROJECT_ROOT
 from harness.plugin.session import _boot_outcome
 from harness.plugin.verdict import sanitised
@@ -700,7 +699,9 @@ def test_sanitised_ids_that_differ_before_a_slash_stay_apart() -> None:
 # -- tests of other profiles -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("profile", "passed"), [("default", 1), ("kcsan", 2), ("debug", 3)])
+@pytest.mark.parametrize(
+    ("profile", "passed"), [("default", 1), ("kcsan", 2), ("debug", 3), ("debug@aarch64", 3)]
+)
 def test_tests_of_other_profiles_are_deselected(
     pytester: pytest.Pytester, profile: str, passed: int
 ) -> None:

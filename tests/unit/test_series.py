@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bz2
 import logging
 import re
 from email.header import Header
@@ -249,3 +250,15 @@ def test_patch_out_of_a_series_will_do_as_an_extra_one(tmp_path: Path) -> None:
     file = mbox(tmp_path / "x.patch", mail("[PATCH v2 3/9] mm: three"))
     found = read_series(file, whole=False)
     assert [(patch.number, patch.subject) for patch in found.patches] == [(1, "mm: three")]
+
+
+def test_series_that_was_cut_short_is_named(tmp_path: Path) -> None:
+    packed = bz2.compress((FROM_LINE + mail("[PATCH] a")).encode() * 99)
+    (tmp_path / "s.mbx.bz2").write_bytes(packed[:-20])
+    with pytest.raises(SeriesError, match=r"cannot read .*s\.mbx\.bz2"):
+        read_series(str(tmp_path / "s.mbx.bz2"))
+
+
+def test_series_that_is_no_file_is_named() -> None:
+    with pytest.raises(SeriesError, match="cannot read /dev/null"):
+        read_series("/dev/null")

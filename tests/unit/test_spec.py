@@ -54,6 +54,9 @@ def test_profiles_are_read_with_defaults(profiles: Path) -> None:
         (("  memory_mib: 512\n", ""), 2, "lacks the key 'memory_mib'"),
         (("  cmdline: [kho=on]\n", "  memory_mib: 1024\n"), 5, "stands twice"),
         (("[kho=on]", "[kho=on"), 5, "not valid YAML"),
+        (("memory_mib: 512", "memory_mib: !mib 512"), 5, "not valid YAML"),
+        (("memory_mib: 512", "memory_mib: 2026-02-31"), 2, "day is out of range"),
+        (("[kho=on]", "&a [*a]"), 4, "not valid YAML"),
     ],
 )
 def test_profiles_error_names_file_and_line(
@@ -64,6 +67,14 @@ def test_profiles_error_names_file_and_line(
         load_profiles(profiles)
     assert message in caught.value.message
     assert f"{profiles}:{line}:" in caught.value.message
+
+
+@pytest.mark.parametrize(("data", "said"), [(b"a: \xff", "can't decode"), (b"a: \x07", "#x0007")])
+def test_file_that_is_no_text_is_named(tmp_path: Path, data: bytes, said: str) -> None:
+    file = tmp_path / "profiles.yaml"
+    file.write_bytes(data)
+    with pytest.raises(SpecError, match=f"cannot read {file}: .*{said}"):
+        load_profiles(file)
 
 
 # -- mappings in a list ----------------------------------------------------------------------

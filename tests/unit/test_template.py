@@ -11,6 +11,7 @@ import pytest
 from harness.base.errors import ClockError, GuestError, MachineError
 from harness.base.spec import MachineSpec
 from harness.base.store import Store
+from harness.base.suite import Preconditions
 from harness.guest import template
 from harness.guest.epoch import Saved
 from harness.guest.machine import Machine
@@ -65,6 +66,7 @@ class Bench:
         self.made: list[Stand] = []
         for name in ("kernel", "initrd"):
             (tmp_path / name).write_text(name)
+        self.proven = Preconditions()
         self.spec = MachineSpec(
             arch="x86_64",
             qemu="qemu-system-x86_64",
@@ -83,7 +85,8 @@ class Bench:
         return cast(Machine, Stand(self.made, memory, saved))
 
     def templates(self, **changes: Any) -> Templates:
-        return Templates(self.store, self.make, dataclasses.replace(self.spec, **changes), "build")
+        spec = dataclasses.replace(self.spec, **changes)
+        return Templates(self.store, self.make, spec, "build", self.proven)
 
     def entry(self, step: Step | None = None) -> Path:
         found = self.store.get("template", self.templates().key(step))
