@@ -356,8 +356,9 @@ def assert_held(log: str, wanted: dict[str, str]) -> None:
     assert without == []
 
 
-LOOK_UP_US = 4_000_000
-"""At most, by chance: rarely is it over before anybody comes."""
+LONG_US = 4_000_000
+"""How long a callback takes, at most and by chance: rarely is it over before anybody comes."""
+DELAY = "/sys/module/luo_test/parameters/delay"
 
 
 def preserve_for_a_moment(machine: Machine) -> None:
@@ -409,11 +410,11 @@ def test_files_are_counted_while_nobody_looks_their_flb_up(
     # How many files need it is read there: one that is finished meanwhile has to wait.
     with updated_machine(sessions_to_race_for) as update:
         machine, module = update.machine, luo_test(update.machine)
-        module.load(flbs=1, delay=LOOK_UP_US)
+        module.load(flbs=1, delay=LONG_US)
         look_up = ("put", CONTROL, "flb incoming 0")
         start_race(machine, races.schedule(0, [(look_up,)], rounds=1, time_ms=10_000))
         machine.must("pause", 50_000)
-        machine.check("echo 0 >/sys/module/luo_test/parameters/delay")
+        machine.check(f"echo 0 >{DELAY}")
         for words in (("session", "retrieve", "r-0"), ("session", "finish", "r-0")):
             machine.must(*words)
         assert module.counters()["flb0.retrieve"] == 1, "it is still looked up"
@@ -435,6 +436,29 @@ def test_search_for_a_handler_holds_the_lock(
     assert all(LISTS in locks for locks in held["handler0: can_preserve"]), (
         "the list of handlers is searched without its lock"
     )
+
+
+@pytest.mark.profiles("debug")
+@pytest.mark.fails_before(6)
+def test_registration_waits_for_who_searches_the_handlers(
+    machine: Machine, module: TestModule, races: Races
+) -> None:
+    # Before patch 6 it does not wait either, but is refused: there is a session.
+    module.load(handlers=2, delay=LONG_US)
+    module.control("unregister handler 1")
+    schedule = races.schedule(
+        0,
+        [(("preserve", "s", "1", "null"),)],
+        first=(("open", "null", "/dev/null"), ("session", "create", "s")),
+        rounds=1,
+        time_ms=30_000,
+    )
+    start_race(machine, schedule)
+    machine.must("pause", 50_000)
+    machine.check(f"echo 0 >{DELAY}")
+    module.control("register handler 1")
+    assert module.counters()["handler0.can_preserve"] == 1, "it is registered amid a search"
+    assert machine.must("race", "wait", 3000)["ended"]
 
 
 @pytest.mark.profiles("debug")
