@@ -421,6 +421,26 @@ def test_files_are_counted_while_nobody_looks_their_flb_up(
         assert machine.must("race", "wait", 2000)["ended"]
 
 
+@pytest.mark.both_ends
+@pytest.mark.profiles("debug")
+def test_session_is_not_made_while_a_reboot_goes_through_them(
+    machine: Machine, module: TestModule, kernel: KernelBuild, races: Races
+) -> None:
+    module.load()
+    machine.must("open", "null", "/dev/null")
+    machine.must("session", "create", "s")
+    machine.must("preserve", "s", 1, "null")
+    load_next(machine, kernel)
+    machine.check(f"echo {LONG_US} >{DELAY}")
+    module.fail("handler0.freeze", "EBUSY")
+    start_race(machine, races.schedule(0, [(("kexec-try",),)], rounds=1, time_ms=10_000))
+    machine.must("pause", 50_000)
+    machine.check(f"echo 0 >{DELAY}")
+    machine.must("session", "create", "late")
+    assert module.counters()["handler0.freeze"] == 1, "it is made amid a reboot"
+    assert machine.must("race", "wait", 2000)["ended"]
+
+
 # -- what patches 3 and 4 bring ---------------------------------------------------------------
 
 
