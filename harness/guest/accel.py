@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import signal
 import tempfile
 import time
 from dataclasses import dataclass
@@ -101,6 +102,10 @@ def _kvm_trouble(arch: Architecture, qemu: str, store: Store) -> str | None:
     return str(found) if found is not None else None
 
 
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+"""What QEMU does not end itself with: when KVM fails it calls ``abort()``."""
+
+
 class _NotThisTime(Exception):  # noqa: N818 - what it says is no error of KVM
     """The probe did not come to its end, which says nothing of the next one."""
 
@@ -126,9 +131,11 @@ def _probe_kvm(arch: Architecture, qemu: str) -> str | None:
         return None
     said = " / ".join(done.stderr.strip().splitlines()[-2:])
     status = done.returncode
-    if status < 0:
-        raise _NotThisTime(f"QEMU was killed by signal {-status}")
-    return f"QEMU ended with status {status}" + (f": {said}" if said else "")
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    trouble = f"QEMU {how}" + (f": {said}" if said else "")
+    if -status in _FROM_OUTSIDE:
+        raise _NotThisTime(trouble)
+    return trouble
 
 
 def run_probe(

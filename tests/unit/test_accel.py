@@ -150,6 +150,18 @@ def test_guest_that_ends_in_another_way_is_trouble(
     assert accel._probe_kvm(other, QEMU) == "QEMU ended with status 85"
 
 
+def test_qemu_that_kvm_ends_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "failed to set MSR"
+    done = command.Completed(argv=(QEMU,), returncode=-6, stdout="", stderr=said)
+    (tmp_path / "kvm").touch()
+    monkeypatch.setattr(accel, "DEVICE", tmp_path / "kvm")
+    monkeypatch.setattr(accel, "run_probe", lambda *_arch, **_of_kvm: done)
+    store = Store(tmp_path / "cache")
+    for _ in range(2):
+        assert accel._kvm_trouble(X86_64, QEMU, store) == f"QEMU was killed by signal 6: {said}"
+        monkeypatch.setattr(accel, "run_probe", lambda *_arch, **_of_kvm: None)
+
+
 @pytest.mark.parametrize("ended", ["by signal 9", "interrupted"])
 def test_probe_that_was_cut_short_says_nothing_of_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: str
