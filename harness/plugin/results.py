@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             for key in dict.fromkeys(key for item in found for key in item.extras)
         },
         judge=judge,
-        complete=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
+        complete=_came_to_its_end(session, exitstatus, tests),
     )
     results.write(state.directory / "results.json")
+
+
+def _came_to_its_end(session: pytest.Session, exitstatus: int, tests: Sequence[TestResult]) -> bool:
+    """Return whether no test is missing, unless one that fails was to end the session."""
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return False
+    stopped = session.shouldfail or session.shouldstop
+    return not stopped or any(test.outcome.is_failure for test in tests)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -27,7 +27,7 @@ from harness.results.expectation import Expected
 from harness.results.results import Outcome, TestResult
 from harness.run.cell import Cell, function_of
 from harness.run.pipeline import Pipeline
-from harness.search.mutants import Mutant
+from harness.search.mutants import MOST_LOST, Mutant
 from harness.search.mutate import Mutation, mutations_of
 from harness.search.schemata import PARAMETER, all_in_one, at_fault
 
@@ -250,7 +250,7 @@ def mutant_cell(schemata: Schemata, number: int, tests: tuple[str, ...]) -> Cell
         target=schemata.target,
         tests=tests,
         judge="desired",
-        pytest_args=(UNTIL_FAILED, NO_TEMPLATES),
+        pytest_args=(UNTIL_FAILED, MOST_LOST, NO_TEMPLATES),
         cmdline=f"{PARAMETER}={number}",
     )
 

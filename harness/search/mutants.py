@@ -34,6 +34,10 @@ _TRAILERS = {"Breaks", "Profile", "Tests", "Survives"}
 _PREFIX = "mutant: "
 
 
+MOST_LOST = "--maxfail=5"
+"""Tests without a verdict after which a mutant has none: where each hangs, that takes for ever."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
     """A wrong change.
@@ -147,7 +151,9 @@ def try_mutant(mutant: Mutant, target: Target, run: Callable[[Cell, str], CellRe
         label = "-".join(tests) if tests else "all"
         sound = run(whole, f"sound-{mutant.profile}-{re.sub('[^a-z0-9]+', '-', label)}")
         # Further tests cannot make it more dead.
-        cell = Cell(target=mutated, tests=tests, judge="desired", pytest_args=(UNTIL_FAILED,))
+        cell = Cell(
+            target=mutated, tests=tests, judge="desired", pytest_args=(UNTIL_FAILED, MOST_LOST)
+        )
         result = run(cell, mutant.name)
         seconds += result.seconds
         trial = judge(mutant, sound, result, seconds)

@@ -356,6 +356,44 @@ def test_only_a_test_that_fails_ends_the_session(pytester: pytest.Pytester) -> N
     pytester.runpytest_subprocess(*words).assert_outcomes(passed=2, failed=1, errors=1)
 
 
+@pytest.mark.parametrize(
+    ("words", "body", "complete"),
+    [
+        ((), "assert False", True),
+        (("-x",), "assert False", True),
+        (("-x",), "raise GuestTimeout('no answer')", False),
+        ((), "raise GuestTimeout('no answer')", True),
+        ((), "pytest.exit('enough', returncode=1)", True),
+        ((), "pytest.exit('enough', returncode=3)", False),
+    ],
+)
+def test_session_that_a_failure_did_not_end_lacks_tests(
+    pytester: pytest.Pytester, words: tuple[str, ...], body: str, *, complete: bool
+) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+        from harness.plugin.results import _came_to_its_end
+        from harness.plugin.session import session_of
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_sessionfinish(session, exitstatus):
+            tests = tuple(session_of(session.config).tests.values())
+            print("complete:", _came_to_its_end(session, exitstatus, tests))
+        """
+    )
+    pytester.makepyfile(
+        f"""
+        import pytest
+        from harness.base.errors import GuestTimeout
+
+        def test_it(): {body}
+        """
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-s", *words)
+    done.stdout.fnmatch_lines([f"*complete: {complete}*"])
+
+
 def run_signalled(pytester: pytest.Pytester, conftest: str) -> pytest.RunResult:
     """Run a test whose *conftest* sends a signal at the end."""
     # What becomes an interrupt becomes one when a kernel is asked for.
