@@ -309,7 +309,7 @@ _HISTORY_COLUMNS = {
     "runs": ("at", "release", "profile", "accel", "tests", "bad", "seconds", "directory"),
     "test": ("at", "release", "profile", "outcome", "bad", "seconds", "test"),
     "flaky": ("test", "release", "profile", "runs", "bad", "rate"),
-    "bad": ("at", "commit", "profile", "position", "runs", "good", "test"),
+    "bad": ("at", "commit", "release", "profile", "position", "runs", "good", "test"),
     "figures": ("at", "release", "accel", "name", "minimum", "median", "maximum", "unit"),
 }
 

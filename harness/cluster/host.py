@@ -135,6 +135,8 @@ class Host(WorkerPlugin):
 
     def leave(self, key: str, directory: Path) -> None:
         """Keep a directory as long as the task's result is wanted."""
+        # The job's own hold on it ends with the job.
+        self.store.hold(directory)
         with self._lock:
             self._left[key] = directory
 
@@ -142,6 +144,7 @@ class Host(WorkerPlugin):
         with self._lock:
             directory = self._left.pop(key, None)
         if directory is not None:
+            self.store.let_go(directory)
             self.drop(directory)
 
     @staticmethod

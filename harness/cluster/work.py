@@ -23,6 +23,7 @@ from harness.base.spec import KernelSpec, Target
 from harness.base.store import Store, digest
 from harness.base.suite import load_suite
 from harness.base.text import plural
+from harness.base.trouble import trouble_of_host
 from harness.cluster.host import NAME, Host
 from harness.cluster.job import Answer, Built, Files, Job, Trouble
 from harness.cluster.offer import why_full
@@ -135,8 +136,10 @@ class _Task:
             self._host.drop(self.directory)
             raise
         except HarnessError as error:
-            log.info("%s: %s", self._key, error.message)
-            found = self.answer(None, Trouble.of(error))
+            found = self._failed(error)
+        except OSError as error:
+            words = f"{type(error).__name__}: {error}"
+            found = self._failed(trouble_of_host(error) or InfrastructureError(words))
         if isinstance(found, Built):
             # It is in the cache: nobody asks for what was said on the way to it.
             self._host.drop(self.directory)
@@ -146,6 +149,10 @@ class _Task:
             self._host.drop(self.directory)
             raise Reschedule
         return found
+
+    def _failed(self, error: HarnessError) -> Answer:
+        log.info("%s: %s", self._key, error.message)
+        return self.answer(None, Trouble.of(error))
 
     def _check(self) -> None:
         own = version_of(self._host.suite)

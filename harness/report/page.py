@@ -46,7 +46,7 @@ from harness.results.bugs import read_bugs
 from harness.results.compat import read_compat
 from harness.results.complaint import (
     Complaint,
-    complaints_about,
+    complaints_of,
     problems_of,
 )
 from harness.results.form import to_plain
@@ -188,12 +188,8 @@ def _run_page(directory: Path, sections: Sections) -> dict[str, Any]:
     results = read_results(directory / "results.json")
     column = run_column(results, directory)
     wrong = tuple(
-        complaints_about(
-            results.tests,
-            results.judge,
-            position=column.position,
-            profile=column.profile,
-            directory=directory,
+        complaints_of(
+            results, position=column.position, profile=column.profile, directory=directory
         )
     )
     return _tested_page([column], wrong, sections) | {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base.text import first_line
-from harness.results.results import Standing, TestResult
+from harness.results.results import RunResults, Standing, TestResult
 
 _VOLATILE = re.compile(r"0x[0-9a-f]+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+", re.I)
 """What differs from one kernel to the next although nothing else does: addresses and numbers."""
@@ -59,6 +59,30 @@ def complaints_about(
             log=directory / test.console if test.console is not None else None,
             reproduce="",
         )
+
+
+def complaints_of(
+    results: RunResults, *, position: int, profile: str, directory: Path
+) -> Iterator[Complaint]:
+    """Yield what nobody expected of one run: its tests, and that some are missing.
+
+    :param directory: where its files are.
+    """
+    if not results.complete:
+        yield Complaint(
+            position=position,
+            profile=profile,
+            test=None,
+            expected="tested",
+            outcome="no verdict",
+            message="pytest ended before its last test",
+            verdict=False,
+            log=None,
+            reproduce="",
+        )
+    yield from complaints_about(
+        results.tests, results.judge, position=position, profile=profile, directory=directory
+    )
 
 
 # -- causes --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.base.errors import SpecError
 from harness.results.compat import FILE as COMPAT
 from harness.results.compat import PairResult, read_compat
-from harness.results.complaint import Complaint, complaints_about
+from harness.results.complaint import Complaint, complaints_of
 from harness.results.records import BuildStatus, CellRecord, CellStatus, MatrixRecord, read_record
 from harness.results.results import Boot, RunResults, TestResult, read_results
 
@@ -115,9 +115,8 @@ def _of_run(path: Path) -> Kernel:
         directory=path.parent,
         results=results,
         wrong=tuple(
-            complaints_about(
-                results.tests,
-                results.judge,
+            complaints_of(
+                results,
                 position=series.position,
                 profile=results.profile,
                 directory=path.parent,

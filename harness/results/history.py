@@ -298,25 +298,28 @@ class History:
         """Return the tests that are bad in their newest run, and since when."""
         rows = self._rows(
             """
-            SELECT test, profile, position, at, commit_id, unexpected AS bad
+            SELECT test, profile, position, series, release, at, commit_id, unexpected AS bad
             FROM tests JOIN runs ON run = id
             WHERE outcome NOT IN ('error', 'skipped')
             ORDER BY test, profile, position, at DESC, id DESC
             """
         )
-        lines: dict[tuple[str, str, int | None], list[dict[str, Any]]] = {}
+        lines: dict[tuple[object, ...], list[dict[str, Any]]] = {}
         for row in rows:
-            lines.setdefault((row["test"], row["profile"], row["position"]), []).append(row)
+            kernel = ".".join(row["release"].split(".")[:2])
+            key = (row["test"], row["profile"], row["position"], row["series"], kernel)
+            lines.setdefault(key, []).append(row)
         found = []
-        for (test, profile, position), line in lines.items():
+        for line in lines.values():
             streak = next((n for n, row in enumerate(line) if not row["bad"]), len(line))
             if streak:
                 first = line[streak - 1]
                 found.append(
                     BadSince(
-                        test=test,
-                        profile=profile,
-                        position=position,
+                        test=first["test"],
+                        profile=first["profile"],
+                        position=first["position"],
+                        release=line[0]["release"],
                         at=first["at"],
                         commit=first["commit_id"],
                         good=line[streak]["at"] if streak < len(line) else None,

@@ -90,8 +90,9 @@ class Flaky:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadSince:
-    """A test that is bad in its newest run.
+    """A test that is bad in its newest run on a line of kernels (``7.2``) with a series.
 
+    :param release: the kernel of that run.
     :param at: when the first of the bad runs in a row was.
     :param good: when it was good last, ``None`` when it never was.
     """
@@ -99,6 +100,7 @@ class BadSince:
     test: str
     profile: str
     position: int | None
+    release: str
     at: float
     commit: str
     good: float | None
