@@ -19,13 +19,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from patches import write_kernel
+from shipped import SUITE
 
 from harness.base import command
 from harness.base.errors import InfrastructureError, InputError, SpecError
 from harness.base.progress import Progress
+from harness.base.room import sweep
 from harness.base.settings import target_from_settings
 from harness.base.spec import PROJECT_ROOT
 from harness.base.store import Store
@@ -35,7 +38,9 @@ from harness.cluster.cells import _CellRun
 from harness.cluster.cells import run_cell as run_on_cluster
 from harness.cluster.client import Cluster
 from harness.cluster.connect import connected
+from harness.cluster.host import Host
 from harness.cluster.job import Built
+from harness.cluster.offer import Offer
 from harness.cluster.security import checked_address, make_keys, security_of
 from harness.cluster.settings import LOST
 from harness.cluster.transfer import (
@@ -591,3 +596,15 @@ def test_no_file_from_elsewhere_is_written_outside(tmp_path: Path, name: str) ->
     with pytest.raises(InfrastructureError, match="not taken"):
         receive([listed], lambda _parts: b"", tmp_path / "here")
     assert not (tmp_path / "outside").exists()
+
+
+def test_what_is_kept_for_the_client_is_no_litter(tmp_path: Path) -> None:
+    host = Host(Store(tmp_path), SUITE.root, None, cast(Offer, None))
+    directory = tmp_path / "tmp" / "job-a"
+    directory.mkdir(parents=True)
+    host.leave("a", directory)
+    os.utime(directory, (0, 0))
+    sweep(Store(tmp_path))
+    assert directory.exists()
+    host._forget("a")
+    assert not directory.exists()

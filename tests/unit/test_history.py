@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import sqlite3
 from collections.abc import Iterator
@@ -121,6 +122,17 @@ def test_bad_since_is_the_first_of_the_bad_ones_in_a_row(history: History) -> No
     never, x = history.bad_since()
     assert (x.test, x.at, x.commit, x.good, x.runs) == ("test_a.py::x", 2, "c2", 1, 2)
     assert (never.test, never.at, never.good, never.runs) == ("test_a.py::never", 0, None, 5)
+
+
+def test_bad_on_one_line_of_kernels_is_not_good_on_another(history: History) -> None:
+    for at in range(3):
+        for number, outcome in (("7.2.13", FAILED), ("7.3.4", PASSED)):
+            found = results(f"c{at}", x=outcome)
+            kernel = dataclasses.replace(found.kernel, release=f"{number}-c{at}")
+            found = dataclasses.replace(found, kernel=kernel)
+            history.add_run(found, directory=Path("r"), inputs=number, at=at)
+    (bad,) = history.bad_since()
+    assert (bad.release, bad.at, bad.good, bad.runs) == ("7.2.13-c2", 0, None, 3)
 
 
 def test_failure_as_stated_is_not_bad(history: History) -> None:

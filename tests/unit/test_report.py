@@ -21,6 +21,7 @@ from harness.base.spec import PROJECT_ROOT
 from harness.base.suite import load_suite
 from harness.liveupdate.results import KEY, UpdateResult, update_of
 from harness.report.extras import facts_of
+from harness.report.page import write_report
 from harness.report.sections import load_sections
 from harness.report.text import (
     lack_lines,
@@ -29,6 +30,7 @@ from harness.report.text import (
     series_lines,
     tree_lines,
 )
+from harness.results.evidence import read_evidence
 from harness.results.facts import (
     ExtraFacts,
     FixFacts,
@@ -579,3 +581,16 @@ def test_fixes_are_of_their_schema(results: RunResults) -> None:
     kernel = dataclasses.replace(results.kernel, fixes=FIXES)
     made = dataclasses.replace(results, kernel=kernel)
     assert complaints("results", made.to_json()) == []
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_run_that_broke_off_is_not_all_right(
+    results: RunResults, tmp_path: Path, *, complete: bool
+) -> None:
+    good = tuple(test for test in results.tests if test.outcome is Outcome.PASSED)
+    dataclasses.replace(results, tests=good, complete=complete).write(tmp_path / "results.json")
+    page = write_report(tmp_path, {}).read_text()
+    (evidence,) = read_evidence(tmp_path)
+    said = [complaint.message for kernel in evidence.kernels for complaint in kernel.wrong]
+    ended = "pytest ended before its last test"
+    assert (said, ended in page) == (([], False) if complete else ([ended], True))
