@@ -97,13 +97,18 @@ class ProcessorTime:
         now = time.monotonic()
         if self._samples and now - self._samples[-1].at < _SAMPLE_S:
             return
-        waited = {}
-        for file in self._proc.glob(f"{self._pid}/task/*/schedstat"):
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # Documentation/scheduler/sched-stats.rst: on a processor, waiting for one, turns.
-                waited[file.parent.name] = int(file.read_text().split()[1]) / 1e9
-        if waited:
+        if waited := self._waited():
             self._samples.append(_Sample(now, waited, self._stolen(), self.stopped_s))
+
+    def _waited(self) -> dict[str, float]:
+        """Return for how many seconds each of its threads has waited for a processor so far."""
+        waited = {}
+        with contextlib.suppress(OSError):  # it may end while its threads are listed
+            for file in self._proc.glob(f"{self._pid}/task/*/schedstat"):
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    # Documentation/scheduler/sched-stats.rst: on a processor, waiting, turns.
+                    waited[file.parent.name] = int(file.read_text().split()[1]) / 1e9
+        return waited
 
     def _stolen(self) -> float:
         with contextlib.suppress(OSError, ValueError, IndexError):

@@ -100,6 +100,20 @@ def test_process_that_is_gone_is_what_it_was_last(host: Host) -> None:
     assert watch.why_starved() is not None
 
 
+def test_process_that_ends_while_it_is_looked_at_is_what_it_was_last(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_path: Path, _pattern: str) -> Iterator[Path]:
+        raise ProcessLookupError  # as readdir(3) does
+
+    watch = host.watch()
+    host.passes(60, 1.0, 25.0)
+    watch.sample()
+    monkeypatch.setattr(Path, "glob", gone)
+    host.passes(60)
+    assert watch.why_starved() == "25 of the guest's last 60 s waited for a processor"
+
+
 def test_process_that_never_was_is_not_starved(tmp_path: Path) -> None:
     assert ProcessorTime(71, tmp_path).why_starved() is None
 
