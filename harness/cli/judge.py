@@ -47,7 +47,14 @@ from harness.results.history import History
 from harness.results.pace import Pace
 from harness.results.records import record_json
 from harness.results.results import RunResults, read_results
-from harness.run.cell import Cell, CellResult, inputs_of, pytest_argv, pytest_environment
+from harness.run.cell import (
+    Cell,
+    CellResult,
+    inputs_of,
+    pytest_argv,
+    pytest_environment,
+    reproduce,
+)
 from harness.run.executor import check_ended, run_cell
 from harness.run.provenance import describe_series
 from harness.search.coverage import (
@@ -155,6 +162,10 @@ def _run(args: argparse.Namespace, ui: Ui) -> int:
     if not path.exists():
         return status
     results = read_results(path)
+    target = dataclasses.replace(pipeline.target, position=results.series.position)
+    again = reproduce(dataclasses.replace(cell, target=target))
+    results = dataclasses.replace(results, reproduce=again)
+    results.write(path)
     _remember(ui, results, directory, cell.suite)
     print_results(results, ui.out, sections, directory=write_report(directory, sections))
     write_json(args, results.to_json())

@@ -90,7 +90,7 @@ def run_column(results: RunResults, directory: Path) -> Column:
         results=results,
         directory=directory,
         cached=False,
-        reproduce=shlex.join(words),
+        reproduce=results.reproduce or shlex.join(words),
         seconds=results.seconds,
         build=BuildRecord(
             status=BuildStatus.OK,

@@ -135,7 +135,11 @@ def commands_of(run: str, test: str) -> tuple[tuple[str, str], ...]:
     words = shlex.split(run)
     if words[:2] != ["harness", "run"]:
         return (("run it again", run),)
-    boot = ["harness", "boot", *(word for word in words[2:] if word != "--expected")]
+    boot = [
+        "harness",
+        "boot",
+        *(word for word in words[2:] if word not in ("--expected", "--strict")),
+    ]
     look = ["harness", "bisect", "--test", test]
     for option, value in zip(boot[2:], [*boot[3:], ""], strict=True):
         if option.startswith("--") and option != "--position":

@@ -155,6 +155,7 @@ class RunResults(Provenance):
         state for the position.
     :param complete: whether pytest went on to the end, and was not ended by an error of its own
         or by who ran it: tests may be missing then.
+    :param reproduce: the command line that runs it again; empty when pytest was called as such.
     """
 
     started: str
@@ -164,6 +165,7 @@ class RunResults(Provenance):
     extras: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     judge: str = "desired"
     complete: bool = True
+    reproduce: str = ""
 
     @property
     def counts(self) -> dict[str, int]:

@@ -20,6 +20,8 @@ from harness.base.errors import SpecError
 from harness.base.spec import PROJECT_ROOT
 from harness.base.suite import load_suite
 from harness.liveupdate.results import KEY, UpdateResult, update_of
+from harness.report.columns import run_column
+from harness.report.evidence import commands_of
 from harness.report.extras import facts_of
 from harness.report.page import write_report
 from harness.report.sections import load_sections
@@ -594,3 +596,15 @@ def test_run_that_broke_off_is_not_all_right(
     said = [complaint.message for kernel in evidence.kernels for complaint in kernel.wrong]
     ended = "pytest ended before its last test"
     assert (said, ended in page) == (([], False) if complete else ([ended], True))
+
+
+def test_command_of_a_run_is_the_one_that_ran_it(results: RunResults, tmp_path: Path) -> None:
+    again = "harness run --kernel 7.3.4 --series none --position 0 --profile default --strict"
+    results = dataclasses.replace(results, reproduce=f"{again} -- -k memfd")
+    column = run_column(results, tmp_path)
+    assert column.run == again
+    run, boot, _ = (words for _, words in commands_of(column.run, "t.py::a"))
+    assert run == f"{again} -- tests/guest/t.py::a"
+    assert boot == "harness boot --kernel 7.3.4 --series none --position 0 --profile default"
+    usual = run_column(dataclasses.replace(results, reproduce=""), tmp_path)
+    assert usual.run == "harness run --position 1 --profile debug"
