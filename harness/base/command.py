@@ -41,7 +41,7 @@ _ended: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 """Threads that were interrupted by themselves."""
 
 _OF_GIT = re.compile(r"GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|PREFIX|.*OBJECT_DIRECTOR.*)")
-"""What names a repository: git gives it to hooks and ``rebase --exec``, beats ``git -C``."""
+"""What names a repository, whatever ``git -C`` says; git gives it to its hooks."""
 
 _starting = threading.Lock()
 """Held from the look at :data:`_interrupted` until a program that was started is awaited."""

@@ -155,6 +155,11 @@ class CommandError(InfrastructureError):
         self.argv = argv
         self.returncode = returncode
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether the program never came to an end of its own, and so says nothing of its input."""
+        return self.returncode is None or self.returncode < 0
+
 
 class SandboxError(InfrastructureError):
     """There is no sandbox for what a kernel tree runs, and one is required."""

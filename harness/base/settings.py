@@ -204,10 +204,10 @@ SETTINGS = (
 """All settings; a :class:`Setting` says under which names."""
 
 SETTING = {setting.name: setting for setting in SETTINGS}
+"""The settings by their names."""
 
 UNTIL_FAILED = "--harness-until-failed"
 """The plugin's option that ends a session with the first test that fails."""
-"""The settings by their names."""
 
 
 # -- what is made of them ------------------------------------------------------------------

@@ -142,7 +142,7 @@ def _build_agent(directory: Path, content: ImageContent) -> None:
     try:
         sandbox.run(["make", "-s", "-C", AGENT_SOURCES, *variables], timeout_s=HOST.compile_s)
     except CommandError as error:
-        if error.returncode is None or error.returncode < 0:
+        if error.cut_short:
             raise
         raise BuildError(
             f"the guest's agent does not build: {error.message}",
@@ -157,7 +157,7 @@ def _build_program(source: Path, directory: Path, cc: str) -> None:
     try:
         command.run([*words, "-o", directory / source.stem, source], timeout_s=HOST.compile_s)
     except CommandError as error:
-        if error.returncode is None or error.returncode < 0:
+        if error.cut_short:
             raise
         raise BuildError(f"{source} does not build: {error.message}") from error
 

@@ -117,7 +117,7 @@ def _make_config(
     try:
         sandbox.run([*words, "allnoconfig"], timeout_s=HOST.compile_s, log_file=log_file)
     except CommandError as error:
-        if error.returncode is None or error.returncode < 0:
+        if error.cut_short:
             raise
         raise KconfigError(
             "make could not configure the kernel", hint="the log has its words", log=log_file

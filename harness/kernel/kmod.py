@@ -38,7 +38,7 @@ def build_module(
             log_file=log_file,
         )
     except CommandError as error:
-        if error.returncode is None or error.returncode < 0:
+        if error.cut_short:
             raise
         text = log_file.read_text(errors="replace")
         said = [line for line in text.splitlines() if "error:" in line or "ERROR:" in line]

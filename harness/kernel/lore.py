@@ -50,7 +50,7 @@ def fetch_thread(location: str) -> Iterator[bytes]:
         try:
             command.run(words, cwd=directory, timeout_s=HOST.package_s)
         except CommandError as error:
-            if error.returncode is None or error.returncode < 0:
+            if error.cut_short:
                 raise
             raise SeriesError(
                 f"b4 found no series at {location}: {error.message}",

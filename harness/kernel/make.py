@@ -234,7 +234,7 @@ def run_make(
         )
         stamp.unlink(missing_ok=True)
     except CommandError as error:
-        if error.returncode is None or error.returncode < 0:
+        if error.cut_short:
             raise
         text = trees.log_file.read_text(errors="replace")
         raise BuildError(

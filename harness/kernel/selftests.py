@@ -94,7 +94,7 @@ def _compile(words: list[str | Path], what: str, log_file: Path, sandbox: Sandbo
     try:
         sandbox.run(words, timeout_s=HOST.build_s, log_file=log_file)
     except CommandError as error:
-        if error.returncode is None or error.returncode < 0:
+        if error.cut_short:
             raise
         text = log_file.read_text(errors="replace")
         raise BuildError(f"{what}: {first_error(text)}", log=log_file) from error

@@ -177,7 +177,7 @@ def check_out(tree: Path, commit: str) -> None:
         git(tree, "checkout", "--quiet", "--force", "--detach", commit)
         git(tree, "clean", "-ffdxq")
     except CommandError as error:
-        if error.returncode is None or error.returncode < 0:
+        if error.cut_short:
             raise
         if "unable to write" in error.message:
             # All that git says when there is no room.

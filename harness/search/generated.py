@@ -17,7 +17,6 @@ from pathlib import Path
 from harness.base.errors import BuildError, InputError, SpecError
 from harness.base.mutation import MutationSpec
 from harness.base.progress import OnProgress
-from harness.base.settings import UNTIL_FAILED
 from harness.base.spec import Target
 from harness.base.store import Store, digest
 from harness.base.strict_yaml import read_yaml_list
@@ -27,7 +26,7 @@ from harness.results.expectation import Expected
 from harness.results.results import Outcome, TestResult
 from harness.run.cell import Cell, function_of
 from harness.run.pipeline import Pipeline
-from harness.search.mutants import MOST_LOST, Mutant
+from harness.search.mutants import UP_TO_FAILURE, Mutant
 from harness.search.mutate import Mutation, mutations_of
 from harness.search.schemata import PARAMETER, all_in_one, at_fault
 
@@ -250,7 +249,7 @@ def mutant_cell(schemata: Schemata, number: int, tests: tuple[str, ...]) -> Cell
         target=schemata.target,
         tests=tests,
         judge="desired",
-        pytest_args=(UNTIL_FAILED, MOST_LOST, NO_TEMPLATES),
+        pytest_args=(*UP_TO_FAILURE, NO_TEMPLATES),
         cmdline=f"{PARAMETER}={number}",
     )
 

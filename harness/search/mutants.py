@@ -34,8 +34,8 @@ _TRAILERS = {"Breaks", "Profile", "Tests", "Survives"}
 _PREFIX = "mutant: "
 
 
-MOST_LOST = "--maxfail=5"
-"""Tests without a verdict after which a mutant has none: where each hangs, that takes for ever."""
+UP_TO_FAILURE = (UNTIL_FAILED, "--maxfail=5")
+"""What ends a mutant's tests: one that fails, or five without a verdict, since each may hang."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +151,7 @@ def try_mutant(mutant: Mutant, target: Target, run: Callable[[Cell, str], CellRe
         label = "-".join(tests) if tests else "all"
         sound = run(whole, f"sound-{mutant.profile}-{re.sub('[^a-z0-9]+', '-', label)}")
         # Further tests cannot make it more dead.
-        cell = Cell(
-            target=mutated, tests=tests, judge="desired", pytest_args=(UNTIL_FAILED, MOST_LOST)
-        )
+        cell = Cell(target=mutated, tests=tests, judge="desired", pytest_args=UP_TO_FAILURE)
         result = run(cell, mutant.name)
         seconds += result.seconds
         trial = judge(mutant, sound, result, seconds)

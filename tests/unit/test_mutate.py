@@ -27,7 +27,6 @@ from harness.search.generated import (
     seconds_of,
     sound_cell,
 )
-from harness.search.mutants import MOST_LOST
 from harness.search.mutate import Mutation, mutations_of
 from harness.search.reach import gcov_of, gone_on, reaching_tests, read_reach
 from harness.search.schemata import all_in_one, at_fault, one, with_all
@@ -253,7 +252,7 @@ def test_kernel_without_a_mutant_is_asked_as_those_with_one(tmp_path: Path) -> N
     assert mutant == replace(
         sound,
         tests=("test_a.py::test_b",),
-        pytest_args=(UNTIL_FAILED, MOST_LOST, *sound.pytest_args),
+        pytest_args=(UNTIL_FAILED, "--maxfail=5", *sound.pytest_args),
         cmdline="harness_mutant=7",
     )
 
