@@ -14,10 +14,11 @@ from prepared import NAME_BYTES
 
 from harness.results.schedule import Operation
 
-OF_DEVICE = {0xBA00: 8 + NAME_BYTES, 0xBA01: 8 + NAME_BYTES}
-"""CREATE_SESSION, RETRIEVE_SESSION: the bytes of their arguments."""
+CREATE, RETRIEVE = 0xBA00, 0xBA01
+OF_DEVICE = {CREATE: 8 + NAME_BYTES, RETRIEVE: 8 + NAME_BYTES}
+"""The bytes of their arguments."""
 
-PRESERVE_FD, RETRIEVE_FD, FINISH = 0xBA40, 0xBA41, 0xBA42
+PRESERVE_FD, RETRIEVE_FD, FINISH, GET_NAME = 0xBA40, 0xBA41, 0xBA42, 0xBA43
 OF_SESSION = {PRESERVE_FD: 16, RETRIEVE_FD: 16, FINISH: 8}
 
 STRANGE = (0xBA02, 0xBA3F, 0xBA4F, 0xBAFF, 0xBB00, 0x4008BA00, 0xC010BA40, 0x5401)
@@ -25,6 +26,11 @@ STRANGE = (0xBA02, 0xBA3F, 0xBA4F, 0xBAFF, 0xBB00, 0x4008BA00, 0xC010BA40, 0x540
 
 NUMBERS = (0, 1, 2, 3, 7, 2**31 - 1, 2**31, 2**32 - 1)
 TOKENS = (0, 1, 2, 3, 2**32, 2**63, 2**64 - 1)
+
+
+def named(name: str, fd: int = 0) -> bytes:
+    """Return the argument that creates or retrieves a session."""
+    return struct.pack(f"<Ii{NAME_BYTES}s", 8 + NAME_BYTES, fd, name.encode())
 
 
 def draw_ioctl(

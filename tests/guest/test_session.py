@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 import pytest
+from ioctls import CREATE, FINISH, GET_NAME, PRESERVE_FD, RETRIEVE, RETRIEVE_FD, named
 from prepared import (
     MOST_FILES,
     NAME_BYTES,
@@ -22,15 +23,6 @@ from harness.liveupdate.module import TestModule
 from harness.liveupdate.update import LiveUpdate
 
 pytestmark = pytest.mark.catalogue
-
-CREATE, RETRIEVE = 0xBA00, 0xBA01
-PRESERVE_FD, RETRIEVE_FD, FINISH, GET_NAME = 0xBA40, 0xBA41, 0xBA42, 0xBA43
-"""``_IO(0xBA, n)`` of ``include/uapi/linux/liveupdate.h``."""
-
-
-def named(name: str, fd: int = 0) -> bytes:
-    """Return the argument that creates or retrieves a session."""
-    return struct.pack(f"<Ii{NAME_BYTES}s", 8 + NAME_BYTES, fd, name.encode())
 
 
 def raw(machine: Machine, session: str, request: int, argument: bytes) -> str | None:
