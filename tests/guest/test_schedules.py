@@ -25,7 +25,7 @@ from harness.liveupdate.module import CONTROL, TestModule, luo_test
 from harness.liveupdate.oracle import missing, wanted
 from harness.liveupdate.update import LiveUpdate, Memfd
 from harness.plugin.races import Races
-from harness.results.schedule import Phrase
+from harness.results.schedule import Operation, Phrase
 
 ABORTED = ("fail-nth", "1", "reboot", "kexec-try")
 """A live update that gets no memory at its very end, after everything was frozen.
@@ -439,6 +439,95 @@ def test_session_is_not_made_while_a_reboot_goes_through_them(
     machine.must("session", "create", "late")
     assert module.counters()["handler0.freeze"] == 1, "it is made amid a reboot"
     assert machine.must("race", "wait", 2000)["ended"]
+
+
+LIST_DEL = "__list_del_entry_valid_or_report"
+"""What each ``list_del()`` calls first (``DEBUG_LIST``)."""
+
+
+def has_to_wait(
+    machine: Machine,
+    races: Races,
+    stalled: str,
+    what: Operation,
+    other: Operation,
+    *,
+    of: str = "",
+    first: Phrase = (),
+) -> str:
+    """Return what *other* comes to that begins while *what* is amid something.
+
+    :param stalled: the function of the kernel that *what* is in by then, for a second.
+    :param of: what is in the name of the function that calls it.
+    :param first: what opens the files that they share.
+    :raises AssertionError: when *other* does not wait for the end of that.
+    """
+    begun, over = (("put", CONTROL, f"stall {word}") for word in ("begun", "over"))
+    schedule = races.schedule(
+        0,
+        [(("put", CONTROL, f"stall call {stalled} 1000 {of}"), what), (begun, other, over)],
+        first=first,
+        rounds=1,
+        time_ms=30_000,
+    )
+    result = run_race(machine, schedule)
+    assert result.done(*begun) == 1, f"{' '.join(what)} does not come to {stalled}"
+    assert result.done(*over) == 1, f"{' '.join(other)} does not wait for {' '.join(what)}"
+    (came_to,) = result.counts[other]
+    return came_to
+
+
+@pytest.mark.both_ends
+@pytest.mark.profiles("debug")
+def test_session_is_not_found_while_it_is_removed(
+    updated_machine: UpdatedMachine, races: Races
+) -> None:
+    with updated_machine(sessions_to_race_for) as update:
+        machine = update.machine
+        luo_test(machine).load(flbs=flbs_unless_counted(machine))
+        came_to = has_to_wait(
+            machine,
+            races,
+            LIST_DEL,
+            ("session", "close", "r-0"),
+            ("session", "retrieve", "r-0", "again"),
+            of="luo_session",
+            first=(("session", "retrieve", "r-0"), ("session", "finish", "r-0")),
+        )
+        assert came_to == "ENOENT"
+
+
+@pytest.mark.both_ends
+@pytest.mark.profiles("debug")
+def test_memfd_is_not_written_while_it_is_let_go(
+    machine: Machine, module: TestModule, races: Races
+) -> None:
+    module.load()
+    came_to = has_to_wait(
+        machine,
+        races,
+        "kho_unpreserve_vmalloc",
+        ("session", "close", "s"),
+        ("write", "data", "other"),
+        first=(
+            ("memfd", "create", "data", *SHAPE),
+            ("session", "create", "s"),
+            ("preserve", "s", "1", "data"),
+        ),
+    )
+    assert came_to == "ok"
+
+
+@pytest.mark.both_ends
+@pytest.mark.profiles("debug")
+@pytest.mark.without_feature("handover-in-blocks")
+def test_reboot_waits_for_an_flb_that_goes(
+    machine: Machine, module: TestModule, kernel: KernelBuild, races: Races
+) -> None:
+    module.load(flbs=1)
+    load_next(machine, kernel)
+    gone = ("put", CONTROL, "unregister flb 0")
+    assert has_to_wait(machine, races, LIST_DEL, gone, ABORTED, of="_flb") == "EAGAIN"
 
 
 # -- what patches 3 and 4 bring ---------------------------------------------------------------

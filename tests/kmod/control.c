@@ -227,6 +227,26 @@ static struct luo_test_answer storm_registration(char **words)
 	return answer_own(luo_test_storm(ms));
 }
 
+/* SYMBOL MS [CALLER] */
+static struct luo_test_answer stall_call(char **words)
+{
+	unsigned int ms;
+
+	if (!words[0] || !words[1] || kstrtouint(words[1], 10, &ms) || (words[2] && words[3]))
+		return answer_own(-EINVAL);
+	return answer_own(luo_test_stall_call(words[0], ms, words[2] ?: ""));
+}
+
+static struct luo_test_answer stall_begun(char **words)
+{
+	return answer_own(words[0] ? -EINVAL : luo_test_stall_begun());
+}
+
+static struct luo_test_answer stall_over(char **words)
+{
+	return answer_own(words[0] ? -EINVAL : luo_test_stall_over());
+}
+
 static const struct {
 	const char *verb;
 	const char *noun;
@@ -246,6 +266,9 @@ static const struct {
 	{ "race", "outgoing", race_outgoing },
 	{ "race", "incoming", race_incoming },
 	{ "storm", "registration", storm_registration },
+	{ "stall", "call", stall_call },
+	{ "stall", "begun", stall_begun },
+	{ "stall", "over", stall_over },
 };
 
 static struct luo_test_answer command_run(char *line)

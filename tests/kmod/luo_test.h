@@ -8,6 +8,7 @@
  * hook.c     counters and armed failures
  * control.c  debugfs
  * race.c     the same thing on all CPUs at once
+ * stall.c    functions of the kernel that take their time
  * compat.h   what kernels lack
  *
  * Locks, outermost first: handler->lock, then whatever LUO takes, then
@@ -251,6 +252,12 @@ void luo_test_counters_reset(void);
 /* race.c */
 int luo_test_race(bool incoming);
 int luo_test_storm(unsigned int ms);
+
+/* stall.c; without kprobes, all of them return -EOPNOTSUPP */
+int luo_test_stall_call(const char *symbol, unsigned int ms, const char *caller);
+int luo_test_stall_begun(void);
+int luo_test_stall_over(void);
+void luo_test_stall_exit(void);
 
 /* control.c */
 int luo_test_control_init(void);

@@ -453,6 +453,7 @@ static void __exit luo_test_exit(void)
 		exit_wait();
 	unregister_reboot_notifier(&luo_test_reboot);
 	luo_test_control_exit();
+	luo_test_stall_exit();
 	devices_remove(luo_test_nr_handlers);
 	switch (luo_test_exit_mode) {
 	case EXIT_NONE:
