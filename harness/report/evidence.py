@@ -145,7 +145,7 @@ def commands_of(run: str, test: str) -> tuple[tuple[str, str], ...]:
         if option.startswith("--") and option != "--position":
             look += [option] if value.startswith("--") or not value else [option, value]
     return (
-        ("run it again", f"{run} -- {shlex.quote(f'tests/guest/{test}')}"),
+        ("run it again", f"{run} -- {shlex.quote(test)}"),
         ("a shell in that kernel", shlex.join(boot)),
         ("which patch changes it", shlex.join(look)),
     )

@@ -127,7 +127,7 @@ function show(cell) {
 			add("p", `${column.logs}/${cell.parentNode.dataset.console}`, "mono");
 		}
 		add("h4", "run it again");
-		add("pre", `${column.run} -- ${quoted(`tests/guest/${test}`)}`, "command");
+		add("pre", `${column.run} -- ${quoted(test)}`, "command");
 	}
 	by_id("panel-back").parentNode.hidden = matrix.classList.contains("one");
 	by_id("panel-back").disabled = !beside(-1);

@@ -50,7 +50,7 @@ class Standing(StrEnum):
 class TestResult:
     """One test's verdict and its evidence.
 
-    :param id: the pytest node id below ``tests/guest``.
+    :param id: the pytest node id below the suite's tests.
     :param seconds: wall clock time of all its phases.
     :param message: why it did not pass, one paragraph; empty when it did.
     :param splats: titles of splats in the kernel log that nobody expected.

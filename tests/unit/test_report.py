@@ -604,7 +604,7 @@ def test_command_of_a_run_is_the_one_that_ran_it(results: RunResults, tmp_path: 
     column = run_column(results, tmp_path)
     assert column.run == again
     run, boot, _ = (words for _, words in commands_of(column.run, "t.py::a"))
-    assert run == f"{again} -- tests/guest/t.py::a"
+    assert run == f"{again} -- t.py::a"
     assert boot == "harness boot --kernel 7.3.4 --series none --position 0 --profile default"
     usual = run_column(dataclasses.replace(results, reproduce=""), tmp_path)
     assert usual.run == "harness run --position 1 --profile debug"
