@@ -335,10 +335,10 @@ static int __init targets_init(void)
 
 static int __init failures_init(void)
 {
-	char *spec;
+	char *rest = luo_test_fail, *spec;
 	int err;
 
-	while ((spec = strsep(&luo_test_fail, ",")) != NULL) {
+	while ((spec = strsep(&rest, ",")) != NULL) {
 		err = luo_test_arm(spec);
 		if (err) {
 			pr_err("fail=%s: error %d\n", spec, err);
@@ -388,12 +388,6 @@ static int __init luo_test_init(void)
 	err = failures_init();
 	if (err)
 		return err;
-	err = devices_add();
-	if (err)
-		return err;
-	err = luo_test_control_init();
-	if (err)
-		goto err_devices;
 	if (luo_test_register) {
 		err = luo_test_register_all().ret;
 		if (err)
@@ -407,16 +401,24 @@ static int __init luo_test_init(void)
 	err = register_reboot_notifier(&luo_test_reboot);
 	if (err)
 		goto err_unregister;
+	/* Last: the kernel frees a module that fails to load, whoever has come to it by these. */
+	err = devices_add();
+	if (err)
+		goto err_reboot;
+	err = luo_test_control_init();
+	if (err)
+		goto err_devices;
 	pr_info("loaded: %u handlers, %u FLBs, unregister functions return %s\n",
 		luo_test_nr_handlers, luo_test_nr_flbs,
 		luo_test_unregister_is_void() ? "void" : "int");
 	return 0;
 
-err_unregister:
-	luo_test_unregister_all();
-	luo_test_control_exit();
 err_devices:
 	devices_remove(luo_test_nr_handlers);
+err_reboot:
+	unregister_reboot_notifier(&luo_test_reboot);
+err_unregister:
+	luo_test_unregister_all();
 	return err;
 }
 module_init(luo_test_init);
