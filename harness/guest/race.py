@@ -48,8 +48,10 @@ def run_race(
 
     :param journal: a file of :data:`JOURNAL_BYTES` that the agent holds; ``-`` for none.
     :param grace_s: how long an actor may be at its last operation; it is scaled.
-    :raises AssertionError: when it cannot begin a round, or an actor dies or does not come back.
-    :raises GuestError: when an actor does not come back on a machine without processor time.
+    :raises AssertionError: when it cannot begin a round, an actor dies or does not come back, or an
+        operation fails without an errno: a file has not the content it is to have.
+    :raises GuestError: when an actor cannot be made, or does not come back on a machine without
+        processor time.
     :raises InputError: when an operation is none of the agent's.
     """
     start_race(machine, schedule, journal=journal, grace_s=grace_s)
@@ -83,12 +85,16 @@ def _judged(machine: Machine, schedule: Schedule, answer: dict[str, Any]) -> Rac
             if looked is not None and (why := looked.why_starved()) is not None:
                 raise GuestError(f"an actor does not come back from {said!r}: {why}")
             raise AssertionError(f"an actor does not come back from {said!r} {where}")
+        if "unmade" in actor:
+            raise GuestError(f"an actor could not be made: {actor['unmade']} {where}")
         if actor["died"]:
             raise AssertionError(f"an actor died of signal {actor['died']} in {said!r} {where}")
         for item in actor["operations"]:
             words = operations[item["op"]]
             if item["status"] == "usage":
                 raise InputError(f"the agent does not take {' '.join(words)!r}")
+            if item["status"] == "failed":
+                raise AssertionError(f"{' '.join(words)} failed without an errno {where}")
             counts.setdefault(words, Counter())[item["status"]] += item["count"]
     if not answer["done"]:
         raise AssertionError(f"the race ended before its time {where}")

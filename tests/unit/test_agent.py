@@ -461,6 +461,12 @@ def test_batches_follow_each_other(agent: Agent) -> None:
     assert [answer["ok"] for answer in agent.run("lines", stdin=lines)[1]] == [False, True]
 
 
+def test_no_word_of_a_line_is_dropped(tiny: Agent) -> None:
+    lines = "".join("\t".join(["hello", "there", *["x"] * n]) + "\n" for n in (62, 63))
+    _, (whole, too_long) = tiny.run("lines", stdin=lines)
+    assert (whole["argc"], too_long["error"]) == (62, "usage")
+
+
 @pytest.mark.parametrize("count", [65, 200])
 def test_line_with_too_many_words_is_wrong_usage(agent: Agent, count: int) -> None:
     _, (answer,) = agent.run("lines", stdin="\t".join(["ping", *["x"] * count]) + "\n")
@@ -569,7 +575,8 @@ def test_failing_allocation_that_never_came_is_told(agent: Agent) -> None:
 
 # -- any ioctl -------------------------------------------------------------------------------
 
-FIONREAD = "0x541b"
+FIONREAD, FIONBIO = "0x541b", "0x5421"
+NS_GET_USERNS = "0xb701"
 
 
 def test_raw_takes_bytes_in_hex_only(agent: Agent) -> None:
@@ -585,6 +592,21 @@ def test_ioctl_returns_the_bytes_as_the_kernel_leaves_them(agent: Agent) -> None
 def test_ioctl_read_only_bytes_cannot_take_the_answer(agent: Agent) -> None:
     agent("memfd", "create", "f")
     assert agent.refused("ioctl", "f", FIONREAD, "00000000", "read-only")["error"] == "EFAULT"
+
+
+def test_ioctl_that_answers_with_a_number_has_worked(agent: Agent) -> None:
+    agent("open", "f", "/proc/self/ns/net", "--flags", "rdonly")
+    assert agent("ioctl", "f", NS_GET_USERNS, "")["returned"] > 2
+
+
+def test_ioctl_has_no_bytes_of_an_earlier_one(agent: Agent) -> None:
+    agent("memfd", "create", "f")
+    agent.refused("ioctl", "f", "0xdead", "ff" * 8)
+    agent("ioctl", "f", FIONBIO, "00")
+    process = Path(f"/proc/{agent('ping')['pid']}")
+    (fd,) = (path for path in (process / "fd").iterdir() if "memfd" in str(path.readlink()))
+    flags = re.findall(r"^flags:\s*(\d+)", (process / "fdinfo" / fd.name).read_text(), re.M)
+    assert int(flags[0], 8) & os.O_NONBLOCK == 0
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_agent import Agent, build, running
+from test_agent import GUEST, UAPI, Agent, build, running
 
 MIB = 1 << 20
 
@@ -23,6 +24,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def agent(program: Path, tmp_path: Path) -> Iterator[Agent]:
     """An agent with its daemon."""
+    with running(Agent(program, tmp_path / "agent.sock")) as agent:
+        yield agent
+
+
+@pytest.fixture
+def memfds(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[Agent]:
+    """An agent with the verbs of memfds, and its daemon."""
+    out = tmp_path_factory.mktemp("memfds")
+    program = build(out, f"UAPI={UAPI}", extra=[GUEST / "memfd.c"])
     with running(Agent(program, tmp_path / "agent.sock")) as agent:
         yield agent
 
@@ -198,3 +208,51 @@ def test_reset_ends_a_race(agent: Agent, tmp_path: Path) -> None:
     agent("reset")
     status, (answer,) = agent.run("race", "result")
     assert (status, answer["error"]) == (2, "usage")
+
+
+def processes(agent: Agent) -> int:
+    """Return how many there are of its program."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/exe"):
+        with contextlib.suppress(OSError):
+            found += path.readlink() == agent.program
+    return found
+
+
+def test_reset_leaves_nobody_with_the_files_of_a_race(memfds: Agent, tmp_path: Path) -> None:
+    # The last one that dies gives its memory back, and that takes time.
+    first = f"!first\nmemfd\tcreate\tm\t--size\t{64 * MIB}"
+    actors = "\n!actor\npause\t60000000" * 6
+    (tmp_path / "schedule").write_text(f"!time 60000\n!grace 60000\n!rounds 1\n{first}{actors}")
+    for _ in range(5):
+        memfds("race", "start", "-", str(tmp_path / "schedule"))
+        while processes(memfds) < 8:
+            time.sleep(0.01)
+        memfds("reset")
+        assert processes(memfds) == 1
+
+
+def test_operations_that_fail_are_told_apart(memfds: Agent, tmp_path: Path) -> None:
+    # "read" has looked at its number by then, and "check" has no errno.
+    memfds("memfd", "create", "m", "--size", "10", "--seed", "1")
+    schedule = """!rounds 1
+        !time 5000
+        !actor
+        read absent --length 5
+        check m --size 10 --seed 2
+        check m --size 10 --seed 1
+        no-such-verb
+    """
+    result = race(memfds, tmp_path, schedule)
+    assert counts(result, 0) == {(0, "EBADF"): 1, (1, "failed"): 1, (2, "ok"): 1, (3, "usage"): 1}
+
+
+def test_words_are_the_same_in_each_round(memfds: Agent, tmp_path: Path) -> None:
+    schedule = """!rounds 3
+        !time 5000
+        !first
+        memfd create m --size 10 --seal shrink,write
+        !actor
+        write m x
+    """
+    assert counts(race(memfds, tmp_path, schedule), 0) == {(0, "EPERM"): 3}

@@ -740,9 +740,7 @@ def test_browser_opens_the_evidence_of_a_mark_by_keyboard(page: webdriver.Chrome
     assert panel(page).is_displayed()
     for words in ("test_b.py::test_odd", "position 1, default", "at file.c:12", "line 199"):
         assert words in panel(page).text
-    assert (
-        "harness run --position 1 --expected -- test_b.py::test_odd" in panel(page).text
-    )
+    assert "harness run --position 1 --expected -- test_b.py::test_odd" in panel(page).text
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not panel(page).is_displayed()
     assert page.switch_to.active_element.tag_name == "td"
@@ -753,9 +751,7 @@ def test_browser_goes_from_position_to_position_in_the_panel(page: webdriver.Chr
     page.find_element(By.ID, "panel-on").click()
     assert "position 2, default" in panel(page).text
     assert "p02-default/console/odd.log" in panel(page).text
-    assert "harness run --position 2 --expected -- 'test_b.py::test_odd'" in (
-        panel(page).text
-    )
+    assert "harness run --position 2 --expected -- 'test_b.py::test_odd'" in (panel(page).text)
     assert not page.find_element(By.ID, "panel-on").is_enabled()
 
 

@@ -118,7 +118,7 @@ int ioctl_parse(struct json *j, struct ioctl_words *words, int argc, char **argv
 void ioctl_answer(struct json *j, const char *op, struct ioctl_words *words, int fd);
 
 /* seals.c: the seals of a file (F_ADD_SEALS in fcntl(2)) by name; the text is cut into words. */
-int seals_parse(char *names, unsigned int *mask);
+int seals_parse(const char *names, unsigned int *mask);
 void seals_list(struct json *j, const char *key, unsigned int mask);
 
 #endif

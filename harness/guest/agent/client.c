@@ -104,6 +104,7 @@ int answer(int argc, char **argv)
 	return status_of(json.text);
 }
 
+/* Split a line into words; -1 when there are too many. */
 static int words_of_line(char *line, char **argv)
 {
 	char *rest = line, *word;
@@ -113,7 +114,14 @@ static int words_of_line(char *line, char **argv)
 	while (argc < AGENT_MAX_ARGS && (word = strsep(&rest, "\t")))
 		argv[argc++] = word;
 	argv[argc] = NULL;
-	return argc;
+	return rest ? -1 : argc;
+}
+
+static bool too_long(void)
+{
+	json_usage(&json, "a command has 64 words at most");
+	puts(json.text);
+	return true;
 }
 
 /*
@@ -136,7 +144,7 @@ int lines(void)
 			continue;
 		}
 		if (!batch || !failed) {
-			failed = answer(argc, argv) != 0;
+			failed = argc < 0 ? too_long() : answer(argc, argv) != 0;
 			fflush(stdout);
 		}
 		if (batch)

@@ -50,13 +50,13 @@ static int begin(enum call call)
 static void end(int fd)
 {
 	int saved = errno;
-	char left = '0';
+	char left;
 
 	if (fd < 0)
 		return;
-	/* What is left of N when it never came to that. */
-	if (pread(fd, &left, 1, 0) == 1)
-		fault.injected = left == '0';
+	/* What is left of N when it never came to that, in this one of the command's calls. */
+	if (pread(fd, &left, 1, 0) == 1 && left == '0')
+		fault.injected = true;
 	if (pwrite(fd, "0", 1, 0) != 1)
 		fault.injected = false;
 	close(fd);

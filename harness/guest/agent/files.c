@@ -55,14 +55,15 @@ static void write_file(struct json *j, int argc, char **argv)
 
 static void read_file(struct json *j, int argc, char **argv)
 {
-	int fd = held_find(HELD_FILE, argv[0]);
 	uint64_t len = READ_MAX;
 	ssize_t n;
+	int fd;
 
 	if (argc > 1 && (argc != 3 || strcmp(argv[1], "--length") || parse_number(argv[2], &len))) {
 		json_error(j, "read", EINVAL);
 		return;
 	}
+	fd = held_find(HELD_FILE, argv[0]);
 	n = fd < 0 ? -1 : faulty_read(fd, chunk, len < READ_MAX ? len : READ_MAX);
 	if (n < 0) {
 		json_result(j, "read", -1);

@@ -19,8 +19,10 @@ int ioctl_parse(struct json *j, struct ioctl_words *words, int argc, char **argv
 		json_usage(j, "an ioctl is REQUEST HEX [read-only]");
 		return -1;
 	}
+	/* What a driver reads beyond them is no other request's. */
+	memset(words->bytes + len, 0, sizeof(words->bytes) - len);
 	words->len = len;
-	words->read_only = argc == 3;
+	words->read_only = argc == 3 && len;
 	return 0;
 }
 
@@ -44,11 +46,13 @@ void ioctl_answer(struct json *j, const char *op, struct ioctl_words *words, int
 	if (words->read_only)
 		munmap(argument, IOCTL_BYTES);
 	errno = saved;
-	if (err) {
+	if (err < 0) {
 		json_result(j, op, -1);
 		return;
 	}
 	json_begin(j, true);
+	if (err)
+		json_number(j, "returned", err);
 	json_hex(j, "hex", words->bytes, words->len);
 	json_end(j);
 }

@@ -15,6 +15,19 @@
 
 #define REFUSED		"harness: kexec refused: "
 
+static int write_all(int to, const char *at, size_t length)
+{
+	while (length) {
+		ssize_t n = write(to, at, length);
+
+		if (n < 0)
+			return -1;
+		at += n;
+		length -= n;
+	}
+	return 0;
+}
+
 static int copy(int from, int to, uint64_t length)
 {
 	static char piece[1 << 16];
@@ -24,7 +37,7 @@ static int copy(int from, int to, uint64_t length)
 
 		if (!n)
 			errno = ENODATA;
-		if (n <= 0 || write(to, piece, n) != n)
+		if (n <= 0 || write_all(to, piece, n))
 			return -1;
 		length -= n;
 	}

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -28,11 +29,14 @@
 #define JOURNAL_MAGIC	0x4c414e52554f4a52ULL
 #define JOURNAL_RECORDS	256
 /* Statuses: errno, and these. */
+#define STATUS_FAILED	(ERRNOS - 2)	/* an answer without an errno: "check", say */
 #define STATUS_USAGE	(ERRNOS - 1)
 #define STATUS_BEGUN	ERRNOS
 #define ERRNOS		136
 
 #define WAIT_MS		3000
+
+#define USAGE		"{\"ok\":false,\"error\":\"usage\""
 
 /* What an actor did last; @status is STATUS_BEGUN until the operation has returned. */
 struct record {
@@ -41,10 +45,10 @@ struct record {
 	uint32_t status;
 };
 
-/* @count records were begun, the last of them are there. */
+/* @count records were begun, the last of them are there; @unmade is why there is no actor. */
 struct diary {
 	uint64_t count;
-	uint32_t op, stuck, died, unused;
+	uint32_t op, stuck, died, unmade;
 	struct record records[JOURNAL_RECORDS];
 	uint32_t statuses[RACE_OPS][ERRNOS];
 };
@@ -64,7 +68,7 @@ struct journal {
 
 static struct {
 	struct journal *journal;
-	pid_t stage;
+	pid_t stage, group;	/* 0: it has ended; and so has all that it began */
 } race;
 
 static struct json json;
@@ -126,7 +130,7 @@ static char *word_for(char *word, char *to, size_t size, uint64_t round, int act
 	return to;
 }
 
-/* 0, an errno, or STATUS_USAGE. */
+/* 0, an errno, STATUS_FAILED or STATUS_USAGE. */
 static uint32_t perform(const struct race_op *op, uint64_t round, int actor)
 {
 	static char words[AGENT_MAX_ARGS][512];
@@ -139,9 +143,11 @@ static uint32_t perform(const struct race_op *op, uint64_t round, int actor)
 	verb_run(&json, op->argc, argv);
 	if (!strncmp(json.text, "{\"ok\":true", 10))
 		return 0;
+	if (!strncmp(json.text, USAGE, strlen(USAGE)))
+		return STATUS_USAGE;
 	said = strstr(json.text, "\"errno\":");
-	status = said ? strtoul(said + strlen("\"errno\":"), NULL, 10) : STATUS_USAGE;
-	return status < STATUS_USAGE ? status : STATUS_USAGE;
+	status = said ? strtoul(said + strlen("\"errno\":"), NULL, 10) : 0;
+	return status && status < STATUS_FAILED ? status : STATUS_FAILED;
 }
 
 static void act(struct diary *d, const struct race_ops *ops, int op, uint64_t round, int actor)
@@ -232,7 +238,7 @@ static bool wait_for(struct journal *journal, pid_t *pids, int *left)
 	return !*left;
 }
 
-/* False when an actor did not end, or died: no round is to follow. */
+/* False when an actor did not end, died or could not be made: no round is to follow. */
 static bool round_run(const struct race_schedule *s, struct journal *journal, uint64_t round,
 		      uint64_t until)
 {
@@ -245,6 +251,8 @@ static bool round_run(const struct race_schedule *s, struct journal *journal, ui
 		pids[i] = syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
 		if (!pids[i])
 			actor_run(s, journal, i, round, until);
+		if (pids[i] < 0)
+			journal->diaries[i].unmade = errno;
 		left += pids[i] > 0;
 	}
 	/* Without those that could not be made nobody would go. */
@@ -260,7 +268,7 @@ static bool round_run(const struct race_schedule *s, struct journal *journal, ui
 		return false;
 	}
 	for (int i = 0; i < s->actors; i++) {
-		if (journal->diaries[i].died)
+		if (journal->diaries[i].died || journal->diaries[i].unmade)
 			return false;
 	}
 	return true;
@@ -343,17 +351,34 @@ static bool has_ended(uint64_t most_ms)
 	return !race.stage;
 }
 
+/* True when no actor is left either: each of them holds what the stage held. */
+static bool all_have_ended(uint64_t most_ms)
+{
+	uint64_t until = now_us() + most_ms * 1000;
+	pid_t pid;
+
+	/* An orphan is this process's child (PR_SET_CHILD_SUBREAPER). */
+	while ((pid = waitpid(-race.group, NULL, WNOHANG)) >= 0) {
+		if (pid)
+			continue;
+		if (now_us() >= until)
+			return false;
+		usleep(1000);
+	}
+	return true;
+}
+
 static int forget(void)
 {
-	if (race.stage > 0) {
-		kill(-race.stage, SIGKILL);
-		kill(race.stage, SIGKILL);
+	if (race.group && !(has_ended(0) && all_have_ended(0))) {
+		kill(-race.group, SIGKILL);
 		/* One that the kernel keeps is not waited for. */
-		if (!has_ended(WAIT_MS)) {
+		if (!has_ended(WAIT_MS) || !all_have_ended(WAIT_MS)) {
 			errno = EBUSY;
 			return -1;
 		}
 	}
+	race.group = 0;
 	if (race.journal)
 		munmap(race.journal, sizeof(*race.journal));
 	race.journal = NULL;
@@ -374,9 +399,15 @@ static void race_start(struct json *j, int argc, char **argv)
 		memset(race.journal, 0, sizeof(*race.journal));
 		race.journal->magic = JOURNAL_MAGIC;
 		race.journal->actors = s->actors;
+		prctl(PR_SET_CHILD_SUBREAPER, 1);
 		race.stage = fork();
 		if (!race.stage)
 			stage_run(s, race.journal);
+		if (race.stage > 0) {
+			race.group = race.stage;
+			/* As the stage does itself, and may not have done yet. */
+			setpgid(race.stage, race.group);
+		}
 	}
 	json_result(j, "race start", race.journal && race.stage > 0 ? 0 : -1);
 	schedule_free(s);
@@ -400,6 +431,7 @@ static void status_json(struct json *j, const char *key, uint32_t status)
 {
 	const char *name = status == STATUS_BEGUN ? "begun" :
 			   status == STATUS_USAGE ? "usage" :
+			   status == STATUS_FAILED ? "failed" :
 			   status ? strerrorname_np(status) : "ok";
 
 	json_string(j, key, name ? name : "unknown");
@@ -447,6 +479,8 @@ static void race_result(struct json *j, int argc, char **argv)
 		json_number(j, "op", journal->diaries[i].op);
 		json_number(j, "stuck", journal->diaries[i].stuck);
 		json_number(j, "died", journal->diaries[i].died);
+		if (journal->diaries[i].unmade)
+			status_json(j, "unmade", journal->diaries[i].unmade);
 		counts_json(j, &journal->diaries[i]);
 		json_object_end(j);
 	}

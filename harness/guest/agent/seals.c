@@ -19,14 +19,21 @@ static const struct {
 	{ "exec", 0x20 },		/* F_SEAL_EXEC */
 };
 
-int seals_parse(char *names, unsigned int *mask)
+static bool is_name(const char *word, size_t len, const char *name)
 {
-	char *word, *save = NULL;
+	return strlen(name) == len && !strncmp(word, name, len);
+}
 
-	for (word = strtok_r(names, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-		size_t i;
+int seals_parse(const char *names, unsigned int *mask)
+{
+	size_t len, i;
 
-		for (i = 0; i < ARRAY_SIZE(seals) && strcmp(word, seals[i].name); i++)
+	for (; *names; names += len) {
+		names += strspn(names, ",");
+		len = strcspn(names, ",");
+		if (!len)
+			continue;
+		for (i = 0; i < ARRAY_SIZE(seals) && !is_name(names, len, seals[i].name); i++)
 			;
 		if (i == ARRAY_SIZE(seals)) {
 			errno = EINVAL;
