@@ -101,7 +101,7 @@ int luo_test_stall_call(const char *symbol, unsigned int ms, const char *caller)
 	guard(mutex)(&stall_lock);
 	stall_free(stall_last);
 	stall_last = NULL;
-	s = kzalloc(sizeof(*s), GFP_KERNEL);
+	s = kzalloc_obj(*s);
 	if (!s)
 		return -ENOMEM;
 	strscpy(s->symbol, symbol);
