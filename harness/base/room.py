@@ -4,7 +4,7 @@
 There is one rule for everything in it.  It is taken in *parts*: entries, work directories, each
 object tree and further work tree in them, downloads.  A part that somebody holds
 (:meth:`harness.base.store.Store.hold`) stays, whatever the room.  Keys, what another tool bounds
-(the compiler cache) and what scripts put there count, and stay.
+(the compiler cache) and QEMUs count, and stay; Debian systems of scripts/host do not count.
 """
 
 from __future__ import annotations
