@@ -150,7 +150,7 @@ def read_nightly(file: Path) -> NightlySpec:
         with top.section("kernels") as section:
             for name in section.keys():  # noqa: SIM118 - a Section is no dict
                 with section.section(name) as item:
-                    kernels.append(_kernel(name, item, file.parent))
+                    kernels.append(_kernel(name, item, file))
         if not kernels:
             raise top.error("kernels", "no kernel is named")
         return NightlySpec(
@@ -180,13 +180,14 @@ def _below(file: Path, text: str | None) -> str | None:
     return None if text is None else str(file.parent / path_of(text))
 
 
-def _kernel(name: str, item: Section, directory: Path) -> NightlyKernel:
+def _kernel(name: str, item: Section, file: Path) -> NightlyKernel:
     source, branch = item.value("git", str, None), item.value("branch", str, None)
-    path, package = item.value("path", str, None), item.value("package", str, None)
+    path = _below(file, item.value("path", str, None))
+    package = item.value("package", str, None)
     known = item.value("name", str, None)
     if sum(value is not None for value in (source, path, package, known)) != 1:
         raise SpecError(
-            f"{directory}: kernel {name!r} has to say one of git, path, name and package",
+            f"{file}: kernel {name!r} has to say one of git, path, name and package",
             hint="package: pinned is the kernel that the shipped series was made for",
         )
     if known is not None and known not in load_kernels():
@@ -199,7 +200,7 @@ def _kernel(name: str, item: Section, directory: Path) -> NightlyKernel:
         name=name,
         git=source,
         branch=branch,
-        path=(directory / path).resolve() if path is not None else None,
+        path=Path(path).resolve() if path is not None else None,
         known=known,
         series=item.texts("series", ()) or None,
     )

@@ -99,6 +99,12 @@ def test_kernels_are_trees_branches_or_the_pinned_package(tmp_path: Path) -> Non
     assert spec.budget_s == 90
 
 
+def test_kernel_may_be_below_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (kernel,) = read_nightly(written(tmp_path, "kernels:\n  a: {path: ~/linux}\n")).kernels
+    assert kernel.path == tmp_path / "home" / "linux"
+
+
 @pytest.mark.parametrize("text", ["bin/qemu", "qemu"])
 def test_qemu_is_a_program_beside_the_file_or_on_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
