@@ -356,11 +356,6 @@ def assert_held(log: str, wanted: dict[str, str]) -> None:
     assert without == []
 
 
-LONG_US = 4_000_000
-"""How long a callback takes, at most and by chance: rarely is it over before anybody comes."""
-DELAY = "/sys/module/luo_test/parameters/delay"
-
-
 def preserve_for_a_moment(machine: Machine) -> None:
     """Preserve a file of the module, and take that back with its session."""
     machine.must("session", "create", "gone")
@@ -401,46 +396,6 @@ def test_callbacks_are_called_under_locks(
     assert_held(machine.guest.dmesg(), LOCKS["after"])
 
 
-@pytest.mark.both_ends
-@pytest.mark.profiles("debug")
-@pytest.mark.without_feature("flb-get-takes-reference")
-def test_files_are_counted_while_nobody_looks_their_flb_up(
-    updated_machine: UpdatedMachine, races: Races
-) -> None:
-    # How many files need it is read there: one that is finished meanwhile has to wait.
-    with updated_machine(sessions_to_race_for) as update:
-        machine, module = update.machine, luo_test(update.machine)
-        module.load(flbs=1, delay=LONG_US)
-        look_up = ("put", CONTROL, "flb incoming 0")
-        start_race(machine, races.schedule(0, [(look_up,)], rounds=1, time_ms=10_000))
-        machine.must("pause", 50_000)
-        machine.check(f"echo 0 >{DELAY}")
-        for words in (("session", "retrieve", "r-0"), ("session", "finish", "r-0")):
-            machine.must(*words)
-        assert module.counters()["flb0.retrieve"] == 1, "it is still looked up"
-        assert machine.must("race", "wait", 2000)["ended"]
-
-
-@pytest.mark.both_ends
-@pytest.mark.profiles("debug")
-def test_session_is_not_made_while_a_reboot_goes_through_them(
-    machine: Machine, module: TestModule, kernel: KernelBuild, races: Races
-) -> None:
-    module.load()
-    machine.must("open", "null", "/dev/null")
-    machine.must("session", "create", "s")
-    machine.must("preserve", "s", 1, "null")
-    load_next(machine, kernel)
-    machine.check(f"echo {LONG_US} >{DELAY}")
-    module.fail("handler0.freeze", "EBUSY")
-    start_race(machine, races.schedule(0, [(("kexec-try",),)], rounds=1, time_ms=10_000))
-    machine.must("pause", 50_000)
-    machine.check(f"echo 0 >{DELAY}")
-    machine.must("session", "create", "late")
-    assert module.counters()["handler0.freeze"] == 1, "it is made amid a reboot"
-    assert machine.must("race", "wait", 2000)["ended"]
-
-
 LIST_DEL = "__list_del_entry_valid_or_report"
 """What each ``list_del()`` calls first (``DEBUG_LIST``)."""
 
@@ -475,6 +430,41 @@ def has_to_wait(
     assert result.done(*over) == 1, f"{' '.join(other)} does not wait for {' '.join(what)}"
     (came_to,) = result.counts[other]
     return came_to
+
+
+@pytest.mark.both_ends
+@pytest.mark.profiles("debug")
+@pytest.mark.without_feature("flb-get-takes-reference")
+def test_files_are_counted_while_nobody_looks_their_flb_up(
+    updated_machine: UpdatedMachine, races: Races
+) -> None:
+    # How many files need it is read there.
+    with updated_machine(sessions_to_race_for) as update:
+        luo_test(update.machine).load(flbs=1)
+        came_to = has_to_wait(
+            update.machine,
+            races,
+            "luo_test_flb_retrieve",
+            ("put", CONTROL, "flb incoming 0"),
+            ("session", "finish", "r-0"),
+            first=(("session", "retrieve", "r-0"),),
+        )
+        assert came_to == "ok"
+
+
+@pytest.mark.both_ends
+@pytest.mark.profiles("debug")
+def test_session_is_not_made_while_a_reboot_goes_through_them(
+    machine: Machine, module: TestModule, kernel: KernelBuild, races: Races
+) -> None:
+    module.load()
+    machine.must("open", "null", "/dev/null")
+    machine.must("session", "create", "s")
+    machine.must("preserve", "s", 1, "null")
+    load_next(machine, kernel)
+    module.fail("handler0.freeze", "EBUSY")
+    made = ("session", "create", "late")
+    assert has_to_wait(machine, races, "luo_test_freeze", ("kexec-try",), made) == "ok"
 
 
 @pytest.mark.both_ends
@@ -553,21 +543,17 @@ def test_registration_waits_for_who_searches_the_handlers(
     machine: Machine, module: TestModule, races: Races
 ) -> None:
     # Before patch 6 it does not wait either, but is refused: there is a session.
-    module.load(handlers=2, delay=LONG_US)
+    module.load(handlers=2)
     module.control("unregister handler 1")
-    schedule = races.schedule(
-        0,
-        [(("preserve", "s", "1", "null"),)],
+    came_to = has_to_wait(
+        machine,
+        races,
+        "luo_test_can_preserve",
+        ("preserve", "s", "1", "null"),
+        ("put", CONTROL, "register handler 1"),
         first=(("open", "null", "/dev/null"), ("session", "create", "s")),
-        rounds=1,
-        time_ms=30_000,
     )
-    start_race(machine, schedule)
-    machine.must("pause", 50_000)
-    machine.check(f"echo 0 >{DELAY}")
-    module.control("register handler 1")
-    assert module.counters()["handler0.can_preserve"] == 1, "it is registered amid a search"
-    assert machine.must("race", "wait", 3000)["ended"]
+    assert came_to == "ok"
 
 
 @pytest.mark.profiles("debug")
