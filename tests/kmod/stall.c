@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A function of the kernel takes its time, by a kprobe: whoever needs a lock
+ * A function of the kernel takes its time, by a kretprobe: whoever needs a lock
  * that is held around it has to wait, however few instructions that are.
  */
 #include "luo_test.h"
@@ -19,7 +19,7 @@
 #define LUO_TEST_STALL_MAX_MS	2000
 #define LUO_TEST_STALL_BEGINS_MS	10000
 
-#ifdef CONFIG_KPROBES
+#ifdef CONFIG_KRETPROBES
 
 enum stall_state {
 	STALL_NONE,
@@ -30,15 +30,15 @@ enum stall_state {
 
 /*
  * struct stall - A function that is to take its time, once.
- * @probe:  at its beginning
+ * @probe:  at its end
  * @task:   who has to call it; compared, and not looked into
  * @ms:     how long it takes, in milliseconds
- * @state:  written by the probe, which may interrupt anything, so without a lock
+ * @state:  written by the probe, which may be anywhere, so without a lock
  * @symbol: the function
  * @caller: what is in the name of the function that calls it
  */
 struct stall {
-	struct kprobe probe;
+	struct kretprobe probe;
 	const struct task_struct *task;
 	unsigned int ms;
 	enum stall_state state;
@@ -49,25 +49,28 @@ struct stall {
 static DEFINE_MUTEX(stall_lock);	/* protects the pointer */
 static struct stall *stall_last;
 
-/* By its first instruction, when nothing but the return address is there. */
-static bool called_from(const struct pt_regs *regs, const char *caller)
+static struct stall *stall_of(struct kretprobe_instance *ri)
 {
-	char symbol[KSYM_SYMBOL_LEN];
-
-#ifdef CONFIG_X86
-	snprintf(symbol, sizeof(symbol), "%ps", (void *)*(unsigned long *)regs->sp);
-#else
-	snprintf(symbol, sizeof(symbol), "%ps", (void *)procedure_link_pointer(regs));
-#endif
-	return strstr(symbol, caller);
+	return container_of(get_kretprobe(ri), struct stall, probe);
 }
 
-static int stall_enter(struct kprobe *probe, struct pt_regs *regs)
+/* 0 if the end of this call is of interest. */
+static int stall_enter(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
-	struct stall *s = container_of(probe, struct stall, probe);
+	struct stall *s = stall_of(ri);
 
-	if (current != s->task || READ_ONCE(s->state) != STALL_ARMED ||
-	    !called_from(regs, s->caller))
+	return current != s->task || READ_ONCE(s->state) != STALL_ARMED;
+}
+
+NOKPROBE_SYMBOL(stall_enter);
+
+static int stall_return(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	struct stall *s = stall_of(ri);
+	char caller[KSYM_SYMBOL_LEN];
+
+	snprintf(caller, sizeof(caller), "%ps", (void *)get_kretprobe_retaddr(ri));
+	if (!strstr(caller, s->caller) || READ_ONCE(s->state) != STALL_ARMED)
 		return 0;
 	WRITE_ONCE(s->state, STALL_BEGUN);
 	mdelay(s->ms);
@@ -75,11 +78,13 @@ static int stall_enter(struct kprobe *probe, struct pt_regs *regs)
 	return 0;
 }
 
+NOKPROBE_SYMBOL(stall_return);
+
 static void stall_free(struct stall *s)
 {
 	if (!s)
 		return;
-	unregister_kprobe(&s->probe);
+	unregister_kretprobe(&s->probe);
 	kfree(s);
 }
 
@@ -109,9 +114,10 @@ int luo_test_stall_call(const char *symbol, unsigned int ms, const char *caller)
 	s->task = current;
 	s->ms = ms;
 	s->state = STALL_ARMED;
-	s->probe.symbol_name = s->symbol;
-	s->probe.pre_handler = stall_enter;
-	err = register_kprobe(&s->probe);
+	s->probe.kp.symbol_name = s->symbol;
+	s->probe.entry_handler = stall_enter;
+	s->probe.handler = stall_return;
+	err = register_kretprobe(&s->probe);
 	if (err)
 		kfree(s);
 	else
