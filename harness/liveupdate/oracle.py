@@ -34,7 +34,7 @@ class Wanted:
     """What the next kernel must have.
 
     :param sessions: those that may exist, by name.
-    :param absent: names of sessions that must not, the latest of them.
+    :param absent: names of sessions that must not, the latest of each actor.
     """
 
     sessions: dict[str, Session]
@@ -47,8 +47,9 @@ def wanted(schedule: Schedule, records: Sequence[Sequence[str]]) -> Wanted:
     Actors have sessions and files of their own, by names with ``%a`` in them.
     """
     sessions: dict[str, Session] = {}
-    gone: dict[str, None] = {}
+    absent: list[str] = []
     for actor, own in enumerate(records):
+        gone: dict[str, None] = {}
         for record in own:
             number, op, status = record.split()
             words = tuple(
@@ -56,8 +57,9 @@ def wanted(schedule: Schedule, records: Sequence[Sequence[str]]) -> Wanted:
                 for word in schedule.actors[actor][int(op)]
             )
             _take(sessions, gone, words, status)
-    absent = [name for name in gone if name not in sessions]
-    return Wanted(sessions, tuple(absent[-MOST_ABSENT:]))
+        closed = [name for name in gone if name not in sessions]
+        absent += closed[-(MOST_ABSENT // len(records)) :]
+    return Wanted(sessions, tuple(absent))
 
 
 def _take(

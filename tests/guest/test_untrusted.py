@@ -163,7 +163,7 @@ def without_memory(
                 machine = update.machine
                 prepare(machine)
                 error = "ENOMEM"
-                while error == "ENOMEM":
+                while error == "ENOMEM" and nth < MANY:
                     nth += 1
                     answer = machine.agent("fail-nth", nth, "open", "session", "retrieve", "first")
                     error = answer.get("error")

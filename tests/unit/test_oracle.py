@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from harness.liveupdate.oracle import Session, Wanted, wanted
+from harness.liveupdate.oracle import MOST_ABSENT, Session, Wanted, wanted
 from harness.results.schedule import Schedule
 
 SCHEDULE = Schedule(
@@ -42,6 +42,14 @@ def test_what_is_being_closed_may_be_there() -> None:
 def test_what_was_closed_or_refused_must_not_be_there() -> None:
     found = of("4 0 ok", "4 2 ok", "4 3 ok", "5 0 failed", "5 2 failed", "5 3 failed")
     assert found == Wanted({}, ("s0-4", "s0-5"))
+
+
+def test_each_actor_has_sessions_that_must_not_be_there() -> None:
+    closed = [f"{n} {op} ok" for n in range(MOST_ABSENT) for op in (0, 3)]
+    half = MOST_ABSENT // 2
+    assert wanted(SCHEDULE, [closed, closed]).absent == tuple(
+        f"s{actor}-{n}" for actor in (0, 1) for n in range(half, MOST_ABSENT)
+    )
 
 
 def test_name_that_is_used_again_is_the_later_session() -> None:
