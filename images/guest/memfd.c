@@ -95,22 +95,6 @@ static size_t shape_bytes(const struct shape *s, uint64_t offset, size_t len, ui
 	return len;
 }
 
-static int write_all(int fd, const uint8_t *data, size_t len, off_t offset)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, data, len, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		data += n;
-		offset += n;
-		len -= n;
-	}
-	return 0;
-}
-
 static int memfd_make(const struct shape *s, const char *name)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | (s->seals ? MFD_ALLOW_SEALING : 0));

@@ -6,11 +6,9 @@
 #include "luo_test.h"
 
 #include <linux/delay.h>
-#include <linux/err.h>
 #include <linux/errno.h>
 #include <linux/jiffies.h>
 #include <linux/kprobes.h>
-#include <linux/kstrtox.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>

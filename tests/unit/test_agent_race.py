@@ -17,22 +17,14 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The agent without verbs of a suite."""
-    return build(tmp_path_factory.mktemp("agent"))
+    """The agent with the verbs of memfds."""
+    out = tmp_path_factory.mktemp("agent")
+    return build(out, f"UAPI={UAPI}", extra=[GUEST / "memfd.c"])
 
 
 @pytest.fixture
 def agent(program: Path, tmp_path: Path) -> Iterator[Agent]:
     """An agent with its daemon."""
-    with running(Agent(program, tmp_path / "agent.sock")) as agent:
-        yield agent
-
-
-@pytest.fixture
-def memfds(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[Agent]:
-    """An agent with the verbs of memfds, and its daemon."""
-    out = tmp_path_factory.mktemp("memfds")
-    program = build(out, f"UAPI={UAPI}", extra=[GUEST / "memfd.c"])
     with running(Agent(program, tmp_path / "agent.sock")) as agent:
         yield agent
 
@@ -219,22 +211,22 @@ def processes(agent: Agent) -> int:
     return found
 
 
-def test_reset_leaves_nobody_with_the_files_of_a_race(memfds: Agent, tmp_path: Path) -> None:
+def test_reset_leaves_nobody_with_the_files_of_a_race(agent: Agent, tmp_path: Path) -> None:
     # The last one that dies gives its memory back, and that takes time.
     first = f"!first\nmemfd\tcreate\tm\t--size\t{64 * MIB}"
     actors = "\n!actor\npause\t60000000" * 6
     (tmp_path / "schedule").write_text(f"!time 60000\n!grace 60000\n!rounds 1\n{first}{actors}")
     for _ in range(5):
-        memfds("race", "start", "-", str(tmp_path / "schedule"))
-        while processes(memfds) < 8:
+        agent("race", "start", "-", str(tmp_path / "schedule"))
+        while processes(agent) < 8:
             time.sleep(0.01)
-        memfds("reset")
-        assert processes(memfds) == 1
+        agent("reset")
+        assert processes(agent) == 1
 
 
-def test_operations_that_fail_are_told_apart(memfds: Agent, tmp_path: Path) -> None:
+def test_operations_that_fail_are_told_apart(agent: Agent, tmp_path: Path) -> None:
     # "read" has looked at its number by then, and "check" has no errno.
-    memfds("memfd", "create", "m", "--size", "10", "--seed", "1")
+    agent("memfd", "create", "m", "--size", "10", "--seed", "1")
     schedule = """!rounds 1
         !time 5000
         !actor
@@ -243,11 +235,11 @@ def test_operations_that_fail_are_told_apart(memfds: Agent, tmp_path: Path) -> N
         check m --size 10 --seed 1
         no-such-verb
     """
-    result = race(memfds, tmp_path, schedule)
+    result = race(agent, tmp_path, schedule)
     assert counts(result, 0) == {(0, "EBADF"): 1, (1, "failed"): 1, (2, "ok"): 1, (3, "usage"): 1}
 
 
-def test_words_are_the_same_in_each_round(memfds: Agent, tmp_path: Path) -> None:
+def test_words_are_the_same_in_each_round(agent: Agent, tmp_path: Path) -> None:
     schedule = """!rounds 3
         !time 5000
         !first
@@ -255,4 +247,4 @@ def test_words_are_the_same_in_each_round(memfds: Agent, tmp_path: Path) -> None
         !actor
         write m x
     """
-    assert counts(race(memfds, tmp_path, schedule), 0) == {(0, "EPERM"): 3}
+    assert counts(race(agent, tmp_path, schedule), 0) == {(0, "EPERM"): 3}

@@ -117,7 +117,10 @@ struct ioctl_words {
 int ioctl_parse(struct json *j, struct ioctl_words *words, int argc, char **argv);
 void ioctl_answer(struct json *j, const char *op, struct ioctl_words *words, int fd);
 
-/* seals.c: the seals of a file (F_ADD_SEALS in fcntl(2)) by name; the text is cut into words. */
+/* files.c: all of it at an offset, or -1 and errno. */
+int write_all(int fd, const void *from, size_t len, off_t offset);
+
+/* seals.c: the seals of a file (F_ADD_SEALS in fcntl(2)) by name. */
 int seals_parse(const char *names, unsigned int *mask);
 void seals_list(struct json *j, const char *key, unsigned int mask);
 

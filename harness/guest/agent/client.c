@@ -33,14 +33,6 @@ void deadline(int fd, int seconds)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 }
 
-/* The exit status that goes with an answer. */
-static int status_of(const char *text)
-{
-	if (!strncmp(text, "{\"ok\":true", 10))
-		return 0;
-	return strstr(text, "\"error\":\"usage\"") ? 2 : 1;
-}
-
 static int no_answer(void)
 {
 	json_error(&json, "agent", errno);
@@ -88,7 +80,7 @@ static int request(int argc, char **argv)
 	}
 	packet[n] = '\0';
 	puts(packet);
-	return status_of(packet);
+	return json_status(packet);
 }
 
 /* Print the answer to one request; return the exit status that goes with it. */
@@ -101,7 +93,7 @@ int answer(int argc, char **argv)
 		return request(argc, argv);
 	verb_run(&json, argc, argv);
 	puts(json.text);
-	return status_of(json.text);
+	return json_status(json.text);
 }
 
 /* Split a line into words; -1 when there are too many. */

@@ -39,6 +39,24 @@ static void close_file(struct json *j, int argc, char **argv)
 	json_result(j, "close", held_drop(HELD_FILE, argv[0]));
 }
 
+int write_all(int fd, const void *from, size_t len, off_t offset)
+{
+	const uint8_t *data = from;
+
+	while (len) {
+		ssize_t n = pwrite(fd, data, len, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		data += n;
+		offset += n;
+		len -= n;
+	}
+	return 0;
+}
+
 static void write_file(struct json *j, int argc, char **argv)
 {
 	int fd = held_find(HELD_FILE, argv[0]);

@@ -21,6 +21,9 @@ struct json {
 
 void json_amend(struct json *j, const char *key, bool value);
 
+/* The exit status that goes with an answer: 0 it worked, 1 it did not, 2 wrong usage. */
+int json_status(const char *text);
+
 /* client.c */
 struct sockaddr_un agent_address(void);
 void deadline(int fd, int seconds);

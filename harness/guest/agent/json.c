@@ -167,3 +167,10 @@ void json_usage(struct json *j, const char *message)
 	json_string(j, "message", message);
 	json_end(j);
 }
+
+int json_status(const char *text)
+{
+	if (!strncmp(text, "{\"ok\":true", 10))
+		return 0;
+	return strstr(text, "\"error\":\"usage\"") ? 2 : 1;
+}

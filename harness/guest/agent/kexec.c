@@ -15,31 +15,19 @@
 
 #define REFUSED		"harness: kexec refused: "
 
-static int write_all(int to, const char *at, size_t length)
-{
-	while (length) {
-		ssize_t n = write(to, at, length);
-
-		if (n < 0)
-			return -1;
-		at += n;
-		length -= n;
-	}
-	return 0;
-}
-
 static int copy(int from, int to, uint64_t length)
 {
 	static char piece[1 << 16];
 
-	while (length) {
-		ssize_t n = read(from, piece, length < sizeof(piece) ? length : sizeof(piece));
+	for (uint64_t at = 0; at < length;) {
+		uint64_t left = length - at;
+		ssize_t n = read(from, piece, left < sizeof(piece) ? left : sizeof(piece));
 
 		if (!n)
 			errno = ENODATA;
-		if (n <= 0 || write_all(to, piece, n))
+		if (n <= 0 || write_all(to, piece, n, at))
 			return -1;
-		length -= n;
+		at += n;
 	}
 	return 0;
 }

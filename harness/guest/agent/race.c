@@ -36,8 +36,6 @@
 
 #define WAIT_MS		3000
 
-#define USAGE		"{\"ok\":false,\"error\":\"usage\""
-
 /* What an actor did last; @status is STATUS_BEGUN until the operation has returned. */
 struct record {
 	uint64_t round;
@@ -141,10 +139,9 @@ static uint32_t perform(const struct race_op *op, uint64_t round, int actor)
 		argv[i] = word_for(op->argv[i], words[i], sizeof(words[i]), round, actor);
 	argv[op->argc] = NULL;
 	verb_run(&json, op->argc, argv);
-	if (!strncmp(json.text, "{\"ok\":true", 10))
-		return 0;
-	if (!strncmp(json.text, USAGE, strlen(USAGE)))
-		return STATUS_USAGE;
+	status = json_status(json.text);
+	if (status != 1)
+		return status ? STATUS_USAGE : 0;
 	said = strstr(json.text, "\"errno\":");
 	status = said ? strtoul(said + strlen("\"errno\":"), NULL, 10) : 0;
 	return status && status < STATUS_FAILED ? status : STATUS_FAILED;
